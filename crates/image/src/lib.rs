@@ -1,0 +1,1 @@
+//! Trees: locks, ephemeral copies, templates.

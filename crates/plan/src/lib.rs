@@ -1,0 +1,1 @@
+//! From a specification and the facts of the host to the steps of each stage.

@@ -1,0 +1,2 @@
+//! `redd-spawn`, also under the name `systemd-nspawn`.
+fn main() {}

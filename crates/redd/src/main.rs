@@ -1,0 +1,2 @@
+//! `redd`: everything a person types.
+fn main() {}

@@ -1,0 +1,1 @@
+//! System call groups and the BPF filter compiler.

@@ -1,0 +1,1 @@
+//! Names, the option table and the container specification.

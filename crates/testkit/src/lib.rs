@@ -1,0 +1,1 @@
+//! Fixtures and probes for tests with real effects.
