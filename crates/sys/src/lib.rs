@@ -1,1 +1,7 @@
 //! Safe wrappers over the Linux system calls that redd needs; the only crate with unsafe code.
+
+pub mod clone;
+pub mod loopback;
+pub mod mount;
+pub mod process;
+pub mod seccomp;

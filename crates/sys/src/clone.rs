@@ -1,0 +1,163 @@
+//! New processes and namespaces: [`clone3(2)`](https://man7.org/linux/man-pages/man2/clone3.2.html) and
+//! [`unshare(2)`](https://man7.org/linux/man-pages/man2/unshare.2.html).
+
+use std::ops::BitOr;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use rustix::io::{Errno, Result};
+use rustix::process::Pid;
+use rustix::thread::UnshareFlags;
+
+/// A set of namespaces, see [`namespaces(7)`](https://man7.org/linux/man-pages/man7/namespaces.7.html).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Namespaces(u32);
+
+impl Namespaces {
+    /// No namespace at all.
+    pub const NONE: Self = Self(0);
+    /// Mount points.
+    pub const MOUNT: Self = Self(libc::CLONE_NEWNS as u32);
+    /// Process ids.
+    pub const PID: Self = Self(libc::CLONE_NEWPID as u32);
+    /// Host and domain name.
+    pub const UTS: Self = Self(libc::CLONE_NEWUTS as u32);
+    /// System V and POSIX message queues, semaphores and shared memory.
+    pub const IPC: Self = Self(libc::CLONE_NEWIPC as u32);
+    /// Control groups.
+    pub const CGROUP: Self = Self(libc::CLONE_NEWCGROUP as u32);
+    /// Network devices, addresses, ports.
+    pub const NETWORK: Self = Self(libc::CLONE_NEWNET as u32);
+    /// User and group ids, capabilities, keys.
+    pub const USER: Self = Self(libc::CLONE_NEWUSER as u32);
+
+    /// The set without `other`.
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
+    /// Whether all of `other` is in the set.
+    #[must_use]
+    pub const fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+}
+
+impl BitOr for Namespaces {
+    type Output = Self;
+
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+/// What a new process is made with.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options<'a> {
+    /// The namespaces it gets of its own.
+    pub namespaces: Namespaces,
+    /// The cgroup2 group it starts in (`CLONE_INTO_CGROUP`, Linux 5.7); where it is absent, the caller's.
+    pub cgroup: Option<BorrowedFd<'a>>,
+    /// Make it a sibling of the caller instead of a child (`CLONE_PARENT`); its end is then signalled to the caller's parent.
+    pub sibling: bool,
+}
+
+/// The two sides of a clone.
+#[derive(Debug)]
+pub enum Forked {
+    /// This is the new process.
+    Child,
+    /// This is the caller.
+    Parent {
+        /// The id of the new process, as the caller sees it.
+        pid: Pid,
+        /// A descriptor that refers to the new process and to no other, ever.
+        pidfd: OwnedFd,
+    },
+}
+
+/// As in `<linux/sched.h>`; libc's constant is too narrow for it.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
+#[repr(C, align(8))]
+#[derive(Default)]
+struct CloneArgs {
+    flags: u64,
+    pidfd: u64,
+    child_tid: u64,
+    parent_tid: u64,
+    exit_signal: u64,
+    stack: u64,
+    stack_size: u64,
+    tls: u64,
+    set_tid: u64,
+    set_tid_size: u64,
+    cgroup: u64,
+}
+
+/// Makes a new process that goes on with a copy of the caller's memory.
+///
+/// The child may run any code only because the caller has a single thread: no lock can be held by somebody who is not
+/// there any more.
+///
+/// # Errors
+/// Those of clone3(2); `EDEADLK` if the caller has more than one thread.
+///
+/// See [`clone3(2)`](https://man7.org/linux/man-pages/man2/clone3.2.html).
+pub fn fork(options: &Options<'_>) -> Result<Forked> {
+    if thread_count()? != 1 {
+        return Err(Errno::DEADLK);
+    }
+    let mut pidfd: libc::c_int = -1;
+    let mut args = CloneArgs {
+        flags: u64::from(options.namespaces.0) | libc::CLONE_PIDFD as u64,
+        pidfd: (&raw mut pidfd) as u64,
+        exit_signal: libc::SIGCHLD as u64,
+        ..CloneArgs::default()
+    };
+    if options.sibling {
+        args.flags |= libc::CLONE_PARENT as u64;
+        args.exit_signal = 0;
+    }
+    if let Some(group) = options.cgroup {
+        args.flags |= CLONE_INTO_CGROUP;
+        args.cgroup = group.as_raw_fd() as u64;
+    }
+    // SAFETY: the arguments live across the call and have the size that is passed. Without CLONE_VM the child has a
+    // copy of this (single) thread's memory and stack, so it goes on as after fork(2).
+    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<CloneArgs>()) };
+    match pid {
+        -1 => Err(last_errno()),
+        0 => Ok(Forked::Child),
+        pid => {
+            let pid = Pid::from_raw(i32::try_from(pid).map_err(|_| Errno::OVERFLOW)?).ok_or(Errno::SRCH)?;
+            // SAFETY: CLONE_PIDFD succeeded, so the kernel has put a descriptor there that nobody else owns.
+            Ok(Forked::Parent { pid, pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) } })
+        }
+    }
+}
+
+/// Moves the caller into new namespaces.
+///
+/// # Errors
+/// Those of [`unshare(2)`](https://man7.org/linux/man-pages/man2/unshare.2.html).
+pub fn unshare(namespaces: Namespaces) -> Result<()> {
+    // SAFETY: only CLONE_NEW* bits can be in the set, so no descriptor table is taken from another thread.
+    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::from_bits_retain(namespaces.0)) }
+}
+
+/// How many threads this process has: a directory has two links more than it has directories in it.
+fn thread_count() -> Result<u64> {
+    let task = rustix::fs::stat("/proc/self/task")?;
+    Ok(u64::from(task.st_nlink).saturating_sub(2))
+}
+
+/// Leaves the process at once: no destructors, no buffers flushed, no exit handlers.
+pub fn exit_now(code: i32) -> ! {
+    // SAFETY: _exit never returns and touches no memory.
+    unsafe { libc::_exit(code) }
+}
+
+pub(crate) fn last_errno() -> Errno {
+    Errno::from_raw_os_error(std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO))
+}

@@ -1,0 +1,122 @@
+//! The new mount API, as far as rustix lacks it:
+//! [`mount_setattr(2)`](https://man7.org/linux/man-pages/man2/mount_setattr.2.html).
+
+use std::ops::BitOr;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use rustix::io::Result;
+
+use crate::clone::last_errno;
+
+/// Attributes of one mount.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Attributes(u64);
+
+impl Attributes {
+    /// None.
+    pub const NONE: Self = Self(0);
+    /// No writing through this mount.
+    pub const READ_ONLY: Self = Self(libc::MOUNT_ATTR_RDONLY);
+    /// Set-user-id bits and file capabilities have no effect.
+    pub const NO_SUID: Self = Self(libc::MOUNT_ATTR_NOSUID);
+    /// Device nodes cannot be opened.
+    pub const NO_DEV: Self = Self(libc::MOUNT_ATTR_NODEV);
+    /// Nothing can be executed.
+    pub const NO_EXEC: Self = Self(libc::MOUNT_ATTR_NOEXEC);
+    /// Symbolic links are not followed.
+    pub const NO_SYMFOLLOW: Self = Self(libc::MOUNT_ATTR_NOSYMFOLLOW);
+    /// Access times are always written.
+    pub const STRICT_ATIME: Self = Self(libc::MOUNT_ATTR_STRICTATIME);
+
+    /// The bits as the kernel takes them.
+    #[must_use]
+    pub const fn bits(self) -> u64 {
+        self.0
+    }
+
+    /// Both sets together, in constants.
+    #[must_use]
+    pub const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Whether all of `other` is in the set.
+    #[must_use]
+    pub const fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+}
+
+impl BitOr for Attributes {
+    type Output = Self;
+
+    fn bitor(self, other: Self) -> Self {
+        self.with(other)
+    }
+}
+
+/// Whom mounts and unmounts at a mount are passed on to, see
+/// [`mount_namespaces(7)`](https://man7.org/linux/man-pages/man7/mount_namespaces.7.html).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Propagation {
+    /// Nobody, in neither direction.
+    Private,
+    /// It receives, and passes nothing on.
+    Slave,
+    /// Both directions.
+    Shared,
+}
+
+/// A change to a mount, or to all mounts of a tree.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Change<'a> {
+    /// Attributes to set.
+    pub set: Attributes,
+    /// Attributes to clear.
+    pub clear: Attributes,
+    /// The new propagation.
+    pub propagation: Option<Propagation>,
+    /// Map ids as this user namespace does; the mount must not have been attached yet.
+    pub idmap: Option<BorrowedFd<'a>>,
+    /// All mounts below it too.
+    pub recursive: bool,
+}
+
+/// Changes the mount that `mount` refers to.
+///
+/// # Errors
+/// Those of [`mount_setattr(2)`](https://man7.org/linux/man-pages/man2/mount_setattr.2.html); with `idmap`, `EINVAL`
+/// means that the file system cannot map ids.
+pub fn set_attributes(mount: BorrowedFd<'_>, change: &Change<'_>) -> Result<()> {
+    let mut attr = libc::mount_attr {
+        attr_set: change.set.0,
+        attr_clr: change.clear.0,
+        propagation: match change.propagation {
+            None => 0,
+            Some(Propagation::Private) => libc::MS_PRIVATE,
+            Some(Propagation::Slave) => libc::MS_SLAVE,
+            Some(Propagation::Shared) => libc::MS_SHARED,
+        },
+        userns_fd: 0,
+    };
+    if attr.attr_set & libc::MOUNT_ATTR_STRICTATIME != 0 {
+        attr.attr_clr |= libc::MOUNT_ATTR__ATIME;
+    }
+    if let Some(namespace) = change.idmap {
+        attr.attr_set |= libc::MOUNT_ATTR_IDMAP;
+        attr.userns_fd = namespace.as_raw_fd() as u64;
+    }
+    let recursive = if change.recursive { libc::AT_RECURSIVE } else { 0 };
+    // SAFETY: the path is a NUL-terminated empty string, the structure lives across the call and has the size passed.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            mount.as_raw_fd(),
+            c"".as_ptr(),
+            libc::AT_EMPTY_PATH | recursive,
+            &raw mut attr,
+            size_of::<libc::mount_attr>(),
+        )
+    };
+    if result < 0 { Err(last_errno()) } else { Ok(()) }
+}
