@@ -1,1 +1,170 @@
-//! From a specification and the facts of the host to the steps of each stage.
+//! From a specification and the facts of the host to the steps of each stage. Pure: nothing here touches the system.
+
+mod explain;
+mod facts;
+mod resolve;
+mod step;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use serde::Serialize;
+use spec::{AbsPath, ApiVfs, CapabilitySet, ConsoleMode, FilterItem, Personality, Resource, Rlimit, UidRange};
+use uuid::Uuid;
+
+pub use explain::explain;
+pub use facts::{
+    CallerFacts, EphemeralKind, HostFacts, HostSystem, NodeKind, Random, SourceFacts, StandardStreams, TreeFacts,
+};
+pub use resolve::{Error, machine_name, resolve};
+pub use step::{
+    FileStep, FileSystem, InnerStep, LaunchStep, MountFlags, OuterStep, ParentStep, Root, SourceNumber, SpecialKind,
+};
+
+/// Everything that happens for one container, in the order in which it happens.
+#[derive(Clone, Debug, Serialize)]
+pub struct Plan {
+    /// The machine's name.
+    pub machine: String,
+    /// The tree, without symbolic links.
+    pub tree: PathBuf,
+    /// Say what is started and how it is ended.
+    pub quiet: bool,
+    /// Who looks after the container.
+    pub lifecycle: Lifecycle,
+    /// The namespaces beside mount, PID, UTS and IPC, which it always has.
+    pub namespaces: Namespaces,
+    /// Done once by the caller.
+    pub parent: Vec<ParentStep>,
+    /// Done by the caller before each start.
+    pub launch: Vec<LaunchStep>,
+    /// Done with the host's privileges in the container's own mount namespace.
+    pub outer: Vec<OuterStep>,
+    /// Done inside all namespaces.
+    pub inner: Vec<InnerStep>,
+    /// The program.
+    pub payload: Payload,
+    /// What it may do.
+    pub limits: Limits,
+    /// What stays beside it.
+    pub supervision: Supervision,
+}
+
+/// Who looks after the container while it runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Lifecycle {
+    /// The caller stays until the container ends.
+    Supervised,
+    /// Somebody else starts and ends it; nothing stays.
+    Detached,
+}
+
+/// The namespaces that a container may have or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Namespaces {
+    /// User and group ids of its own, mapped to this range of the host's.
+    pub user: Option<UserNamespace>,
+    /// A network of its own.
+    pub network: bool,
+    /// Control groups of its own (`SYSTEMD_NSPAWN_USE_CGNS`).
+    pub cgroup: bool,
+}
+
+/// How ids inside are ids outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct UserNamespace {
+    /// The range on the host; inside it starts at zero.
+    pub range: UidRange,
+    /// The tree's files belong to ids from zero on and are mapped by the mount.
+    pub map_tree: bool,
+}
+
+/// The program and how it is started.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Payload {
+    /// Tried in this order until one exists.
+    pub programs: Vec<Program>,
+    /// A stub is process 1, the program process 2.
+    pub stub_init: bool,
+    /// The environment, without what depends on the user.
+    pub environment: Vec<OsString>,
+    /// Set by the caller's words: wins over what depends on the user.
+    pub environment_override: Vec<(OsString, OsString)>,
+    /// The user, by name or number, looked up in the container's own database; root where absent.
+    pub user: Option<String>,
+    /// The working directory.
+    pub directory: WorkingDirectory,
+}
+
+/// Where the program starts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum WorkingDirectory {
+    /// The root directory.
+    Root,
+    /// The user's home, or the root directory where it has none.
+    Home,
+    /// This one.
+    Path(AbsPath),
+}
+
+/// One candidate of a program.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Program {
+    /// Its path, or a name that is searched for in `$PATH`.
+    pub path: OsString,
+    /// Its arguments, its own name first.
+    pub arguments: Vec<OsString>,
+}
+
+/// What the payload may do and use.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Limits {
+    /// The capabilities of its bounding set, and of a payload that is root.
+    pub capabilities: CapabilitySet,
+    /// The highest capability that the kernel knows.
+    pub last_capability: u32,
+    /// Nothing it executes gets more privileges.
+    pub no_new_privileges: bool,
+    /// Changes to the default system call filter.
+    pub system_call_filter: Vec<FilterItem>,
+    /// Resource limits; those that were asked for must be applied exactly.
+    pub resources: Vec<ResourceLimit>,
+    /// The adjustment of its badness when memory runs out.
+    pub oom_score_adjust: Option<i32>,
+    /// The processors it may use.
+    pub cpu_affinity: Option<Vec<u32>>,
+    /// The machine that uname(2) names.
+    pub personality: Option<Personality>,
+    /// Device nodes beyond the standard ones that it may open.
+    pub devices: Vec<NodeKind>,
+}
+
+/// A resource limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct ResourceLimit {
+    /// What is limited.
+    pub resource: Resource,
+    /// The limit.
+    pub limit: Rlimit,
+    /// It was asked for: less is an error. Others are cut down to what the caller itself may have.
+    pub exact: bool,
+}
+
+/// What the supervisor has to know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Supervision {
+    /// The console.
+    pub console: ConsoleMode,
+    /// The signal that asks process 1 to end; SIGKILL where absent.
+    pub kill_signal: Option<i32>,
+    /// An init system runs inside.
+    pub boot: bool,
+    /// Wait for the init system's word that it is ready.
+    pub notify_ready: bool,
+    /// Where the caller's service manager listens.
+    pub notify_socket: Option<OsString>,
+    /// The container's id.
+    pub uuid: Uuid,
+    /// Which of the kernel's interfaces are writable.
+    pub api_vfs_writable: ApiVfs,
+}

@@ -1,0 +1,218 @@
+//! The plan in words, for `--dry-run`.
+
+use std::fmt::{self, Display, Formatter};
+
+use crate::{
+    FileStep, InnerStep, LaunchStep, MountFlags, NodeKind, OuterStep, ParentStep, Plan, Root, SourceNumber,
+    SpecialKind, WorkingDirectory,
+};
+
+/// One line for each step, under a heading for each stage.
+#[must_use]
+pub fn explain(plan: &Plan) -> String {
+    let mut text = format!("machine {} from {}\n", plan.machine, plan.tree.display());
+    section(&mut text, "before the start, by the caller", &plan.parent);
+    section(&mut text, "at each start, by the caller", &plan.launch);
+    section(&mut text, "outside, with the host's privileges in a mount namespace of its own", &plan.outer);
+    section(&mut text, "inside all namespaces", &plan.inner);
+    let mut lines = namespaces(plan);
+    lines.extend(payload(plan));
+    section(&mut text, "the payload", &lines);
+    text
+}
+
+fn section<T: Display>(text: &mut String, heading: &str, lines: &[T]) {
+    use fmt::Write as _;
+    if lines.is_empty() {
+        return;
+    }
+    // Writing to a String cannot fail.
+    let _ = writeln!(text, "\n{heading}:");
+    for line in lines {
+        let _ = writeln!(text, "  {line}");
+    }
+}
+
+fn namespaces(plan: &Plan) -> Vec<String> {
+    let mut own = vec!["mount", "pid", "uts", "ipc"];
+    if plan.namespaces.cgroup {
+        own.push("cgroup");
+    }
+    if plan.namespaces.network {
+        own.push("network");
+    }
+    let mut lines = vec![format!("has its own namespaces: {}", own.join(", "))];
+    if let Some(user) = plan.namespaces.user {
+        let (first, count) = (user.range.start(), user.range.count());
+        let how = if user.map_tree { "mapped by the mount" } else { "as they are on disk" };
+        lines.push(format!("has its own users: 0 to {} are {first} and up on the host, files {how}", count - 1));
+    } else {
+        lines.push("shares the host's users: root inside is root outside, which is no boundary".into());
+    }
+    lines
+}
+
+fn payload(plan: &Plan) -> Vec<String> {
+    let payload = &plan.payload;
+    let programs: Vec<_> = payload.programs.iter().map(|program| format!("{}", program.path.display())).collect();
+    let number = if payload.stub_init { 2 } else { 1 };
+    let mut lines = vec![format!("runs the first of {} that exists as process {number}", programs.join(", "))];
+    if let Some(program) = payload.programs.first() {
+        lines.push(format!("with the arguments {:?}", program.arguments));
+    }
+    for variable in &payload.environment {
+        lines.push(format!("with {}", variable.display()));
+    }
+    for (name, value) in &payload.environment_override {
+        lines.push(format!("with {}={}", name.display(), value.display()));
+    }
+    lines.push(format!("as the user {}", payload.user.as_deref().unwrap_or("root")));
+    match &payload.directory {
+        WorkingDirectory::Root => lines.push("in /".into()),
+        WorkingDirectory::Home => lines.push("in the user's home".into()),
+        WorkingDirectory::Path(path) => lines.push(format!("in {path}")),
+    }
+    lines.push(format!("with the capabilities {}", plan.limits.capabilities));
+    lines.push(format!("on the console: {:?}", plan.supervision.console));
+    lines
+}
+
+impl Display for ParentStep {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::LockName => f.write_str("lock the machine's name"),
+            Self::LockTree { shared: true } => f.write_str("lock the tree for reading"),
+            Self::LockTree { shared: false } => f.write_str("lock the tree for writing"),
+            Self::LockIdRange(range) => write!(f, "lock the user and group ids {range}"),
+            Self::CopyTemplate(path) => write!(f, "copy {} if the tree does not exist", path.display()),
+            Self::MakeEphemeral => f.write_str("make the ephemeral copy"),
+            Self::MakeTemporary { number, owner } => {
+                write!(f, "make a temporary directory of user {owner} for mount {number}")
+            }
+        }
+    }
+}
+
+impl Display for LaunchStep {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MakeControlGroup => f.write_str("make the control group"),
+            Self::TakeTree { subdirectory, recursive } => {
+                let what = subdirectory.map_or("the tree".to_owned(), |name| format!("the tree's /{name}"));
+                write!(f, "take a mount of {what}{}", if *recursive { " with all below" } else { "" })
+            }
+            Self::TakeTemporary(number) => write!(f, "take a mount of the temporary directory for mount {number}"),
+            Self::TakeSource { path, recursive, .. } => {
+                write!(f, "take a mount of {}{}", path.display(), if *recursive { " with all below" } else { "" })
+            }
+        }
+    }
+}
+
+impl Display for OuterStep {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Isolate => f.write_str("keep all mounts from the host"),
+            Self::MakeRoot(Root::Tree { read_only: false }) => f.write_str("make the tree the root"),
+            Self::MakeRoot(Root::Tree { read_only: true }) => f.write_str("make the tree the root, read-only"),
+            Self::MakeRoot(Root::Overlay) => f.write_str("make an overlay over the tree the root"),
+            Self::MakeRoot(Root::VolatileOverlay) => f.write_str("make an overlay of tmpfs over the tree the root"),
+            Self::MakeRoot(Root::VolatileTmpfs) => f.write_str("make a tmpfs with the tree's /usr the root"),
+            Self::File(step) => step.fmt(f),
+            Self::PivotInside(pivot) => match &pivot.old {
+                Some(old) => write!(f, "make {} the root, the old one at {old}", pivot.new),
+                None => write!(f, "make {} the root", pivot.new),
+            },
+        }
+    }
+}
+
+impl Display for InnerStep {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::EnterUserNamespace => f.write_str("become root of the user namespace and take the mounts over"),
+            Self::File(step) => step.fmt(f),
+            Self::MakeConsole => f.write_str("make the console /dev/console"),
+            Self::ListenForNotifications => f.write_str("listen at /run/host/notify"),
+            Self::MakeKmsg => f.write_str("make the fifo /run/host/proc-kmsg"),
+            Self::CopyResolvConf(_) => f.write_str("copy the host's /etc/resolv.conf"),
+            Self::LinkTimezone(zone) => write!(f, "link /etc/localtime to {zone}"),
+            Self::BringUpLoopback => f.write_str("bring up the link lo"),
+            Self::SetHostname(name) => write!(f, "set the host name to {name}"),
+            Self::PivotRoot => f.write_str("make the root the root and let go of the host's"),
+            Self::ShareMounts => f.write_str("share mounts with the namespaces made inside"),
+        }
+    }
+}
+
+impl Display for FileStep {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Mount { file_system, target, options, attributes } => {
+                write!(f, "mount a new {} at {target}{attributes}", file_system.name())?;
+                if options.is_empty() { Ok(()) } else { write!(f, " with {}", options.join(",")) }
+            }
+            Self::Attach { source, target, attributes, .. } => {
+                write!(f, "mount {source} at {target}{attributes}")
+            }
+            Self::Bind { source, target, attributes, .. } => write!(f, "mount {source} at {target}{attributes}"),
+            Self::Restrict { path, attributes } => write!(f, "restrict the mount {path}{attributes}"),
+            Self::Detach { path } => write!(f, "take the mount {path} away"),
+            Self::Mask { path, .. } => write!(f, "mask {path}"),
+            Self::Directory { path, mode } => write!(f, "make the directory {path} ({mode:04o})"),
+            Self::File { path, mode, contents } => {
+                write!(f, "make the file {path} ({mode:04o}) of {} bytes", contents.len())
+            }
+            Self::Symlink { path, target } => write!(f, "make the link {path} to {}", target.display()),
+            Self::Node { path, mode, kind } => write!(f, "make {kind} {path} ({mode:04o})"),
+        }
+    }
+}
+
+impl Display for SpecialKind {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Character { major, minor } => write!(f, "the character device {major}:{minor}"),
+            Self::Block { major, minor } => write!(f, "the block device {major}:{minor}"),
+            Self::Fifo => f.write_str("the fifo"),
+            Self::Socket => f.write_str("the socket"),
+        }
+    }
+}
+
+impl Display for SourceNumber {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OsRelease => f.write_str("the host's os-release"),
+            Self::Temporary(number) => write!(f, "the temporary directory for mount {number}"),
+            Self::Custom(number) => write!(f, "the source of mount {number}"),
+        }
+    }
+}
+
+impl Display for NodeKind {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Directory => f.write_str("directory"),
+            Self::File => f.write_str("file"),
+            Self::CharacterDevice { major, minor } => write!(f, "character device {major}:{minor}"),
+            Self::BlockDevice { major, minor } => write!(f, "block device {major}:{minor}"),
+        }
+    }
+}
+
+/// The attributes in parentheses, with a space in front; nothing where there are none.
+impl Display for MountFlags {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let all = [
+            (self.read_only, "ro"),
+            (self.no_suid, "nosuid"),
+            (self.no_dev, "nodev"),
+            (self.no_exec, "noexec"),
+            (self.no_symfollow, "nosymfollow"),
+            (self.strict_atime, "strictatime"),
+        ];
+        let names: Vec<_> = all.iter().filter(|(set, _)| *set).map(|(_, name)| *name).collect();
+        if names.is_empty() { Ok(()) } else { write!(f, " ({})", names.join(",")) }
+    }
+}

@@ -1,0 +1,155 @@
+//! What the plan has to know about the host, the caller and the tree. Probed once, before anything is changed.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use serde::Serialize;
+use spec::{ConsoleMode, Resource, Rlimit};
+use uuid::Uuid;
+
+/// Everything that [`resolve`](crate::resolve) may look at beside the specification.
+#[derive(Clone, Debug, Serialize)]
+pub struct HostFacts {
+    /// The environment and the standard streams of the caller.
+    pub caller: CallerFacts,
+    /// The host.
+    pub host: HostSystem,
+    /// The tree that becomes the root.
+    pub tree: TreeFacts,
+    /// The sources of the bind mounts, in the order of the specification's mounts; `None` for mounts without a source
+    /// on the host.
+    pub sources: Vec<Option<SourceFacts>>,
+    /// First id of a range of 65536 user and group ids that nobody uses. Absent where none is asked for.
+    pub free_id_range: Option<u32>,
+    /// Random values, made once so that the plan is a pure function.
+    pub random: Random,
+}
+
+/// The caller's side.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct CallerFacts {
+    /// `$TERM`.
+    pub term: Option<OsString>,
+    /// `$COLORTERM`.
+    pub colorterm: Option<OsString>,
+    /// `$NO_COLOR`.
+    pub no_color: Option<OsString>,
+    /// `$NOTIFY_SOCKET`: where the caller's service manager listens, see sd_notify(3).
+    pub notify_socket: Option<OsString>,
+    /// What the standard streams suggest for the console where none is asked for.
+    pub console: StandardStreams,
+}
+
+/// Whether the standard streams are terminals.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct StandardStreams {
+    /// Standard input is a terminal.
+    pub input_is_terminal: bool,
+    /// Standard output is a terminal.
+    pub output_is_terminal: bool,
+}
+
+impl StandardStreams {
+    /// The mode where none is asked for: interactive on a terminal, read-only elsewhere (systemd-nspawn(1),
+    /// `--console=`).
+    #[must_use]
+    pub fn default_mode(self) -> ConsoleMode {
+        if self.input_is_terminal && self.output_is_terminal { ConsoleMode::Interactive } else { ConsoleMode::ReadOnly }
+    }
+}
+
+/// The host as a whole.
+#[derive(Clone, Debug, Serialize)]
+pub struct HostSystem {
+    /// Its host name.
+    pub hostname: String,
+    /// Its os-release file, resolved, if it has one.
+    pub os_release: Option<PathBuf>,
+    /// `ID=`, `VERSION_ID=`, `BUILD_ID=` and `VARIANT_ID=` of it, in lower case, as far as they are there.
+    pub os_ids: Vec<(String, String)>,
+    /// The contents of its `/etc/resolv.conf`, if it has one.
+    pub resolv_conf: Option<Vec<u8>>,
+    /// Its time zone, such as `Europe/Berlin`, where `/etc/localtime` is a link into the zone database.
+    pub timezone: Option<String>,
+    /// The limits of its first process.
+    pub limits: Vec<(Resource, Rlimit)>,
+    /// The highest capability number that the kernel knows.
+    pub last_capability: u32,
+    /// User namespaces can be made.
+    pub user_namespaces: bool,
+    /// The kernel has SELinux mounted or compiled in.
+    pub selinux: bool,
+}
+
+/// The tree that becomes the root.
+#[derive(Clone, Debug, Serialize)]
+pub struct TreeFacts {
+    /// Its path without symbolic links.
+    pub path: PathBuf,
+    /// It is the host's own root directory.
+    pub host_root: bool,
+    /// Nothing in it can be changed: a read-only mount or subvolume.
+    pub read_only: bool,
+    /// Owner of its root directory.
+    pub owner: u32,
+    /// Ids can be mapped on its file system.
+    pub idmap: bool,
+    /// How a copy of it is made that lives as long as the container.
+    pub ephemeral: EphemeralKind,
+    /// It has an os-release file.
+    pub os_release: bool,
+    /// The machine id that is set in it.
+    pub machine_id: Option<Uuid>,
+    /// It has a `/usr` directory and its `/bin` is a link into it.
+    pub merged_usr: bool,
+}
+
+/// How a copy of a tree is made that lives as long as the container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum EphemeralKind {
+    /// A btrfs snapshot.
+    Snapshot,
+    /// An overlay over the tree.
+    Overlay,
+}
+
+/// The source of a bind mount.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct SourceFacts {
+    /// What it is.
+    pub kind: NodeKind,
+}
+
+/// The kind of a file system object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum NodeKind {
+    /// A directory.
+    Directory,
+    /// A regular file, or a fifo or socket: all that a plain file can be a mount point for.
+    File,
+    /// A character device.
+    CharacterDevice {
+        /// Its driver.
+        major: u32,
+        /// Its number there.
+        minor: u32,
+    },
+    /// A block device.
+    BlockDevice {
+        /// Its driver.
+        major: u32,
+        /// Its number there.
+        minor: u32,
+    },
+}
+
+/// Random values.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Random {
+    /// The container's id where it has none of its own.
+    pub container_uuid: Uuid,
+    /// The boot id that it sees.
+    pub boot_id: Uuid,
+    /// Makes the name of an ephemeral machine unique.
+    pub suffix: u64,
+}

@@ -1,0 +1,239 @@
+//! What every container sees beside its tree: `/dev`, `/proc`, `/sys`, `/run`, `/tmp`.
+
+use spec::{AbsPath, ApiVfs};
+
+use super::{Context, Error, directory, path};
+use crate::{FileStep, FileSystem, MountFlags, SourceNumber, SpecialKind};
+
+/// Device nodes that every program expects: name, major, minor.
+const DEVICES: [(&str, u32, u32); 8] = [
+    ("null", 1, 3),
+    ("zero", 1, 5),
+    ("full", 1, 7),
+    ("random", 1, 8),
+    ("urandom", 1, 9),
+    ("tty", 5, 0),
+    ("net/tun", 10, 200),
+    ("fuse", 10, 229),
+];
+
+/// Links in `/dev`.
+const LINKS: [(&str, &str); 5] = [
+    ("/dev/fd", "/proc/self/fd"),
+    ("/dev/stdin", "/proc/self/fd/0"),
+    ("/dev/stdout", "/proc/self/fd/1"),
+    ("/dev/stderr", "/proc/self/fd/2"),
+    ("/dev/ptmx", "pts/ptmx"),
+];
+
+/// The device group that owns terminals.
+const TTY_GROUP: u32 = 5;
+
+/// Options of a tmpfs whose root belongs to the container's root.
+pub(super) fn tmpfs_options(context: &Context<'_>, mode: &str, limits: &str) -> Vec<String> {
+    let mut options = vec![format!("mode={mode}")];
+    options.extend(limits.split(',').filter(|limit| !limit.is_empty()).map(str::to_owned));
+    options.extend(owner_options(context));
+    options
+}
+
+/// The container's root, as the host sees it.
+pub(super) fn owner_options(context: &Context<'_>) -> Vec<String> {
+    match context.user.map(|user| user.range.start()) {
+        None | Some(0) => Vec::new(),
+        Some(start) => vec![format!("uid={start}"), format!("gid={start}")],
+    }
+}
+
+/// What is made with the host's privileges.
+pub(super) fn outer(context: &Context<'_>, steps: &mut Vec<FileStep>) -> Result<(), Error> {
+    let shared = MountFlags { strict_atime: true, ..MountFlags::NO_SUID_DEV };
+    let tmpfs = |target: AbsPath, mode, limits, attributes| FileStep::Mount {
+        file_system: FileSystem::Tmpfs,
+        target,
+        options: tmpfs_options(context, mode, limits),
+        attributes,
+    };
+    steps.push(tmpfs(path("/tmp")?, "1777", "size=10%,nr_inodes=400k", shared));
+    if !context.private_network() {
+        steps.push(FileStep::Mount {
+            file_system: FileSystem::Sysfs,
+            target: path("/sys")?,
+            options: Vec::new(),
+            attributes: sysfs_flags(context),
+        });
+    }
+    let no_suid = MountFlags { no_suid: true, strict_atime: true, ..MountFlags::NONE };
+    steps.push(tmpfs(path("/dev")?, "0755", "size=4m,nr_inodes=64k", no_suid));
+    devices(steps)?;
+    steps.push(tmpfs(path("/dev/shm")?, "1777", "size=10%,nr_inodes=400k", shared));
+    steps.push(tmpfs(path("/run")?, "0755", "size=20%,nr_inodes=800k", shared));
+    run_host(context, steps)
+}
+
+fn devices(steps: &mut Vec<FileStep>) -> Result<(), Error> {
+    steps.push(directory("/dev/net", 0o755)?);
+    steps.push(directory("/dev/char", 0o755)?);
+    for (name, major, minor) in DEVICES {
+        steps.push(FileStep::Node {
+            path: path(&format!("/dev/{name}"))?,
+            mode: 0o666,
+            kind: SpecialKind::Character { major, minor },
+        });
+        steps.push(FileStep::Symlink {
+            path: path(&format!("/dev/char/{major}:{minor}"))?,
+            target: format!("../{name}").into(),
+        });
+    }
+    for (name, target) in LINKS {
+        steps.push(FileStep::Symlink { path: path(name)?, target: target.into() });
+    }
+    steps.push(directory("/dev/pts", 0o755)?);
+    steps.push(directory("/dev/mqueue", 0o755)?);
+    Ok(())
+}
+
+/// The container interface: what the manager tells the container (systemd's CONTAINER_INTERFACE document).
+fn run_host(context: &Context<'_>, steps: &mut Vec<FileStep>) -> Result<(), Error> {
+    steps.push(directory("/run/host", 0o755)?);
+    let file = |name: &str, mode, contents: String| -> Result<FileStep, Error> {
+        Ok(FileStep::File { path: path(&format!("/run/host/{name}"))?, mode, contents: contents.into_bytes() })
+    };
+    steps.push(file("container-manager", 0o444, "systemd-nspawn\n".to_owned())?);
+    steps.push(file("container-uuid", 0o444, format!("{}\n", context.uuid))?);
+    steps.push(file("proc-sys-kernel-random-boot-id", 0o444, format!("{}\n", context.facts.random.boot_id))?);
+    steps.push(directory("/run/host/inaccessible", 0o755)?);
+    steps.push(file("inaccessible/reg", 0o000, String::new())?);
+    steps.push(directory("/run/host/inaccessible/dir", 0o000)?);
+    let special = [
+        ("fifo", SpecialKind::Fifo),
+        ("sock", SpecialKind::Socket),
+        ("chr", SpecialKind::Character { major: 0, minor: 0 }),
+        ("blk", SpecialKind::Block { major: 0, minor: 0 }),
+    ];
+    for (name, kind) in special {
+        steps.push(FileStep::Node { path: path(&format!("/run/host/inaccessible/{name}"))?, mode: 0o000, kind });
+    }
+    steps.push(directory("/run/host/incoming", 0o600)?);
+    steps.push(FileStep::Mount {
+        file_system: FileSystem::Tmpfs,
+        target: path("/run/host/unix-export")?,
+        options: tmpfs_options(context, "0755", "size=4m,nr_inodes=64"),
+        attributes: MountFlags { no_symfollow: true, ..MountFlags::API },
+    });
+    if context.facts.host.os_release.is_some() {
+        steps.push(FileStep::Attach {
+            source: SourceNumber::OsRelease,
+            target: path("/run/host/os-release")?,
+            attributes: MountFlags::API_READ_ONLY,
+            directory: false,
+        });
+    }
+    Ok(())
+}
+
+fn sysfs_flags(context: &Context<'_>) -> MountFlags {
+    match context.spec.security().api_vfs_writable {
+        ApiVfs::Yes => MountFlags::API,
+        ApiVfs::No | ApiVfs::Network => MountFlags::API_READ_ONLY,
+    }
+}
+
+/// What needs the container's own process ids, network and message queues.
+pub(super) fn inner(context: &Context<'_>, steps: &mut Vec<FileStep>) -> Result<(), Error> {
+    let new = |file_system, target: &str, attributes| -> Result<FileStep, Error> {
+        Ok(FileStep::Mount { file_system, target: path(target)?, options: Vec::new(), attributes })
+    };
+    steps.push(new(FileSystem::Proc, "/proc", MountFlags::API)?);
+    steps.push(FileStep::Mount {
+        file_system: FileSystem::Devpts,
+        target: path("/dev/pts")?,
+        options: vec!["newinstance".into(), "ptmxmode=0666".into(), "mode=0600".into(), format!("gid={TTY_GROUP}")],
+        attributes: MountFlags { no_suid: true, no_exec: true, ..MountFlags::NONE },
+    });
+    steps.push(new(FileSystem::Mqueue, "/dev/mqueue", MountFlags::API)?);
+    if context.private_network() {
+        private_sysfs(context, steps)?;
+    }
+    Ok(())
+}
+
+/// With a network of its own, the container may see its own links in sysfs, and nothing else that could be changed:
+/// a tmpfs with the harmless directories.
+fn private_sysfs(context: &Context<'_>, steps: &mut Vec<FileStep>) -> Result<(), Error> {
+    let flags = sysfs_flags(context);
+    steps.push(FileStep::Mount {
+        file_system: FileSystem::Tmpfs,
+        target: path("/sys")?,
+        options: ["mode=0555", "size=4m", "nr_inodes=1k"].map(str::to_owned).to_vec(),
+        attributes: MountFlags::API,
+    });
+    steps.push(directory("/sys/full", 0o755)?);
+    steps.push(FileStep::Mount {
+        file_system: FileSystem::Sysfs,
+        target: path("/sys/full")?,
+        options: Vec::new(),
+        attributes: MountFlags::API,
+    });
+    for name in ["block", "bus", "class", "dev", "devices", "kernel"] {
+        steps.push(directory(&format!("/sys/{name}"), 0o755)?);
+        let network_writable =
+            context.spec.security().api_vfs_writable == ApiVfs::Network && matches!(name, "class" | "devices");
+        steps.push(FileStep::Bind {
+            source: path(&format!("/sys/full/{name}"))?,
+            target: path(&format!("/sys/{name}"))?,
+            attributes: if network_writable { MountFlags::API } else { flags },
+            recursive: true,
+            attributes_below: false,
+            optional: false,
+        });
+    }
+    for name in ["/sys/fs", "/sys/fs/cgroup", "/sys/fs/selinux"] {
+        steps.push(directory(name, 0o755)?);
+    }
+    Ok(())
+}
+
+/// What is closed once everything below it is in place.
+pub(super) fn seal(context: &Context<'_>, steps: &mut Vec<FileStep>) -> Result<(), Error> {
+    let bind = |source: &str, target: &str, attributes, optional| -> Result<FileStep, Error> {
+        Ok(FileStep::Bind {
+            source: path(source)?,
+            target: path(target)?,
+            attributes,
+            // Submounts keep their own attributes: what is writable on purpose stays so.
+            recursive: true,
+            attributes_below: false,
+            optional,
+        })
+    };
+    let read_only = MountFlags::API_READ_ONLY;
+    let api = context.spec.security().api_vfs_writable;
+    if context.private_network() {
+        steps.push(FileStep::Detach { path: path("/sys/full")? });
+        steps.push(FileStep::Restrict { path: path("/sys")?, attributes: sysfs_flags(context) });
+    }
+    steps.push(FileStep::Mount {
+        file_system: FileSystem::Cgroup2,
+        target: path("/sys/fs/cgroup")?,
+        options: Vec::new(),
+        attributes: MountFlags::API,
+    });
+    steps.push(bind("/run/host/proc-sys-kernel-random-boot-id", "/proc/sys/kernel/random/boot_id", read_only, true)?);
+    if api != ApiVfs::Yes {
+        if context.private_network() {
+            steps.push(bind("/proc/sys/net", "/proc/sys/net", MountFlags::API, true)?);
+        }
+        steps.push(bind("/proc/sys", "/proc/sys", read_only, false)?);
+        for name in ["acpi", "bus", "fs", "irq"] {
+            steps.push(bind(&format!("/proc/{name}"), &format!("/proc/{name}"), read_only, true)?);
+        }
+        for name in ["kallsyms", "keys", "timer_list"] {
+            steps.push(FileStep::Mask { path: path(&format!("/proc/{name}"))?, optional: true });
+        }
+    }
+    steps.push(bind("/run/host/proc-kmsg", "/proc/kmsg", read_only, true)?);
+    steps.push(bind("/run/host/incoming", "/run/host/incoming", MountFlags::READ_ONLY, false)?);
+    steps.push(bind("/run/host", "/run/host", read_only, false)?);
+    Ok(())
+}

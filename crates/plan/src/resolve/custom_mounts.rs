@@ -1,0 +1,102 @@
+//! `--bind=`, `--bind-ro=`, `--tmpfs=`, `--inaccessible=`.
+
+use spec::{BindSource, CustomMount};
+
+use super::{Context, Error};
+use crate::{FileStep, FileSystem, LaunchStep, MountFlags, NodeKind, SourceNumber};
+
+/// The source is a directory that is made for the container alone.
+pub(super) fn is_temporary(mount: &CustomMount) -> bool {
+    matches!(mount, CustomMount::Bind { source: BindSource::Temporary, .. })
+}
+
+/// The mounts that are taken from the host.
+pub(super) fn sources(context: &Context<'_>, steps: &mut Vec<LaunchStep>) {
+    for (number, mount) in context.spec.mounts().iter().enumerate() {
+        let CustomMount::Bind { source, recursive, .. } = mount else { continue };
+        match source {
+            BindSource::Host(path) => steps.push(LaunchStep::TakeSource {
+                path: path.clone(),
+                recursive: *recursive,
+                number: SourceNumber::Custom(number),
+            }),
+            BindSource::Temporary => steps.push(LaunchStep::TakeTemporary(number)),
+            BindSource::Tree(_) => {}
+        }
+    }
+}
+
+/// The mounts inside, those nearer to the root first, so that none hides another.
+pub(super) fn steps(context: &Context<'_>, steps: &mut Vec<FileStep>) -> Result<(), Error> {
+    let mut mounts: Vec<_> = context.spec.mounts().iter().enumerate().collect();
+    mounts.sort_by_key(|(_, mount)| destination(mount).as_path().components().count());
+    for (number, mount) in mounts {
+        steps.push(step(context, number, mount)?);
+    }
+    Ok(())
+}
+
+fn destination(mount: &CustomMount) -> &spec::AbsPath {
+    match mount {
+        CustomMount::Bind { destination, .. } | CustomMount::Tmpfs { destination, .. } => destination,
+        CustomMount::Inaccessible { path } => path,
+    }
+}
+
+fn step(context: &Context<'_>, number: usize, mount: &CustomMount) -> Result<FileStep, Error> {
+    Ok(match mount {
+        CustomMount::Bind { source, destination, read_only, recursive } => {
+            let attributes = if *read_only { MountFlags::READ_ONLY } else { MountFlags::NONE };
+            let target = destination.clone();
+            match source {
+                BindSource::Host(path) => {
+                    let Some(Some(facts)) = context.facts.sources.get(number) else {
+                        return Err(Error::NoSource(path.display().to_string()));
+                    };
+                    let directory = facts.kind == NodeKind::Directory;
+                    FileStep::Attach { source: SourceNumber::Custom(number), target, attributes, directory }
+                }
+                BindSource::Temporary => {
+                    FileStep::Attach { source: SourceNumber::Temporary(number), target, attributes, directory: true }
+                }
+                BindSource::Tree(path) => FileStep::Bind {
+                    source: path.clone(),
+                    target,
+                    attributes,
+                    recursive: *recursive,
+                    attributes_below: true,
+                    optional: false,
+                },
+            }
+        }
+        CustomMount::Tmpfs { destination, options } => tmpfs(context, destination, options.as_deref()),
+        CustomMount::Inaccessible { path } => FileStep::Mask { path: path.clone(), optional: false },
+    })
+}
+
+/// Without options the root of the new file system has mode 0755 and belongs to the container's root; with options
+/// all is as they say (systemd-nspawn(1), `--tmpfs=`).
+fn tmpfs(context: &Context<'_>, target: &spec::AbsPath, options: Option<&str>) -> FileStep {
+    let mut attributes = MountFlags { no_dev: true, strict_atime: true, ..MountFlags::NONE };
+    let mut data = match options {
+        None => super::api_mounts::tmpfs_options(context, "0755", ""),
+        Some(_) => super::api_mounts::owner_options(context),
+    };
+    for word in options.unwrap_or_default().split(',').filter(|word| !word.is_empty()) {
+        match word {
+            "ro" => attributes.read_only = true,
+            "rw" => attributes.read_only = false,
+            "nosuid" => attributes.no_suid = true,
+            "suid" => attributes.no_suid = false,
+            "nodev" => attributes.no_dev = true,
+            "dev" => attributes.no_dev = false,
+            "noexec" => attributes.no_exec = true,
+            "exec" => attributes.no_exec = false,
+            "nosymfollow" => attributes.no_symfollow = true,
+            "relatime" => attributes.strict_atime = false,
+            "strictatime" => attributes.strict_atime = true,
+            other => data.push(other.to_owned()),
+        }
+    }
+    FileStep::Mount { file_system: FileSystem::Tmpfs, target: target.clone(), options: data, attributes }
+}

@@ -1,0 +1,291 @@
+//! The one place where options and facts meet.
+
+mod api_mounts;
+mod custom_mounts;
+mod payload;
+mod root;
+mod users;
+
+use spec::{ConsoleMode, ContainerSpec, Source, StartMode, Volatile};
+use thiserror::Error;
+use uuid::Uuid;
+
+use crate::{
+    EphemeralKind, FileStep, HostFacts, InnerStep, LaunchStep, Lifecycle, Limits, Namespaces, NodeKind, OuterStep,
+    ParentStep, Plan, ResourceLimit, Supervision, UserNamespace,
+};
+
+/// Why there is no plan. The second line of the message is the next step.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum Error {
+    /// The host's own root would be changed.
+    #[error("the host's own root directory is used only with --ephemeral or a --volatile mode")]
+    HostRoot,
+    /// `-b` on something that is no operating system.
+    #[error("{0} has neither /usr/lib/os-release nor /etc/os-release, so it is not booted")]
+    NoOsRelease(String),
+    /// A name cannot be made of the path.
+    #[error("no machine name can be made of {0:?}; give one with --machine=")]
+    NoName(String),
+    /// The kernel has no user namespaces.
+    #[error("the kernel has no user namespaces, which --private-users= needs")]
+    NoUserNamespaces,
+    /// The file system cannot map ids.
+    #[error("ids cannot be mapped on the file system of {0}, which --private-users-ownership=map needs")]
+    NoIdMapping(String),
+    /// `--volatile=yes` needs a merged /usr.
+    #[error("--volatile=yes needs an operating system whose /bin is a link into /usr, and {0} is none")]
+    NotMergedUsr(String),
+    /// The source of a bind mount is not there.
+    #[error("the source {0} of a bind mount does not exist")]
+    NoSource(String),
+    /// A path of our own does not parse; a programming error.
+    #[error("{0:?} is not an absolute path")]
+    Path(String),
+}
+
+/// Makes the plan.
+///
+/// # Errors
+/// An [`Error`] where the specification cannot be carried out on this host.
+pub fn resolve(spec: &ContainerSpec, facts: &HostFacts) -> Result<Plan, Error> {
+    let tree = facts.tree.path.display().to_string();
+    let temporary = spec.image().ephemeral || spec.image().volatile != Volatile::No;
+    if facts.tree.host_root && !temporary {
+        return Err(Error::HostRoot);
+    }
+    if spec.exec().mode == StartMode::Boot && !facts.tree.os_release {
+        return Err(Error::NoOsRelease(tree));
+    }
+    if spec.image().volatile == Volatile::Yes && !facts.tree.merged_usr {
+        return Err(Error::NotMergedUsr(tree));
+    }
+    let machine = machine_name(spec, facts)?;
+    let user = users::resolve(spec, facts)?;
+    let private_network = spec.network().private;
+    let console = console_mode(spec, facts);
+    let uuid = spec.identity().uuid.or(facts.tree.machine_id).unwrap_or(facts.random.container_uuid);
+    let context = Context { spec, facts, user, console, uuid, machine: &machine };
+    Ok(Plan {
+        tree: facts.tree.path.clone(),
+        quiet: spec.run().quiet,
+        lifecycle: Lifecycle::Supervised,
+        namespaces: Namespaces { user, network: private_network, cgroup: spec.run().cgroup_namespace },
+        parent: parent_steps(&context),
+        launch: launch_steps(&context),
+        outer: outer_steps(&context)?,
+        inner: inner_steps(&context)?,
+        payload: payload::resolve(&context),
+        limits: limits(&context),
+        supervision: Supervision {
+            console,
+            kill_signal: kill_signal(spec),
+            boot: spec.exec().mode == StartMode::Boot,
+            notify_ready: spec.exec().notify_ready,
+            notify_socket: facts.caller.notify_socket.clone(),
+            uuid,
+            api_vfs_writable: spec.security().api_vfs_writable,
+        },
+        machine,
+    })
+}
+
+/// What all parts of the resolution share.
+struct Context<'a> {
+    spec: &'a ContainerSpec,
+    facts: &'a HostFacts,
+    user: Option<UserNamespace>,
+    console: ConsoleMode,
+    uuid: Uuid,
+    machine: &'a str,
+}
+
+impl Context<'_> {
+    fn private_network(&self) -> bool {
+        self.spec.network().private
+    }
+
+    /// Nothing that is written to the root stays there or can be written at all.
+    fn root_read_only(&self) -> bool {
+        let image = self.spec.image();
+        (image.read_only || image.volatile == Volatile::State || self.facts.tree.read_only && !image.ephemeral)
+            && !matches!(image.volatile, Volatile::Yes | Volatile::Overlay)
+    }
+}
+
+/// The machine's name: as given, else the last part of the tree's path, for the host's root its host name; ephemeral
+/// machines get a random end (systemd-nspawn(1), `--machine=`).
+///
+/// # Errors
+/// [`Error::NoName`] where the path's last part is no valid name.
+pub fn machine_name(spec: &ContainerSpec, facts: &HostFacts) -> Result<String, Error> {
+    if let Some(name) = &spec.identity().machine {
+        return Ok(name.as_str().to_owned());
+    }
+    let base = match &spec.image().source {
+        Source::Machine(name) => name.as_str().to_owned(),
+        Source::Directory(_) if facts.tree.host_root => facts.host.hostname.clone(),
+        Source::Directory(_) => {
+            facts.tree.path.file_name().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default()
+        }
+    };
+    let name = if spec.image().ephemeral {
+        let cut: String = base.chars().take(64 - 17).collect();
+        format!("{cut}-{:016x}", facts.random.suffix)
+    } else {
+        base
+    };
+    match spec::MachineName::try_from(name.as_str()) {
+        Ok(_) => Ok(name),
+        Err(_) => Err(Error::NoName(name)),
+    }
+}
+
+fn console_mode(spec: &ContainerSpec, facts: &HostFacts) -> ConsoleMode {
+    let streams = facts.caller.console;
+    match spec.console().mode {
+        None => streams.default_mode(),
+        Some(ConsoleMode::Autopipe) if streams.input_is_terminal && streams.output_is_terminal => {
+            ConsoleMode::Interactive
+        }
+        Some(ConsoleMode::Autopipe) => ConsoleMode::Pipe,
+        Some(mode) => mode,
+    }
+}
+
+fn kill_signal(spec: &ContainerSpec) -> Option<i32> {
+    /// SIGRTMIN+3: what systemd's process 1 takes as a request to power off.
+    const ORDERLY_SHUTDOWN: i32 = 34 + 3;
+    match (spec.exec().kill_signal, spec.exec().mode) {
+        (Some(signal), _) => Some(signal.number()),
+        (None, StartMode::Boot) => Some(ORDERLY_SHUTDOWN),
+        (None, _) => None,
+    }
+}
+
+fn parent_steps(context: &Context<'_>) -> Vec<ParentStep> {
+    let image = context.spec.image();
+    let mut steps = vec![ParentStep::LockName];
+    if let Some(template) = &image.template {
+        steps.push(ParentStep::CopyTemplate(template.clone()));
+    }
+    // The host's own root is in use by the host: nobody could ever have it alone.
+    if !context.facts.tree.host_root {
+        let shared = context.root_read_only() || image.ephemeral || image.volatile != Volatile::No;
+        steps.push(ParentStep::LockTree { shared });
+    }
+    if let Some(user) = context.user
+        && context.facts.free_id_range.is_some()
+    {
+        steps.push(ParentStep::LockIdRange(user.range));
+    }
+    if image.ephemeral {
+        steps.push(ParentStep::MakeEphemeral);
+    }
+    for (number, mount) in context.spec.mounts().iter().enumerate() {
+        if custom_mounts::is_temporary(mount) {
+            let owner = context.user.map_or(0, |user| user.range.start());
+            steps.push(ParentStep::MakeTemporary { number, owner });
+        }
+    }
+    steps
+}
+
+fn launch_steps(context: &Context<'_>) -> Vec<LaunchStep> {
+    let image = context.spec.image();
+    let overlay = image.ephemeral && context.facts.tree.ephemeral == EphemeralKind::Overlay
+        || image.volatile == Volatile::Overlay;
+    let mut steps = vec![LaunchStep::MakeControlGroup];
+    steps.push(LaunchStep::TakeTree {
+        subdirectory: (image.volatile == Volatile::Yes).then_some("usr"),
+        recursive: !overlay && !image.ephemeral,
+    });
+    if let Some(path) = &context.facts.host.os_release {
+        let number = crate::SourceNumber::OsRelease;
+        steps.push(LaunchStep::TakeSource { path: path.clone(), recursive: false, number });
+    }
+    custom_mounts::sources(context, &mut steps);
+    steps
+}
+
+fn outer_steps(context: &Context<'_>) -> Result<Vec<OuterStep>, Error> {
+    let mut steps = vec![OuterStep::Isolate];
+    root::steps(context, &mut steps)?;
+    let mut files = Vec::new();
+    api_mounts::outer(context, &mut files)?;
+    custom_mounts::steps(context, &mut files)?;
+    steps.extend(files.into_iter().map(OuterStep::File));
+    Ok(steps)
+}
+
+fn inner_steps(context: &Context<'_>) -> Result<Vec<InnerStep>, Error> {
+    let mut steps = Vec::new();
+    if context.user.is_some() {
+        steps.push(InnerStep::EnterUserNamespace);
+    }
+    if context.private_network() {
+        steps.push(InnerStep::BringUpLoopback);
+    }
+    let mut files = Vec::new();
+    api_mounts::inner(context, &mut files)?;
+    steps.extend(files.into_iter().map(InnerStep::File));
+    if context.console != ConsoleMode::Pipe {
+        steps.push(InnerStep::MakeConsole);
+    }
+    steps.push(InnerStep::ListenForNotifications);
+    steps.push(InnerStep::MakeKmsg);
+    let mut late = Vec::new();
+    api_mounts::seal(context, &mut late)?;
+    integration(context, &mut steps);
+    steps.extend(late.into_iter().map(InnerStep::File));
+    let hostname = context.spec.identity().hostname.as_ref().map_or(context.machine, |name| name.as_str());
+    steps.push(InnerStep::SetHostname(hostname.to_owned()));
+    steps.push(InnerStep::PivotRoot);
+    steps.push(InnerStep::ShareMounts);
+    Ok(steps)
+}
+
+/// Names resolve and the time zone fits, where the root can be written (`--resolv-conf=auto`, `--timezone=auto`).
+fn integration(context: &Context<'_>, steps: &mut Vec<InnerStep>) {
+    if context.root_read_only() {
+        return;
+    }
+    if let (false, Some(contents)) = (context.private_network(), &context.facts.host.resolv_conf) {
+        steps.push(InnerStep::CopyResolvConf(contents.clone()));
+    }
+    if let Some(zone) = &context.facts.host.timezone {
+        steps.push(InnerStep::LinkTimezone(zone.clone()));
+    }
+}
+
+fn limits(context: &Context<'_>) -> Limits {
+    let spec = context.spec;
+    let security = spec.security();
+    let resources = spec.resources();
+    let inherited = context.facts.host.limits.iter().filter(|(name, _)| !resources.rlimits.contains_key(name));
+    let mut all: Vec<_> = inherited.map(|&(resource, limit)| ResourceLimit { resource, limit, exact: false }).collect();
+    all.extend(resources.rlimits.iter().map(|(&resource, &limit)| ResourceLimit { resource, limit, exact: true }));
+    let devices = context.facts.sources.iter().flatten().map(|source| source.kind);
+    Limits {
+        capabilities: security.effective_capabilities(context.private_network()),
+        last_capability: context.facts.host.last_capability,
+        no_new_privileges: security.no_new_privileges,
+        system_call_filter: security.system_call_filter.clone(),
+        resources: all,
+        oom_score_adjust: resources.oom_score_adjust,
+        cpu_affinity: resources.cpu_affinity.as_ref().map(|set| set.cpus().to_vec()),
+        personality: resources.personality,
+        devices: devices
+            .filter(|kind| matches!(kind, NodeKind::CharacterDevice { .. } | NodeKind::BlockDevice { .. }))
+            .collect(),
+    }
+}
+
+/// A path of our own.
+fn path(text: &str) -> Result<spec::AbsPath, Error> {
+    spec::AbsPath::try_from(text).map_err(|_| Error::Path(text.to_owned()))
+}
+
+fn directory(text: &str, mode: u32) -> Result<FileStep, Error> {
+    Ok(FileStep::Directory { path: path(text)?, mode })
+}

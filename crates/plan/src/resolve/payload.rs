@@ -1,0 +1,103 @@
+//! The program, its arguments and its environment.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+use spec::{ConsoleMode, StartMode};
+
+use super::Context;
+use crate::{Payload, Program, WorkingDirectory};
+
+/// Where an init system is found, in this order (systemd-nspawn(1), `--boot`).
+const INIT: [&str; 3] = ["/usr/lib/systemd/systemd", "/lib/systemd/systemd", "/sbin/init"];
+
+/// The shells that are tried where no program is named, as login shells.
+const SHELLS: [(&str, &str); 2] = [("/bin/bash", "-bash"), ("/bin/sh", "-sh")];
+
+/// Where programs are found.
+const SEARCH_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+pub(super) fn resolve(context: &Context<'_>) -> Payload {
+    let exec = context.spec.exec();
+    let mut overrides = Vec::new();
+    let programs = match exec.mode {
+        StartMode::Boot => {
+            let (assignments, arguments) = split_boot_arguments(&exec.arguments);
+            overrides.extend(assignments);
+            INIT.iter().map(|path| program(path, path, &arguments)).collect()
+        }
+        StartMode::Pid1 | StartMode::Pid2 if exec.arguments.is_empty() => {
+            SHELLS.iter().map(|(path, name)| program(path, name, &[])).collect()
+        }
+        StartMode::Pid1 | StartMode::Pid2 => {
+            vec![Program { path: exec.arguments[0].clone(), arguments: exec.arguments.clone() }]
+        }
+    };
+    overrides.extend(exec.environment.iter().cloned());
+    let shell = exec.mode != StartMode::Boot && exec.arguments.is_empty();
+    Payload {
+        programs,
+        stub_init: exec.mode == StartMode::Pid2,
+        environment: environment(context),
+        environment_override: overrides,
+        user: exec.user.clone(),
+        directory: match &exec.chdir {
+            Some(path) => WorkingDirectory::Path(path.clone()),
+            None if shell => WorkingDirectory::Home,
+            None => WorkingDirectory::Root,
+        },
+    }
+}
+
+fn program(path: &str, name: &str, arguments: &[OsString]) -> Program {
+    let mut all = vec![OsString::from(name)];
+    all.extend(arguments.iter().cloned());
+    Program { path: path.into(), arguments: all }
+}
+
+/// As the kernel does with its command line: `KEY=VALUE` without a dot in the key goes to the environment, `-` in the
+/// key becoming `_`; the rest are arguments (systemd-nspawn(1), `--boot`).
+fn split_boot_arguments(words: &[OsString]) -> (Vec<(OsString, OsString)>, Vec<OsString>) {
+    let mut assignments = Vec::new();
+    let mut arguments = Vec::new();
+    for word in words {
+        match word.as_bytes().iter().position(|byte| *byte == b'=') {
+            Some(at) if at > 0 && is_variable(&word.as_bytes()[..at]) => {
+                let key = word.as_bytes()[..at].iter().map(|byte| if *byte == b'-' { b'_' } else { *byte }).collect();
+                let value = OsStr::from_bytes(&word.as_bytes()[at + 1..]).to_owned();
+                assignments.push((OsString::from_vec(key), value));
+            }
+            _ => arguments.push(word.clone()),
+        }
+    }
+    (assignments, arguments)
+}
+
+/// A key that can be the name of an environment variable once its dashes are underscores.
+fn is_variable(key: &[u8]) -> bool {
+    !key[0].is_ascii_digit() && key.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
+}
+
+fn environment(context: &Context<'_>) -> Vec<OsString> {
+    let caller = &context.facts.caller;
+    let mut variables: Vec<OsString> = vec![
+        SEARCH_PATH.into(),
+        "container=systemd-nspawn".into(),
+        "LANG=C.UTF-8".into(),
+        "NOTIFY_SOCKET=/run/host/notify".into(),
+        format!("container_uuid={}", context.uuid).into(),
+    ];
+    for (key, value) in &context.facts.host.os_ids {
+        variables.push(format!("container_host_{key}={value}").into());
+    }
+    let own_terminal = context.console != ConsoleMode::Passive;
+    for (name, value) in [("TERM", &caller.term), ("COLORTERM", &caller.colorterm), ("NO_COLOR", &caller.no_color)] {
+        if let (Some(value), true) = (value, own_terminal) {
+            let mut variable = OsString::from(name);
+            variable.push("=");
+            variable.push(value);
+            variables.push(variable);
+        }
+    }
+    variables
+}

@@ -1,0 +1,310 @@
+//! The steps of each stage. A stage has its own step type, so that a step in the wrong stage cannot be written.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use serde::Serialize;
+use spec::{AbsPath, PivotRoot, UidRange};
+
+/// What is done once, by the caller itself, before the first process is made. Each registers its undo.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum ParentStep {
+    /// Nobody else may use the machine's name while it runs.
+    LockName,
+    /// Nobody else may write to the tree while the container does.
+    LockTree {
+        /// Readers may share it.
+        shared: bool,
+    },
+    /// Nobody else may use these user and group ids while the container runs.
+    LockIdRange(UidRange),
+    /// Make the tree from a template if it does not exist yet.
+    CopyTemplate(PathBuf),
+    /// Make the ephemeral copy of the tree; it is removed at the end.
+    MakeEphemeral,
+    /// Make a directory below `/var/tmp` for a custom mount; it is removed at the end.
+    MakeTemporary {
+        /// The mount's number.
+        number: usize,
+        /// Whom it belongs to, on the host.
+        owner: u32,
+    },
+}
+
+/// What the caller does before each start (a reboot starts again).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum LaunchStep {
+    /// Make the payload's control group.
+    MakeControlGroup,
+    /// Take the mount that becomes the root, detached from the host.
+    TakeTree {
+        /// A directory in it instead of the tree itself.
+        subdirectory: Option<&'static str>,
+        /// Its submounts too.
+        recursive: bool,
+    },
+    /// Take the directory that was made for the custom mount with this number.
+    TakeTemporary(usize),
+    /// Take the mount of a path of the host, detached from it, for the mount with this number.
+    TakeSource {
+        /// Where it is found.
+        path: PathBuf,
+        /// Its submounts too.
+        recursive: bool,
+        /// The number that [`FileStep::Attach`] uses.
+        number: SourceNumber,
+    },
+}
+
+/// Stands for a mount that was taken from the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+pub enum SourceNumber {
+    /// The host's os-release file.
+    OsRelease,
+    /// A directory made for the container alone: the custom mount with this number.
+    Temporary(usize),
+    /// The custom mount with this number.
+    Custom(usize),
+}
+
+/// What the root is made of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum Root {
+    /// The tree itself, or its snapshot.
+    Tree {
+        /// Nothing in it can be changed.
+        read_only: bool,
+    },
+    /// The tree below, the ephemeral copy's directory on top.
+    Overlay,
+    /// The tree below, a tmpfs on top.
+    VolatileOverlay,
+    /// A tmpfs with the tree's `/usr`, read-only.
+    VolatileTmpfs,
+}
+
+/// What is done with the host's privileges, in a mount namespace of the container's own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum OuterStep {
+    /// Nothing that is mounted from here on reaches the host.
+    Isolate,
+    /// Make the root; all later paths are resolved inside of it.
+    MakeRoot(Root),
+    /// Make a file system object or a mount.
+    File(FileStep),
+    /// Make another directory the root.
+    PivotInside(PivotRoot),
+}
+
+/// What is done inside all namespaces of the container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum InnerStep {
+    /// Become root of the user namespace and take the mounts over into a mount namespace that belongs to it.
+    EnterUserNamespace,
+    /// Make a file system object or a mount.
+    File(FileStep),
+    /// Make the pseudo-terminal that is the console.
+    MakeConsole,
+    /// Listen at `/run/host/notify`.
+    ListenForNotifications,
+    /// Make the fifo that stands for `/proc/kmsg`, and keep it open.
+    MakeKmsg,
+    /// Write `/etc/resolv.conf`, unless it says the same already.
+    CopyResolvConf(Vec<u8>),
+    /// Point `/etc/localtime` to this zone, if the container knows it.
+    LinkTimezone(String),
+    /// Bring up the loopback link.
+    BringUpLoopback,
+    /// Set the host name.
+    SetHostname(String),
+    /// Make the root the root, and let go of the host's.
+    PivotRoot,
+    /// Mounts inside reach the namespaces that the container makes.
+    ShareMounts,
+}
+
+/// A file system object or a mount inside the container. Paths are resolved inside the root, links included.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum FileStep {
+    /// Mount a new file system.
+    Mount {
+        /// Its type.
+        file_system: FileSystem,
+        /// Where; made if it is missing.
+        target: AbsPath,
+        /// `key` or `key=value`, as mount(8) takes them.
+        options: Vec<String>,
+        /// Attributes of the mount.
+        attributes: MountFlags,
+    },
+    /// Attach a mount that was taken from the host.
+    Attach {
+        /// Which.
+        source: SourceNumber,
+        /// Where; made if it is missing, of the same kind.
+        target: AbsPath,
+        /// Attributes to add to those it has.
+        attributes: MountFlags,
+        /// The source is a directory.
+        directory: bool,
+    },
+    /// Mount a place inside the container at another one.
+    Bind {
+        /// What.
+        source: AbsPath,
+        /// Where.
+        target: AbsPath,
+        /// Attributes to add to those it has.
+        attributes: MountFlags,
+        /// Submounts too.
+        recursive: bool,
+        /// The attributes are for the submounts too.
+        attributes_below: bool,
+        /// It is no error if the source does not exist.
+        optional: bool,
+    },
+    /// Add attributes to a mount that is there.
+    Restrict {
+        /// Which.
+        path: AbsPath,
+        /// The attributes.
+        attributes: MountFlags,
+    },
+    /// Take a mount away, and the directory that it was at.
+    Detach {
+        /// Which.
+        path: AbsPath,
+    },
+    /// Cover something with an empty object of the same kind that nobody may touch.
+    Mask {
+        /// What.
+        path: AbsPath,
+        /// It is no error if it does not exist.
+        optional: bool,
+    },
+    /// Make a directory, unless there is one.
+    Directory {
+        /// Where.
+        path: AbsPath,
+        /// Permissions.
+        mode: u32,
+    },
+    /// Make a regular file.
+    File {
+        /// Where.
+        path: AbsPath,
+        /// Permissions.
+        mode: u32,
+        /// What is in it.
+        contents: Vec<u8>,
+    },
+    /// Make a symbolic link.
+    Symlink {
+        /// Where.
+        path: AbsPath,
+        /// What is in it.
+        target: OsString,
+    },
+    /// Make a device node, fifo or socket.
+    Node {
+        /// Where.
+        path: AbsPath,
+        /// Permissions.
+        mode: u32,
+        /// What.
+        kind: SpecialKind,
+    },
+}
+
+/// A file that is neither a regular file nor a directory nor a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum SpecialKind {
+    /// A character device.
+    Character {
+        /// Its driver.
+        major: u32,
+        /// Its number there.
+        minor: u32,
+    },
+    /// A block device.
+    Block {
+        /// Its driver.
+        major: u32,
+        /// Its number there.
+        minor: u32,
+    },
+    /// A named pipe.
+    Fifo,
+    /// A socket that nobody listens at.
+    Socket,
+}
+
+/// The types of file systems that a container gets new instances of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FileSystem {
+    /// cgroup2
+    Cgroup2,
+    /// devpts
+    Devpts,
+    /// mqueue
+    Mqueue,
+    /// proc
+    Proc,
+    /// sysfs
+    Sysfs,
+    /// tmpfs
+    Tmpfs,
+}
+
+impl FileSystem {
+    /// The kernel's name for it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cgroup2 => "cgroup2",
+            Self::Devpts => "devpts",
+            Self::Mqueue => "mqueue",
+            Self::Proc => "proc",
+            Self::Sysfs => "sysfs",
+            Self::Tmpfs => "tmpfs",
+        }
+    }
+}
+
+/// Attributes of a mount.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct MountFlags {
+    /// Nothing can be changed through it.
+    pub read_only: bool,
+    /// Set-user-id bits have no effect.
+    pub no_suid: bool,
+    /// Devices cannot be opened.
+    pub no_dev: bool,
+    /// Nothing can be executed.
+    pub no_exec: bool,
+    /// Links are not followed.
+    pub no_symfollow: bool,
+    /// Access times are always written.
+    pub strict_atime: bool,
+}
+
+impl MountFlags {
+    /// Nothing special.
+    pub const NONE: Self = Self {
+        read_only: false,
+        no_suid: false,
+        no_dev: false,
+        no_exec: false,
+        no_symfollow: false,
+        strict_atime: false,
+    };
+    /// No set-user-id bits, no devices.
+    pub const NO_SUID_DEV: Self = Self { no_suid: true, no_dev: true, ..Self::NONE };
+    /// No set-user-id bits, no devices, no programs.
+    pub const API: Self = Self { no_exec: true, ..Self::NO_SUID_DEV };
+    /// Read-only, no set-user-id bits, no devices, no programs.
+    pub const API_READ_ONLY: Self = Self { read_only: true, ..Self::API };
+    /// Read-only.
+    pub const READ_ONLY: Self = Self { read_only: true, ..Self::NONE };
+}

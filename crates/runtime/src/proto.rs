@@ -1,0 +1,220 @@
+//! What the stages tell the supervisor, one datagram a message, over a sequenced-packet socket pair.
+//!
+//! The supervisor knows that the payload runs when the socket closes without a failure: all its other ends are
+//! close-on-exec. Every message carries a number that counts up, so that a lost or foreign one is noticed.
+
+use std::io::{IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
+};
+
+/// The longest detail of a failure, in bytes; more is cut off.
+const DETAIL: usize = 512;
+/// Kind, stage, sequence number, step, errno.
+const HEADER: usize = 12;
+
+/// Where something happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// In the container's mount namespace, with the host's privileges.
+    Outer,
+    /// Inside all namespaces.
+    Inner,
+    /// After the last step, on the way to the program.
+    Payload,
+}
+
+/// A step that failed, or did nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// Where.
+    pub stage: Stage,
+    /// Which step of the stage's list.
+    pub step: usize,
+    /// The kernel's reason.
+    pub errno: Errno,
+    /// What it was about: a path, a list of programs.
+    pub detail: String,
+}
+
+/// A message to the supervisor.
+#[derive(Debug)]
+pub enum Message {
+    /// The container cannot start.
+    Failed(Report),
+    /// Something was left undone that the container can live without.
+    Note(Report),
+    /// What the supervisor serves: the notification socket, the kernel log's fifo, the console's master if there is one.
+    Descriptors(Vec<OwnedFd>),
+}
+
+/// The supervisor's end.
+#[derive(Debug)]
+pub struct Receiver {
+    socket: OwnedFd,
+    next: u16,
+}
+
+/// The stages' end.
+#[derive(Debug)]
+pub struct Sender {
+    socket: OwnedFd,
+    next: std::cell::Cell<u16>,
+}
+
+/// Makes a pair.
+///
+/// # Errors
+/// Those of socketpair(2).
+pub fn channel() -> rustix::io::Result<(Receiver, Sender)> {
+    let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+    Ok((Receiver { socket: ours, next: 0 }, Sender { socket: theirs, next: 0.into() }))
+}
+
+impl Sender {
+    /// Reports a failure. That the supervisor is gone is no error: nobody is left to tell.
+    pub fn failed(&self, report: &Report) {
+        let _ = self.send(b'F', report, &[]);
+    }
+
+    /// Reports what was left undone.
+    pub fn note(&self, report: &Report) {
+        let _ = self.send(b'N', report, &[]);
+    }
+
+    /// Hands descriptors over.
+    ///
+    /// # Errors
+    /// Those of sendmsg(2).
+    pub fn descriptors(&self, fds: &[BorrowedFd<'_>]) -> rustix::io::Result<()> {
+        let nothing = Report { stage: Stage::Inner, step: 0, errno: Errno::from_raw_os_error(1), detail: String::new() };
+        self.send(b'D', &nothing, fds)
+    }
+
+    fn send(&self, kind: u8, report: &Report, fds: &[BorrowedFd<'_>]) -> rustix::io::Result<()> {
+        let number = self.next.get();
+        self.next.set(number.wrapping_add(1));
+        let mut bytes = [0u8; HEADER + DETAIL];
+        bytes[0] = kind;
+        bytes[1] = report.stage as u8;
+        bytes[2..4].copy_from_slice(&number.to_ne_bytes());
+        bytes[4..8].copy_from_slice(&(report.step as u32).to_ne_bytes());
+        bytes[8..12].copy_from_slice(&report.errno.raw_os_error().to_ne_bytes());
+        let detail = report.detail.as_bytes();
+        let length = detail.len().min(DETAIL);
+        bytes[HEADER..HEADER + length].copy_from_slice(&detail[..length]);
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(fds)) {
+            return Err(Errno::NOBUFS);
+        }
+        sendmsg(&self.socket, &[IoSlice::new(&bytes[..HEADER + length])], &mut control, SendFlags::NOSIGNAL)?;
+        Ok(())
+    }
+}
+
+impl AsFd for Sender {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl AsFd for Receiver {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl Receiver {
+    /// The next message; `None` once all senders are gone.
+    ///
+    /// # Errors
+    /// Those of recvmsg(2); `EPROTO` for a message that is none or out of its turn.
+    pub fn receive(&mut self) -> rustix::io::Result<Option<Message>> {
+        let mut bytes = [0u8; HEADER + DETAIL];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let mut iov = [IoSliceMut::new(&mut bytes)];
+        let received = rustix::io::retry_on_intr(|| {
+            recvmsg(&self.socket, &mut iov, &mut control, RecvFlags::CMSG_CLOEXEC)
+        });
+        let length = match received {
+            Ok(message) => message.bytes,
+            // The last sender died with a message of ours unread; that is an end, too.
+            Err(Errno::CONNRESET) => 0,
+            Err(errno) => return Err(errno),
+        };
+        if length == 0 {
+            return Ok(None);
+        }
+        let fds: Vec<OwnedFd> = control
+            .drain()
+            .filter_map(|message| match message {
+                RecvAncillaryMessage::ScmRights(fds) => Some(fds),
+                _ => None,
+            })
+            .flatten()
+            .collect();
+        let message = decode(&bytes[..length], self.next, fds).ok_or(Errno::PROTO)?;
+        self.next = self.next.wrapping_add(1);
+        Ok(Some(message))
+    }
+}
+
+fn decode(bytes: &[u8], expected: u16, fds: Vec<OwnedFd>) -> Option<Message> {
+    let header: &[u8; HEADER] = bytes.first_chunk()?;
+    let stage = match header[1] {
+        0 => Stage::Outer,
+        1 => Stage::Inner,
+        2 => Stage::Payload,
+        _ => return None,
+    };
+    // The outer and the inner process count on their own; the one that sends first is the only one that may.
+    if u16::from_ne_bytes([header[2], header[3]]) != expected {
+        return None;
+    }
+    let report = Report {
+        stage,
+        step: u32::from_ne_bytes([header[4], header[5], header[6], header[7]]) as usize,
+        errno: Errno::from_raw_os_error(i32::from_ne_bytes([header[8], header[9], header[10], header[11]])),
+        detail: String::from_utf8_lossy(&bytes[HEADER..]).into_owned(),
+    };
+    match header[0] {
+        b'F' => Some(Message::Failed(report)),
+        b'N' => Some(Message::Note(report)),
+        b'D' => Some(Message::Descriptors(fds)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_arrive_in_order_and_the_end_is_seen() {
+        let (mut receiver, sender) = channel().expect("pair");
+        let report = Report { stage: Stage::Outer, step: 7, errno: Errno::NOENT, detail: "/usr".into() };
+        sender.note(&report);
+        sender.descriptors(&[sender.as_fd()]).expect("send");
+        sender.failed(&report);
+        drop(sender);
+        assert!(matches!(receiver.receive(), Ok(Some(Message::Note(got))) if got == report));
+        assert!(matches!(receiver.receive(), Ok(Some(Message::Descriptors(fds))) if fds.len() == 1));
+        assert!(matches!(receiver.receive(), Ok(Some(Message::Failed(got))) if got == report));
+        assert!(matches!(receiver.receive(), Ok(None)));
+    }
+
+    #[test]
+    fn a_message_out_of_turn_is_refused() {
+        let (mut receiver, sender) = channel().expect("pair");
+        sender.next.set(5);
+        sender.failed(&Report { stage: Stage::Inner, step: 0, errno: Errno::PERM, detail: String::new() });
+        assert_eq!(receiver.receive().err(), Some(Errno::PROTO));
+    }
+}

@@ -1,0 +1,317 @@
+//! Carries out [`FileStep`]s below a root that may be hostile: every path is resolved inside of it, links included.
+
+use std::ffi::OsStr;
+use std::fmt::Display;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use plan::{FileStep, FileSystem, MountFlags, SourceNumber, SpecialKind};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, makedev, mkdirat, mknodat, openat2, symlinkat};
+use rustix::io::Errno;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_flag,
+    fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
+};
+use sys::mount::{Attributes, Change, set_attributes};
+
+/// Links stay inside the root; those of proc that lead anywhere are not followed at all.
+const RESOLVE: ResolveFlags = ResolveFlags::IN_ROOT.union(ResolveFlags::NO_MAGICLINKS);
+
+/// A step that failed.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The kernel's reason.
+    pub errno: Errno,
+    /// What it was about, in addition to the step itself.
+    pub detail: String,
+}
+
+impl From<Errno> for Failure {
+    fn from(errno: Errno) -> Self {
+        Self { errno, detail: String::new() }
+    }
+}
+
+/// Adds what an error was about.
+pub trait About<T> {
+    /// Names the thing.
+    ///
+    /// # Errors
+    /// The same error, with a name.
+    fn about(self, thing: impl Display) -> Result<T, Failure>;
+}
+
+impl<T> About<T> for rustix::io::Result<T> {
+    fn about(self, thing: impl Display) -> Result<T, Failure> {
+        self.map_err(|errno| Failure { errno, detail: thing.to_string() })
+    }
+}
+
+/// The mounts that were taken from the host.
+pub type Sources = Vec<(SourceNumber, OwnedFd)>;
+
+/// The place where steps are carried out.
+#[derive(Debug)]
+pub struct Files {
+    root: OwnedFd,
+    /// The directory that the last object was made in. Forgotten when anything is mounted.
+    parent: Option<(PathBuf, OwnedFd)>,
+}
+
+impl Files {
+    /// Works below `root`.
+    pub fn new(root: OwnedFd) -> Self {
+        Self { root, parent: None }
+    }
+
+    /// The root directory.
+    pub fn root(&self) -> BorrowedFd<'_> {
+        self.root.as_fd()
+    }
+
+    /// Carries out one step.
+    ///
+    /// # Errors
+    /// The kernel's reason and what it was about.
+    pub fn run(&mut self, step: &FileStep, sources: &Sources) -> Result<(), Failure> {
+        match step {
+            FileStep::Mount { file_system, target, options, attributes } => {
+                let mount = new_mount(*file_system, options, *attributes)?;
+                self.place(&mount, target.as_path(), true)
+            }
+            FileStep::Attach { source, target, attributes, directory } => {
+                let (_, mount) = sources.iter().find(|(number, _)| number == source).ok_or(Errno::BADF)?;
+                restrict(mount.as_fd(), *attributes, true)?;
+                self.place(mount, target.as_path(), *directory)
+            }
+            FileStep::Bind { source, target, attributes, recursive, attributes_below, optional } => {
+                match self.clone_mount(source.as_path(), *recursive) {
+                    Err(Errno::NOENT) if *optional => Ok(()),
+                    Err(errno) => Err(errno).about(source),
+                    Ok((mount, directory)) => {
+                        restrict(mount.as_fd(), *attributes, *attributes_below)?;
+                        self.place(&mount, target.as_path(), directory)
+                    }
+                }
+            }
+            FileStep::Restrict { path, attributes } => {
+                restrict(self.open(path.as_path(), OFlags::PATH)?.as_fd(), *attributes, false)?;
+                Ok(())
+            }
+            FileStep::Detach { path } => self.detach(path.as_path()),
+            FileStep::Mask { path, optional } => match self.mask(path.as_path()) {
+                Err(Failure { errno: Errno::NOENT, .. }) if *optional => Ok(()),
+                other => other,
+            },
+            FileStep::Directory { path, mode } => self.directory(path.as_path(), *mode),
+            FileStep::File { path, mode, contents } => self.file(path.as_path(), *mode, contents),
+            FileStep::Symlink { path, target } => {
+                let (parent, name) = self.parent(path.as_path())?;
+                Ok(symlinkat(target.as_os_str(), parent, name)?)
+            }
+            FileStep::Node { path, mode, kind } => {
+                let (parent, name) = self.parent(path.as_path())?;
+                let (file_type, device) = match *kind {
+                    SpecialKind::Character { major, minor } => (FileType::CharacterDevice, makedev(major, minor)),
+                    SpecialKind::Block { major, minor } => (FileType::BlockDevice, makedev(major, minor)),
+                    SpecialKind::Fifo => (FileType::Fifo, 0),
+                    SpecialKind::Socket => (FileType::Socket, 0),
+                };
+                Ok(mknodat(parent, name, file_type, Mode::from_raw_mode(*mode), device)?)
+            }
+        }
+    }
+
+    /// Opens something inside the root.
+    ///
+    /// # Errors
+    /// Those of openat2(2).
+    pub fn open(&self, path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+        openat2(&self.root, inside(path), flags | OFlags::CLOEXEC, Mode::empty(), RESOLVE)
+    }
+
+    /// The directory of `path`, and the last part of it. Nothing is known about whether that exists.
+    ///
+    /// # Errors
+    /// Those of openat2(2).
+    pub fn parent<'a>(&'a mut self, path: &'a Path) -> rustix::io::Result<(BorrowedFd<'a>, &'a OsStr)> {
+        let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else { return Err(Errno::INVAL) };
+        if self.parent.as_ref().is_none_or(|(known, _)| known != directory) {
+            let fd = self.open(directory, OFlags::PATH | OFlags::DIRECTORY)?;
+            self.parent = Some((directory.to_owned(), fd));
+        }
+        match &self.parent {
+            Some((_, fd)) => Ok((fd.as_fd(), name)),
+            None => Err(Errno::BADF),
+        }
+    }
+
+    /// Puts a detached mount at `target`, which is made if it is missing.
+    ///
+    /// # Errors
+    /// The kernel's reason and what it was about.
+    pub fn place(&mut self, mount: &OwnedFd, target: &Path, directory: bool) -> Result<(), Failure> {
+        let at = match self.open(target, OFlags::PATH) {
+            Err(Errno::NOENT) => {
+                self.make_missing(target, directory)?;
+                self.open(target, OFlags::PATH)
+            }
+            other => other,
+        }
+        .about(target.display())?;
+        self.parent = None;
+        let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+        move_mount(mount, "", &at, "", flags).about(target.display())
+    }
+
+    /// Makes a mount point and the directories above it.
+    fn make_missing(&mut self, target: &Path, directory: bool) -> Result<(), Failure> {
+        let ancestors: Vec<_> = target.ancestors().skip(1).filter(|path| path.file_name().is_some()).collect();
+        for above in ancestors.into_iter().rev() {
+            match self.open(above, OFlags::PATH) {
+                Err(Errno::NOENT) => self.directory(above, 0o755)?,
+                other => drop(other.about(above.display())?),
+            }
+        }
+        if directory { self.directory(target, 0o755) } else { self.file(target, 0o644, &[]) }
+    }
+
+    fn directory(&mut self, path: &Path, mode: u32) -> Result<(), Failure> {
+        let (parent, name) = self.parent(path).about(path.display())?;
+        match mkdirat(parent, name, Mode::from_raw_mode(mode)) {
+            // Somebody else's directory, or a link to one: where it leads is inside.
+            Err(Errno::EXIST) => self.open(path, OFlags::PATH | OFlags::DIRECTORY).map(drop),
+            other => other,
+        }
+        .about(path.display())
+    }
+
+    fn file(&mut self, path: &Path, mode: u32, contents: &[u8]) -> Result<(), Failure> {
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let (parent, name) = self.parent(path).about(path.display())?;
+        let file = rustix::fs::openat(parent, name, flags, Mode::from_raw_mode(mode)).about(path.display())?;
+        write_all(file.as_fd(), contents).about(path.display())
+    }
+
+    /// A detached copy of the mount at `path`, and whether it is a directory.
+    fn clone_mount(&self, path: &Path, recursive: bool) -> rustix::io::Result<(OwnedFd, bool)> {
+        let at = self.open(path, OFlags::PATH)?;
+        let directory = FileType::from_raw_mode(rustix::fs::fstat(&at)?.st_mode).is_dir();
+        Ok((take_mount(at.as_fd(), recursive)?, directory))
+    }
+
+    fn mask(&mut self, path: &Path) -> Result<(), Failure> {
+        let at = self.open(path, OFlags::PATH).about(path.display())?;
+        let name = match FileType::from_raw_mode(rustix::fs::fstat(&at)?.st_mode) {
+            FileType::Directory => "dir",
+            FileType::CharacterDevice => "chr",
+            FileType::BlockDevice => "blk",
+            FileType::Fifo => "fifo",
+            FileType::Socket => "sock",
+            _ => "reg",
+        };
+        let (mount, directory) = self.clone_mount(&Path::new("/run/host/inaccessible").join(name), false)?;
+        restrict(mount.as_fd(), MountFlags::API_READ_ONLY, false)?;
+        self.place(&mount, path, directory)
+    }
+
+    fn detach(&mut self, path: &Path) -> Result<(), Failure> {
+        // By way of the working directory: unmounting takes a path, and this one needs no walk.
+        let at = self.open(path, OFlags::PATH | OFlags::DIRECTORY).about(path.display())?;
+        rustix::process::fchdir(&at)?;
+        rustix::mount::unmount(".", rustix::mount::UnmountFlags::DETACH).about(path.display())?;
+        rustix::process::fchdir(&self.root)?;
+        let (parent, name) = self.parent(path)?;
+        Ok(rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR)?)
+    }
+}
+
+/// A path as openat2(2) takes it below a root.
+fn inside(path: &Path) -> &Path {
+    match path.strip_prefix("/") {
+        Ok(rest) if rest.as_os_str().is_empty() => Path::new("."),
+        Ok(rest) => rest,
+        Err(_) => path,
+    }
+}
+
+/// A detached copy of the mount that `at` lies in, from there on. It receives what the host mounts later below, and
+/// passes nothing on.
+///
+/// # Errors
+/// Those of open_tree(2).
+pub fn take_mount(at: BorrowedFd<'_>, recursive: bool) -> rustix::io::Result<OwnedFd> {
+    let mut flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    if recursive {
+        flags |= OpenTreeFlags::AT_RECURSIVE;
+    }
+    open_tree(at, "", flags)
+}
+
+/// A new, detached instance of a file system.
+///
+/// # Errors
+/// The kernel's reason and the option it was about.
+pub fn new_mount(file_system: FileSystem, options: &[String], flags: MountFlags) -> Result<OwnedFd, Failure> {
+    let context = fsopen(file_system.name(), FsOpenFlags::FSOPEN_CLOEXEC).about(file_system.name())?;
+    if file_system == FileSystem::Tmpfs || file_system == FileSystem::Proc {
+        fsconfig_set_string(&context, "source", file_system.name())?;
+    }
+    for option in options {
+        match option.split_once('=') {
+            Some((key, value)) => fsconfig_set_string(&context, key, value),
+            None => fsconfig_set_flag(&context, option.as_str()),
+        }
+        .about(option)?;
+    }
+    fsconfig_create(&context).about(file_system.name())?;
+    let attributes = MountAttrFlags::from_bits_retain(attributes(flags).bits() as u32);
+    fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes).about(file_system.name())
+}
+
+/// Adds attributes to a mount, and if wanted to all below it.
+///
+/// # Errors
+/// Those of mount_setattr(2).
+pub fn restrict(mount: BorrowedFd<'_>, flags: MountFlags, recursive: bool) -> rustix::io::Result<()> {
+    if flags == MountFlags::NONE {
+        return Ok(());
+    }
+    set_attributes(mount, &Change { set: attributes(flags), recursive, ..Change::default() })
+}
+
+fn attributes(flags: MountFlags) -> Attributes {
+    [
+        (flags.read_only, Attributes::READ_ONLY),
+        (flags.no_suid, Attributes::NO_SUID),
+        (flags.no_dev, Attributes::NO_DEV),
+        (flags.no_exec, Attributes::NO_EXEC),
+        (flags.no_symfollow, Attributes::NO_SYMFOLLOW),
+        (flags.strict_atime, Attributes::STRICT_ATIME),
+    ]
+    .into_iter()
+    .filter(|(set, _)| *set)
+    .fold(Attributes::NONE, |all, (_, one)| all | one)
+}
+
+/// Writes all of it.
+///
+/// # Errors
+/// Those of write(2).
+pub fn write_all(file: BorrowedFd<'_>, mut bytes: &[u8]) -> rustix::io::Result<()> {
+    while !bytes.is_empty() {
+        let written = rustix::io::retry_on_intr(|| rustix::io::write(file, bytes))?;
+        bytes = &bytes[written..];
+    }
+    Ok(())
+}
+
+/// Puts a detached mount at a path of the host, as this process's mount namespace has it.
+///
+/// # Errors
+/// Those of move_mount(2).
+pub fn place_on_host(mount: BorrowedFd<'_>, path: &Path) -> rustix::io::Result<()> {
+    move_mount(mount, "", CWD, OsStr::from_bytes(path.as_os_str().as_bytes()), MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+}

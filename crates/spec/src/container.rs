@@ -1,0 +1,380 @@
+//! The container specification: what is wanted, checked, without any word about how.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::{AbsPath, CapabilitySet, CpuSet, HostName, MachineName, Resource, Rlimit, Signal, UidRange};
+
+/// All that is wanted of one container. Made by [`SpecPatch::validate`](crate::SpecPatch::validate) alone.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ContainerSpec {
+    pub(crate) run: RunSpec,
+    pub(crate) image: ImageSpec,
+    pub(crate) exec: ExecSpec,
+    pub(crate) identity: IdentitySpec,
+    pub(crate) property: PropertySpec,
+    pub(crate) users: UsersSpec,
+    pub(crate) network: NetworkSpec,
+    pub(crate) security: SecuritySpec,
+    pub(crate) resources: ResourcesSpec,
+    pub(crate) integration: IntegrationSpec,
+    pub(crate) mounts: Vec<CustomMount>,
+    pub(crate) console: ConsoleSpec,
+}
+
+macro_rules! getters {
+    ($($(#[$doc:meta])* $name:ident: $type:ty,)*) => {
+        impl ContainerSpec {
+            $($(#[$doc])* #[must_use] pub fn $name(&self) -> &$type { &self.$name })*
+        }
+    };
+}
+
+getters! {
+    /// How the run itself goes.
+    run: RunSpec,
+    /// The tree.
+    image: ImageSpec,
+    /// The program.
+    exec: ExecSpec,
+    /// Names.
+    identity: IdentitySpec,
+    /// The unit and the registration.
+    property: PropertySpec,
+    /// User namespaces.
+    users: UsersSpec,
+    /// The network.
+    network: NetworkSpec,
+    /// What the payload may do.
+    security: SecuritySpec,
+    /// What the payload may use.
+    resources: ResourcesSpec,
+    /// What of the host's configuration is seen inside.
+    integration: IntegrationSpec,
+    /// Mounts beside the root, in the order given.
+    mounts: Vec<CustomMount>,
+    /// The console.
+    console: ConsoleSpec,
+}
+
+/// How the run itself goes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RunSpec {
+    /// No words of our own.
+    pub quiet: bool,
+    /// Whether a settings file is looked for.
+    pub settings: SettingsMode,
+    /// Remove what a crashed run left, start nothing.
+    pub cleanup: bool,
+    /// Show what would happen, do nothing.
+    pub dry_run: Option<DryRun>,
+    /// A cgroup namespace of its own (`SYSTEMD_NSPAWN_USE_CGNS`).
+    pub cgroup_namespace: bool,
+}
+
+/// `--settings=`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum SettingsMode {
+    /// None is read.
+    No,
+    /// Read; the command line wins; a file beside the tree is not trusted.
+    Yes,
+    /// Read; the file wins.
+    Override,
+    /// Read; trusted wherever it was found.
+    Trusted,
+}
+
+/// `--dry-run=`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum DryRun {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// The tree.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ImageSpec {
+    /// Where it is.
+    pub source: Source,
+    /// What it is copied from if it does not exist.
+    pub template: Option<PathBuf>,
+    /// Run a copy that is removed at the end.
+    pub ephemeral: bool,
+    /// Nothing in it can be changed.
+    pub read_only: bool,
+    /// Changes are kept in memory.
+    pub volatile: Volatile,
+    /// Another directory in it becomes the root.
+    pub pivot_root: Option<PivotRoot>,
+}
+
+/// Where the tree is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum Source {
+    /// A directory of the host.
+    Directory(PathBuf),
+    /// A name that is searched for in the machine directories.
+    Machine(MachineName),
+}
+
+/// `--volatile=`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Volatile {
+    /// Changes stay.
+    No,
+    /// The root is a tmpfs with the tree's /usr.
+    Yes,
+    /// /var is a tmpfs, the rest read-only.
+    State,
+    /// A tmpfs lies over the tree.
+    Overlay,
+}
+
+/// `--pivot-root=`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PivotRoot {
+    /// Becomes the root.
+    pub new: AbsPath,
+    /// Where the old root goes; it is gone where absent.
+    pub old: Option<AbsPath>,
+}
+
+/// The program.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ExecSpec {
+    /// As which process.
+    pub mode: StartMode,
+    /// The program and its arguments; for an init system its arguments alone.
+    pub arguments: Vec<OsString>,
+    /// Where it starts.
+    pub chdir: Option<AbsPath>,
+    /// Variables beside the usual ones.
+    pub environment: Vec<(OsString, OsString)>,
+    /// As whom.
+    pub user: Option<String>,
+    /// What asks it to end.
+    pub kill_signal: Option<Signal>,
+    /// It says itself when it is ready.
+    pub notify_ready: bool,
+}
+
+/// `--boot`, `--as-pid2`, or neither.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum StartMode {
+    /// The program is process 1.
+    Pid1,
+    /// A stub is process 1, the program process 2.
+    Pid2,
+    /// An init system is looked for and is process 1.
+    Boot,
+}
+
+/// Names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct IdentitySpec {
+    /// The machine's name.
+    pub machine: Option<MachineName>,
+    /// The host name inside, if it is another.
+    pub hostname: Option<HostName>,
+    /// The machine's id.
+    pub uuid: Option<Uuid>,
+}
+
+/// The unit and the registration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PropertySpec {
+    /// Stay in the caller's unit.
+    pub keep_unit: bool,
+    /// Whether the machine is registered.
+    pub register: Register,
+}
+
+/// `--register=`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Register {
+    /// Never.
+    No,
+    /// It must be.
+    Yes,
+    /// If it can be.
+    Auto,
+}
+
+/// User namespaces.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct UsersSpec {
+    /// Which ids.
+    pub private_users: PrivateUsers,
+    /// How the tree's files get them.
+    pub ownership: Ownership,
+}
+
+/// `--private-users=`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum PrivateUsers {
+    /// The host's.
+    No,
+    /// Its own, each the same as outside.
+    Identity,
+    /// A range that nobody uses.
+    Pick,
+    /// This range.
+    Range(UidRange),
+}
+
+/// `--private-users-ownership=`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Ownership {
+    /// They have them on disk.
+    Off,
+    /// The mount maps them.
+    Map,
+    /// As fits.
+    Auto,
+}
+
+/// The network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct NetworkSpec {
+    /// Its own, with nothing but the loopback link.
+    pub private: bool,
+}
+
+/// What the payload may do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SecuritySpec {
+    /// Kept in addition to the default ones.
+    pub capabilities: CapabilitySet,
+    /// Not kept.
+    pub drop_capabilities: CapabilitySet,
+    /// Nothing it executes gets more privileges.
+    pub no_new_privileges: bool,
+    /// Changes to the default system call filter.
+    pub system_call_filter: Vec<FilterItem>,
+    /// Which of the kernel's interfaces can be written (`SYSTEMD_NSPAWN_API_VFS_WRITABLE`).
+    pub api_vfs_writable: ApiVfs,
+}
+
+impl SecuritySpec {
+    /// The bounding set: the default one, CAP_NET_ADMIN with a private network, what was added, without what was
+    /// dropped (systemd-nspawn(1), `--capability=`).
+    #[must_use]
+    pub fn effective_capabilities(&self, private_network: bool) -> CapabilitySet {
+        let network = CapabilitySet::named("CAP_NET_ADMIN").filter(|_| private_network).unwrap_or_default();
+        CapabilitySet::container_default().union(network).union(self.capabilities).without(self.drop_capabilities)
+    }
+}
+
+/// A system call or a group of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FilterItem {
+    /// Allowed, or refused.
+    pub allow: bool,
+    /// The call, or `@` and the group.
+    pub name: String,
+}
+
+/// `SYSTEMD_NSPAWN_API_VFS_WRITABLE`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum ApiVfs {
+    /// None.
+    No,
+    /// All of /sys and /proc/sys.
+    Yes,
+    /// What belongs to the network.
+    Network,
+}
+
+/// What the payload may use.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ResourcesSpec {
+    /// Resource limits.
+    pub rlimits: BTreeMap<Resource, Rlimit>,
+    /// Its badness when memory runs out.
+    pub oom_score_adjust: Option<i32>,
+    /// The processors.
+    pub cpu_affinity: Option<CpuSet>,
+    /// The machine that uname(2) names.
+    pub personality: Option<Personality>,
+}
+
+/// `--personality=`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Personality {
+    /// 32 bits.
+    X86,
+    /// 64 bits.
+    X86_64,
+}
+
+/// What of the host's configuration is seen inside; only `auto` is carried out yet, so there is nothing to choose.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct IntegrationSpec {}
+
+/// A mount beside the root.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum CustomMount {
+    /// `--bind=`, `--bind-ro=`.
+    Bind {
+        /// What.
+        source: BindSource,
+        /// Where.
+        destination: AbsPath,
+        /// Nothing can be changed through it.
+        read_only: bool,
+        /// Its submounts too.
+        recursive: bool,
+    },
+    /// `--tmpfs=`.
+    Tmpfs {
+        /// Where.
+        destination: AbsPath,
+        /// As mount(8) takes them.
+        options: Option<String>,
+    },
+    /// `--inaccessible=`.
+    Inaccessible {
+        /// What.
+        path: AbsPath,
+    },
+}
+
+/// The source of a bind mount.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum BindSource {
+    /// A path of the host.
+    Host(PathBuf),
+    /// A path inside the tree (`+PATH`).
+    Tree(AbsPath),
+    /// A directory that is made for it and removed at the end.
+    Temporary,
+}
+
+/// The console.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ConsoleSpec {
+    /// How it is connected; as the standard streams suggest where absent.
+    pub mode: Option<ConsoleMode>,
+}
+
+/// `--console=`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum ConsoleMode {
+    /// A terminal, connected to ours in both directions.
+    Interactive,
+    /// A terminal whose output we show.
+    ReadOnly,
+    /// A terminal, connected to nothing.
+    Passive,
+    /// No terminal: our own standard streams.
+    Pipe,
+    /// Interactive on a terminal, pipe elsewhere.
+    Autopipe,
+}

@@ -1,0 +1,220 @@
+//! Resource limits, signals and processors.
+
+use std::fmt::{self, Display, Formatter};
+use std::str::FromStr;
+
+use serde::Serialize;
+use thiserror::Error;
+
+/// Why a value is none.
+#[derive(Debug, Error, Clone, PartialEq, Eq)]
+pub enum ValueError {
+    /// A resource limit's name.
+    #[error("{0:?} is no resource limit such as RLIMIT_NOFILE")]
+    Resource(String),
+    /// A resource limit's value.
+    #[error("{0:?} is no limit: VALUE or SOFT:HARD, each a number or \"infinity\", the first not above the second")]
+    Rlimit(String),
+    /// A signal.
+    #[error("{0:?} is no signal such as SIGTERM or SIGRTMIN+3")]
+    Signal(String),
+    /// A list of processors.
+    #[error("{0:?} is no list of processors such as 0,2-3")]
+    Cpus(String),
+}
+
+macro_rules! resources {
+    ($($variant:ident $name:literal $number:literal,)*) => {
+        /// What a limit is on, see getrlimit(2).
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+        pub enum Resource {
+            $(#[doc = concat!("`RLIMIT_", $name, "`")] $variant = $number,)*
+        }
+
+        impl Resource {
+            /// All of them.
+            pub const ALL: [Self; 16] = [$(Self::$variant,)*];
+
+            /// The name without `RLIMIT_`.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+
+            /// The number that the kernel has for it on x86, ARM and RISC-V.
+            #[must_use]
+            pub const fn number(self) -> u32 {
+                self as u32
+            }
+        }
+    };
+}
+
+resources! {
+    Cpu "CPU" 0, FileSize "FSIZE" 1, Data "DATA" 2, Stack "STACK" 3, Core "CORE" 4, ResidentSet "RSS" 5,
+    Processes "NPROC" 6, OpenFiles "NOFILE" 7, LockedMemory "MEMLOCK" 8, AddressSpace "AS" 9, Locks "LOCKS" 10,
+    PendingSignals "SIGPENDING" 11, MessageQueue "MSGQUEUE" 12, Nice "NICE" 13, RealTimePriority "RTPRIO" 14,
+    RealTimeTimeout "RTTIME" 15,
+}
+
+impl FromStr for Resource {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let name = text.strip_prefix("RLIMIT_").unwrap_or(text);
+        Self::ALL.into_iter().find(|known| known.name() == name).ok_or_else(|| ValueError::Resource(text.to_owned()))
+    }
+}
+
+/// A limit; `None` is no limit at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Rlimit {
+    /// What is enforced.
+    pub soft: Option<u64>,
+    /// How far the payload may raise it.
+    pub hard: Option<u64>,
+}
+
+impl FromStr for Rlimit {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let bad = || ValueError::Rlimit(text.to_owned());
+        let value = |text: &str| match text {
+            "infinity" => Ok(None),
+            _ => text.parse::<u64>().map(Some).map_err(|_| bad()),
+        };
+        let limit = match text.split_once(':') {
+            Some((soft, hard)) => Self { soft: value(soft)?, hard: value(hard)? },
+            None => Self { soft: value(text)?, hard: value(text)? },
+        };
+        if limit.soft.unwrap_or(u64::MAX) > limit.hard.unwrap_or(u64::MAX) { Err(bad()) } else { Ok(limit) }
+    }
+}
+
+/// A signal's number, see signal(7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Signal(i32);
+
+/// The standard signals' names, in the order of their numbers, from 1 on.
+const SIGNALS: [&str; 31] = [
+    "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM", "TERM",
+    "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO",
+    "PWR", "SYS",
+];
+
+/// The first and the last real-time signal that programs may use.
+const REAL_TIME: (i32, i32) = (34, 64);
+
+impl Signal {
+    /// Its number.
+    #[must_use]
+    pub const fn number(self) -> i32 {
+        self.0
+    }
+}
+
+impl FromStr for Signal {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let name = text.strip_prefix("SIG").unwrap_or(text);
+        let number = if let Some(at) = SIGNALS.iter().position(|known| *known == name) {
+            Some(at as i32 + 1)
+        } else if let Some(rest) = name.strip_prefix("RTMIN") {
+            offset(rest, '+').map(|by| REAL_TIME.0 + by)
+        } else if let Some(rest) = name.strip_prefix("RTMAX") {
+            offset(rest, '-').map(|by| REAL_TIME.1 - by)
+        } else {
+            text.parse().ok()
+        };
+        number
+            .filter(|number| (1..=31).contains(number) || (REAL_TIME.0..=REAL_TIME.1).contains(number))
+            .map(Self)
+            .ok_or_else(|| ValueError::Signal(text.to_owned()))
+    }
+}
+
+fn offset(text: &str, sign: char) -> Option<i32> {
+    if text.is_empty() {
+        return Some(0);
+    }
+    let digits = text.strip_prefix(sign)?;
+    let number = digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok()).flatten();
+    number.filter(|by| (0..=30).contains(by))
+}
+
+/// A set of processors.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct CpuSet(Vec<u32>);
+
+impl CpuSet {
+    /// Their numbers, ascending.
+    #[must_use]
+    pub fn cpus(&self) -> &[u32] {
+        &self.0
+    }
+}
+
+impl FromStr for CpuSet {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let bad = || ValueError::Cpus(text.to_owned());
+        let mut cpus = Vec::new();
+        for word in text.split([',', ' ']).filter(|word| !word.is_empty()) {
+            let (first, last) = word.split_once('-').unwrap_or((word, word));
+            let (first, last): (u32, u32) = (first.parse().map_err(|_| bad())?, last.parse().map_err(|_| bad())?);
+            if first > last || last >= 8192 {
+                return Err(bad());
+            }
+            cpus.extend(first..=last);
+        }
+        cpus.sort_unstable();
+        cpus.dedup();
+        if cpus.is_empty() { Err(bad()) } else { Ok(Self(cpus)) }
+    }
+}
+
+impl Display for CpuSet {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let words: Vec<_> = self.0.iter().map(u32::to_string).collect();
+        f.write_str(&words.join(","))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signals_by_name_and_number() {
+        for (text, number) in
+            [("SIGTERM", 15), ("TERM", 15), ("15", 15), ("SIGRTMIN+3", 37), ("RTMAX", 64), ("RTMAX-1", 63)]
+        {
+            assert_eq!(text.parse::<Signal>().map(Signal::number), Ok(number), "{text}");
+        }
+        for text in ["", "0", "32", "65", "SIGNONE", "SIGRTMIN+31", "RTMIN-1", "RTMIN++1"] {
+            assert!(text.parse::<Signal>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn limits() {
+        assert_eq!("8192:16384".parse(), Ok(Rlimit { soft: Some(8192), hard: Some(16384) }));
+        assert_eq!("infinity".parse(), Ok(Rlimit { soft: None, hard: None }));
+        for text in ["", "2:1", "infinity:1", "x", "1:2:3", ":", "-1"] {
+            assert!(text.parse::<Rlimit>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn processors() {
+        assert_eq!("3,0-1 1".parse::<CpuSet>().map(|set| set.to_string()), Ok("0,1,3".into()));
+        for text in ["", "2-1", "x", "1-", "99999999"] {
+            assert!(text.parse::<CpuSet>().is_err(), "{text}");
+        }
+    }
+}
