@@ -3,5 +3,9 @@
 pub mod clone;
 pub mod loopback;
 pub mod mount;
+pub mod notify;
 pub mod process;
+pub mod pty;
 pub mod seccomp;
+pub mod signal;
+pub mod terminal;
