@@ -1,1 +1,41 @@
 //! System call groups and the BPF filter compiler.
+//!
+//! [`Policy::container_default`] says which calls a container may make, [`compile`] turns that into one program for
+//! all [`Arch`]itectures. Nothing here talks to the kernel.
+
+mod arch;
+mod compile;
+mod groups;
+mod names;
+mod policy;
+mod set;
+#[cfg(test)]
+mod tests;
+
+pub use arch::Arch;
+pub use compile::{Instruction, compile};
+pub use policy::{Edit, Policy};
+pub use set::CallSet;
+
+/// Why a filter cannot be made.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// No architecture has a call of this name.
+    #[error("unknown system call {0:?}")]
+    UnknownCall(String),
+    /// There is no group of this name.
+    #[error("unknown system call group {0:?}")]
+    UnknownGroup(String),
+    /// A filter for no architecture would let nothing run.
+    #[error("no system call interface is known for this CPU")]
+    NoArch,
+    /// The kernel takes 4096 instructions at most.
+    #[error("the system call filter has {0} instructions, more than the kernel takes")]
+    TooLong(usize),
+}
+
+/// The calls in a group, given with its `@`.
+#[must_use]
+pub fn group(name: &str) -> Option<&'static CallSet> {
+    groups::find(name).map(|group| &group.calls)
+}

@@ -1,0 +1,170 @@
+//! Which calls a container may make.
+
+use crate::Error;
+use crate::groups::{self, KNOWN};
+use crate::set::{self, CallSet};
+
+/// A change to the list of allowed calls, one word of `--system-call-filter=`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Edit {
+    /// Add to the list, or (words behind `~`) remove from it.
+    pub allow: bool,
+    /// A call, or a group with its `@`.
+    pub name: String,
+}
+
+/// What a filter does with each call: an allow-list.
+///
+/// A known call that is not on it fails with `EPERM`. A number that the filter does not know (newer than redd) fails
+/// with `ENOSYS`, so that programs fall back to older calls as on an older kernel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    allow: CallSet,
+}
+
+/// Calls that every container may make.
+const ALWAYS: CallSet = CallSet::of(&[
+    "brk",
+    "capget",
+    "capset",
+    "copy_file_range",
+    "fadvise64",
+    "fadvise64_64",
+    "flock",
+    "get_mempolicy",
+    "getcpu",
+    "getpriority",
+    "getrandom",
+    "ioctl",
+    "ioprio_get",
+    "kcmp",
+    "madvise",
+    "mincore",
+    "mprotect",
+    "mremap",
+    "name_to_handle_at",
+    "oldolduname",
+    "olduname",
+    "personality",
+    "readahead",
+    "readdir",
+    "remap_file_pages",
+    "sched_get_priority_max",
+    "sched_get_priority_min",
+    "sched_getaffinity",
+    "sched_getattr",
+    "sched_getparam",
+    "sched_getscheduler",
+    "sched_rr_get_interval",
+    "sched_rr_get_interval_time64",
+    "sched_yield",
+    "sendfile",
+    "sendfile64",
+    "setdomainname",
+    "setfsgid",
+    "setfsgid32",
+    "setfsuid",
+    "setfsuid32",
+    "sethostname",
+    "setpgid",
+    "setsid",
+    "splice",
+    "sysinfo",
+    "tee",
+    "umask",
+    "uname",
+    "userfaultfd",
+    "vmsplice",
+])
+.or(&groups::AIO)
+.or(&groups::BASIC_IO)
+.or(&groups::CHOWN)
+.or(&groups::DEFAULT)
+.or(&groups::FILE_SYSTEM)
+.or(&groups::IO_EVENT)
+.or(&groups::IPC)
+.or(&groups::MOUNT)
+.or(&groups::NETWORK_IO)
+.or(&groups::PROCESS)
+.or(&groups::RESOURCES)
+.or(&groups::SETUID)
+.or(&groups::SIGNAL)
+.or(&groups::SYNC)
+.or(&groups::TIMER);
+
+/// Calls that go with a capability, by its number in `<linux/capability.h>`.
+const WITH_CAPABILITY: &[(u32, CallSet)] = &[
+    (14, groups::MEMLOCK),                                                   // CAP_IPC_LOCK
+    (16, groups::MODULE),                                                    // CAP_SYS_MODULE
+    (17, groups::RAW_IO),                                                    // CAP_SYS_RAWIO
+    (19, CallSet::of(&["process_vm_readv", "process_vm_writev", "ptrace"])), // CAP_SYS_PTRACE
+    (20, CallSet::of(&["acct"])),                                            // CAP_SYS_PACCT
+    (22, CallSet::of(&["reboot"])),                                          // CAP_SYS_BOOT
+    (25, groups::CLOCK),                                                     // CAP_SYS_TIME
+    (26, CallSet::of(&["vhangup"])),                                         // CAP_SYS_TTY_CONFIG
+    (34, CallSet::of(&["syslog"])),                                          // CAP_SYSLOG
+];
+
+impl Policy {
+    /// The list of a container whose bounding set has these capabilities (bit n: capability number n), with the
+    /// changes of `--system-call-filter=`: what they remove stays removed, whatever else adds it and in which order.
+    ///
+    /// # Errors
+    /// A name that is neither a call of any architecture nor a group.
+    pub fn container_default(capabilities: u64, edits: &[Edit]) -> Result<Self, Error> {
+        let mut allow = ALWAYS;
+        for (capability, calls) in WITH_CAPABILITY {
+            if capabilities >> capability & 1 != 0 {
+                allow = allow.or(calls);
+            }
+        }
+        let mut removed = CallSet::EMPTY;
+        for edit in edits {
+            let calls = if edit.allow { &mut allow } else { &mut removed };
+            if edit.name.starts_with('@') {
+                let group = groups::find(&edit.name).ok_or_else(|| Error::UnknownGroup(edit.name.clone()))?;
+                *calls = calls.or(&group.calls);
+            } else {
+                calls.insert(set::id(&edit.name).ok_or_else(|| Error::UnknownCall(edit.name.clone()))?);
+            }
+        }
+        Ok(Self { allow: allow.without(&removed) })
+    }
+
+    /// The calls that are allowed.
+    #[must_use]
+    pub fn allow(&self) -> &CallSet {
+        &self.allow
+    }
+
+    pub(crate) fn action(&self, id: u16) -> Action {
+        if self.allow.has(id) {
+            if id == SOCKET { Action::AllowUnlessAudit } else { Action::Allow }
+        } else if KNOWN.has(id) {
+            Action::Errno(EPERM)
+        } else {
+            Action::Errno(ENOSYS)
+        }
+    }
+}
+
+/// What is done with a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// It goes on to the kernel.
+    Allow,
+    /// It goes on, except that an audit netlink socket fails with `EAFNOSUPPORT`: PAM and systemd take that for a
+    /// kernel without audit, which is what a container has.
+    AllowUnlessAudit,
+    /// It fails with this error number.
+    Errno(u16),
+}
+
+pub(crate) const EPERM: u16 = 1;
+pub(crate) const ENOSYS: u16 = 38;
+pub(crate) const EAFNOSUPPORT: u16 = 97;
+
+const SOCKET: u16 = match set::id("socket") {
+    Some(id) => id,
+    None => panic!("socket is not in NAMES"),
+};
