@@ -1,1 +1,8 @@
-//! Control groups: v2, v1 and hybrid hosts, systemd scopes, device programs.
+//! Control groups: where they are on this host, and the group of a payload.
+
+pub mod device;
+mod group;
+mod layout;
+
+pub use group::{Error, Group};
+pub use layout::Layout;

@@ -1,1 +1,86 @@
-//! The command line of the container engine.
+//! The command line of the container engine: `redd-spawn`, also under the name `systemd-nspawn`.
+
+use std::ffi::{OsStr, OsString};
+use std::io::{IsTerminal, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use plan::{CallerFacts, StandardStreams};
+use runtime::engine::{Done, run};
+use spec::command_line::split;
+
+/// What wrong words on the command line end with.
+const USAGE: u8 = 2;
+
+/// Does what the command line says; its first word is the name that the program was called by.
+pub fn main(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let name = arguments.next().unwrap_or_else(|| "redd-spawn".into());
+    let name = Path::new(&name).file_name().unwrap_or(OsStr::new("redd-spawn")).to_string_lossy().into_owned();
+    let arguments: Vec<OsString> = arguments.collect();
+    let complain = |text: &str| {
+        // Nobody is left to tell if this fails.
+        let _ = writeln!(std::io::stderr(), "{name}: {text}");
+    };
+    if let Ok((words, _)) = split(&arguments) {
+        if words.iter().any(|word| word.name == "help") {
+            return print(&spec::options::help());
+        }
+        if words.iter().any(|word| word.name == "version") {
+            return print(&version(&name));
+        }
+    }
+    let current = match std::env::current_dir() {
+        Ok(path) => path,
+        Err(error) => {
+            complain(&format!("there is no current directory: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    let spec = match spec::from_command_line(&arguments, &current, &|name| std::env::var_os(name)) {
+        Ok(spec) => spec,
+        Err(error) => {
+            complain(&error.to_string());
+            return ExitCode::from(USAGE);
+        }
+    };
+    match run(&spec, caller(), &complain) {
+        Ok(Done::Text(text)) => print(&text),
+        Ok(Done::Ended(code, left)) => {
+            left.iter().for_each(|error| complain(error));
+            code
+        }
+        Err(error) => {
+            complain(&runtime::chain(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn print(text: &str) -> ExitCode {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+/// Scripts read the number after `systemd`: it is the version whose manual redd follows.
+fn version(name: &str) -> String {
+    let own = env!("CARGO_PKG_VERSION");
+    match name {
+        "systemd-nspawn" => format!("systemd 262 (redd {own})\n"),
+        _ => format!("redd {own}\n"),
+    }
+}
+
+fn caller() -> CallerFacts {
+    CallerFacts {
+        term: std::env::var_os("TERM"),
+        colorterm: std::env::var_os("COLORTERM"),
+        no_color: std::env::var_os("NO_COLOR"),
+        notify_socket: std::env::var_os("NOTIFY_SOCKET"),
+        console: StandardStreams {
+            input_is_terminal: std::io::stdin().is_terminal(),
+            output_is_terminal: std::io::stdout().is_terminal(),
+        },
+    }
+}

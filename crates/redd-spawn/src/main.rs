@@ -1,2 +1,7 @@
 //! `redd-spawn`, also under the name `systemd-nspawn`.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    spawn::main(std::env::args_os())
+}

@@ -1,1 +1,31 @@
-//! The engine: facts, stages, supervisor.
+//! The engine: looks at the host, makes a plan, carries it out stage by stage, and watches over the container.
+//!
+//! | module | does |
+//! |---|---|
+//! | [`facts`] | looks at the host, the caller and the tree |
+//! | [`parent`] | locks, copies, temporary directories: once |
+//! | [`stage`] | launch → outer → inner → payload: at each start |
+//! | [`proto`] | what the stages tell the supervisor |
+//! | [`console`] | the loop that stays while the container runs |
+//! | [`engine`] | all of it in order |
+
+pub mod console;
+pub mod engine;
+pub mod facts;
+pub mod id_range;
+pub mod parent;
+pub mod proto;
+pub mod stage;
+
+/// An error with all its causes, in one line.
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

@@ -92,7 +92,8 @@ impl Sender {
     /// # Errors
     /// Those of sendmsg(2).
     pub fn descriptors(&self, fds: &[BorrowedFd<'_>]) -> rustix::io::Result<()> {
-        let nothing = Report { stage: Stage::Inner, step: 0, errno: Errno::from_raw_os_error(1), detail: String::new() };
+        let nothing =
+            Report { stage: Stage::Inner, step: 0, errno: Errno::from_raw_os_error(1), detail: String::new() };
         self.send(b'D', &nothing, fds)
     }
 
@@ -140,9 +141,8 @@ impl Receiver {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let mut iov = [IoSliceMut::new(&mut bytes)];
-        let received = rustix::io::retry_on_intr(|| {
-            recvmsg(&self.socket, &mut iov, &mut control, RecvFlags::CMSG_CLOEXEC)
-        });
+        let received =
+            rustix::io::retry_on_intr(|| recvmsg(&self.socket, &mut iov, &mut control, RecvFlags::CMSG_CLOEXEC));
         let length = match received {
             Ok(message) => message.bytes,
             // The last sender died with a message of ours unread; that is an end, too.

@@ -13,3 +13,9 @@ pub use container::{
 };
 pub use names::{AbsPath, HostName, MachineName, NameError, UidRange};
 pub use resource::{CpuSet, Resource, Rlimit, Signal, ValueError};
+
+pub mod command_line;
+pub mod options;
+mod patch;
+
+pub use patch::from_command_line;

@@ -1,6 +1,9 @@
 //! Safe wrappers over the Linux system calls that redd needs; the only crate with unsafe code.
 
+pub mod bpf;
+pub mod btrfs;
 pub mod clone;
+pub mod file_lock;
 pub mod loopback;
 pub mod mount;
 pub mod notify;

@@ -94,3 +94,163 @@ pub fn set_cpu_affinity(cpus: &[u32]) -> Result<()> {
     let result = unsafe { libc::sched_setaffinity(0, size_of_val(mask.as_slice()), mask.as_ptr().cast()) };
     if result < 0 { Err(last_errno()) } else { Ok(()) }
 }
+
+/// Marks every descriptor from `first` on as close-on-exec: the payload inherits what it was given and nothing else.
+///
+/// # Errors
+/// Those of [`close_range(2)`](https://man7.org/linux/man-pages/man2/close_range.2.html).
+pub fn close_on_exec_from(first: u32) -> Result<()> {
+    // SAFETY: no descriptor is closed, only a flag is set on those that exist.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    if result < 0 { Err(last_errno()) } else { Ok(()) }
+}
+
+/// A set of signals.
+#[derive(Clone, Copy)]
+pub struct SignalSet(libc::sigset_t);
+
+impl std::fmt::Debug for SignalSet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SignalSet")
+    }
+}
+
+impl SignalSet {
+    /// The signals that are blocked in the calling thread.
+    ///
+    /// # Errors
+    /// None that can happen with valid arguments.
+    pub fn blocked() -> Result<Self> {
+        let mut set = std::mem::MaybeUninit::<libc::sigset_t>::zeroed();
+        // SAFETY: a null new set changes nothing; the old one is written to memory of its type.
+        let result = unsafe { libc::sigprocmask(libc::SIG_SETMASK, std::ptr::null(), set.as_mut_ptr()) };
+        if result < 0 {
+            return Err(last_errno());
+        }
+        // SAFETY: the call has filled it.
+        Ok(Self(unsafe { set.assume_init() }))
+    }
+
+    /// All signals.
+    #[must_use]
+    pub fn all() -> Self {
+        let mut set = std::mem::MaybeUninit::<libc::sigset_t>::zeroed();
+        // SAFETY: sigfillset writes the whole set.
+        Self(unsafe {
+            libc::sigfillset(set.as_mut_ptr());
+            set.assume_init()
+        })
+    }
+
+    /// Makes this the set of blocked signals.
+    ///
+    /// # Errors
+    /// None that can happen with valid arguments.
+    pub fn block(&self) -> Result<()> {
+        // SAFETY: the set is valid, the old one is not asked for.
+        let result = unsafe { libc::sigprocmask(libc::SIG_SETMASK, &raw const self.0, std::ptr::null_mut()) };
+        if result < 0 { Err(last_errno()) } else { Ok(()) }
+    }
+}
+
+/// Sets every signal back to its default action, and blocks those of `mask` alone.
+///
+/// # Errors
+/// None that can happen with valid arguments.
+pub fn reset_signals(mask: &SignalSet) -> Result<()> {
+    for signal in 1..=libc::SIGRTMAX() {
+        if signal == libc::SIGKILL || signal == libc::SIGSTOP {
+            continue;
+        }
+        // SAFETY: the default action runs no code of ours. The C library refuses its own two signals; those were never
+        // changed.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+    mask.block()
+}
+
+/// Signals that are taken one by one instead of interrupting.
+#[derive(Debug)]
+pub struct SignalQueue {
+    set: SignalSet,
+}
+
+/// Blocks all signals, to take them from a queue.
+///
+/// # Errors
+/// None that can happen with valid arguments.
+pub fn block_all_signals() -> Result<SignalQueue> {
+    let set = SignalSet::all();
+    set.block()?;
+    Ok(SignalQueue { set })
+}
+
+impl SignalQueue {
+    /// Waits for the next signal.
+    ///
+    /// # Errors
+    /// Those of [`sigwaitinfo(2)`](https://man7.org/linux/man-pages/man2/sigwaitinfo.2.html); interruptions are none.
+    pub fn next(&mut self) -> Result<rustix::process::Signal> {
+        loop {
+            // SAFETY: the set is valid, no details are asked for.
+            let number = unsafe { libc::sigwaitinfo(&raw const self.set.0, std::ptr::null_mut()) };
+            if number > 0 {
+                // SAFETY: the kernel names only signals that exist, and the C library's own are never queued here.
+                return Ok(unsafe { rustix::process::Signal::from_raw_unchecked(number) });
+            }
+            match last_errno() {
+                rustix::io::Errno::INTR => {}
+                errno => return Err(errno),
+            }
+        }
+    }
+}
+
+/// Blocks the signals that a supervisor acts on and makes a descriptor that they are read from.
+///
+/// # Errors
+/// Those of [`signalfd(2)`](https://man7.org/linux/man-pages/man2/signalfd.2.html).
+pub fn signals_as_descriptor() -> Result<std::os::fd::OwnedFd> {
+    use std::os::fd::FromRawFd;
+    let mut set = std::mem::MaybeUninit::<libc::sigset_t>::zeroed();
+    // SAFETY: sigemptyset writes the whole set, sigaddset changes it in place, and all numbers are valid.
+    let set = unsafe {
+        libc::sigemptyset(set.as_mut_ptr());
+        for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT, libc::SIGWINCH, libc::SIGCHLD] {
+            libc::sigaddset(set.as_mut_ptr(), signal);
+        }
+        set.assume_init()
+    };
+    SignalSet(set).block()?;
+    // SAFETY: the set is valid; a new descriptor is asked for.
+    let fd = unsafe { libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC) };
+    if fd < 0 {
+        return Err(last_errno());
+    }
+    // SAFETY: the kernel has just made this descriptor for us.
+    Ok(unsafe { std::os::fd::OwnedFd::from_raw_fd(fd) })
+}
+
+/// The number of the next signal of such a descriptor.
+///
+/// # Errors
+/// Those of read(2).
+pub fn next_signal(signals: &std::os::fd::OwnedFd) -> Result<i32> {
+    let mut bytes = [0; size_of::<libc::signalfd_siginfo>()];
+    rustix::io::retry_on_intr(|| rustix::io::read(signals, &mut bytes))?;
+    // The number is the first field.
+    Ok(i32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
+}
+
+/// Sends a signal, real-time ones too, to the process that `pidfd` refers to.
+///
+/// # Errors
+/// Those of [`pidfd_send_signal(2)`](https://man7.org/linux/man-pages/man2/pidfd_send_signal.2.html).
+pub fn send_signal(pidfd: std::os::fd::BorrowedFd<'_>, signal: i32) -> Result<()> {
+    use std::os::fd::AsRawFd;
+    // SAFETY: no details are passed, so nothing is read behind a pointer.
+    let result = unsafe {
+        libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, std::ptr::null::<libc::siginfo_t>(), 0)
+    };
+    if result < 0 { Err(last_errno()) } else { Ok(()) }
+}

@@ -1,0 +1,108 @@
+//! From what the user named to a tree.
+//!
+//! Machines are searched as [`machinectl(1)`](https://www.freedesktop.org/software/systemd/man/latest/machinectl.html),
+//! "Files and Directories", says, and where newer versions of it look as well.
+
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, FileType};
+use spec::MachineName;
+
+use crate::tree::{self, Tree};
+
+/// The directories that are searched for machines, first hit wins.
+pub const SEARCH: [&str; 6] = [
+    "/etc/machines",
+    "/run/machines",
+    "/var/lib/machines",
+    "/var/lib/container",
+    "/usr/local/lib/machines",
+    "/usr/lib/machines",
+];
+
+/// Why there is no tree to use.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The place found is no usable tree.
+    #[error(transparent)]
+    Tree(#[from] tree::Error),
+    /// Nothing of that name in any place.
+    #[error("no machine named {name} was found in {}; install one with \"redd bootstrap debian /var/lib/machines/{name}\" or name a directory with -D", .searched.join(", "))]
+    NoMachine {
+        /// The name asked for.
+        name: String,
+        /// The directories searched.
+        searched: Vec<String>,
+    },
+    /// A disk image, which cannot be run yet.
+    #[error("{path} is a disk image; disk images are not carried out yet, use a directory tree", path = .0.display())]
+    DiskImage(PathBuf),
+    /// A directory of versions, which cannot be picked from yet.
+    #[error("{path} is a directory of versions; these are not carried out yet, name one of them with -D", path = .0.display())]
+    Versions(PathBuf),
+}
+
+/// The tree at a path given with `-D`.
+///
+/// # Errors
+/// [`Error::Tree`] when it is missing or half there, [`Error::DiskImage`] when it is a file or block device.
+pub fn directory(path: &Path) -> Result<Tree, Error> {
+    match Tree::open(path) {
+        Err(tree::Error::NotADirectory(path)) if kind(&path).is_some_and(is_image) && has_raw_suffix(&path) => {
+            Err(Error::DiskImage(path))
+        }
+        other => Ok(other?),
+    }
+}
+
+/// The tree of a machine, searched in [`SEARCH`].
+///
+/// # Errors
+/// [`Error`]: not found, an image, or a half tree.
+pub fn machine(name: &MachineName) -> Result<Tree, Error> {
+    machine_in(name.as_str(), &SEARCH.map(PathBuf::from))
+}
+
+/// The same in other places.
+fn machine_in(name: &str, places: &[PathBuf]) -> Result<Tree, Error> {
+    for place in places {
+        let path = place.join(name);
+        match kind(&path) {
+            Some(FileType::Directory) => {
+                let mut tree = Tree::open(&path)?;
+                tree.read_only |= place.starts_with("/usr");
+                return Ok(tree);
+            }
+            Some(FileType::BlockDevice) => return Err(Error::DiskImage(path)),
+            _ => {}
+        }
+        let raw = place.join(format!("{name}.raw"));
+        if kind(&raw).is_some_and(is_image) {
+            return Err(Error::DiskImage(raw));
+        }
+        for versions in [format!("{name}.v"), format!("{name}.raw.v")].map(|file| place.join(file)) {
+            if kind(&versions) == Some(FileType::Directory) {
+                return Err(Error::Versions(versions));
+            }
+        }
+    }
+    let searched = places.iter().map(|place| place.display().to_string()).collect();
+    Err(Error::NoMachine { name: name.to_owned(), searched })
+}
+
+/// What is there, links followed; none if nothing is, or a link leads nowhere.
+fn kind(path: &Path) -> Option<FileType> {
+    let stat = rustix::fs::statat(CWD, path, AtFlags::empty()).ok()?;
+    Some(FileType::from_raw_mode(stat.st_mode))
+}
+
+fn is_image(kind: FileType) -> bool {
+    matches!(kind, FileType::RegularFile | FileType::BlockDevice)
+}
+
+fn has_raw_suffix(path: &Path) -> bool {
+    path.extension().is_some_and(|suffix| suffix == "raw") || kind(path) == Some(FileType::BlockDevice)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,269 @@
+//! Who may use a tree, or a machine name, at the same time.
+//!
+//! A writer locks its tree exclusively; an overlay copy holds a shared lock on its lower tree for life, because overlayfs
+//! is undefined when a lower layer changes under it; a snapshot needs none once it is taken. Locks are open file
+//! description locks on `/run/redd/locks/inode-<st_dev>:<st_ino>`, so that the kernel releases them whatever happens to
+//! the holder, and the same on the reference's `/run/systemd/nspawn/locks/inode-<st_dev>:<st_ino>` where that directory
+//! exists, so that both tools see each other.
+//!
+//! **Nested trees.** If tree A lies inside tree B, whoever writes B may change A and the other way round. So a lock is
+//! also refused while a tree above or below, by path, is held in a mode that does not go with it. Each holder writes its
+//! path into its lock file *before* it looks at the others, so of two that start at once at least one sees the other.
+//! The same tree reached through a bind mount at another path is recognised (its inode is the same), a tree nested in
+//! it by such a path is not.
+//!
+//! **The host's own `/`** contains every tree and is written by the host at all times: it is never locked exclusively
+//! ([`Error::HostRoot`]), and it does not count as being above another tree.
+
+use std::ffi::{OsStr, OsString};
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+use spec::MachineName;
+use sys::file_lock::{self, Mode};
+
+use crate::escape::{escape, unescape};
+use crate::lock_file::{LockFile, list, read_all};
+use crate::run_directory::{RunDirectory, open_file};
+use crate::tree::Tree;
+
+const TREE_PREFIX: &[u8] = b"inode-";
+const NAME_PREFIX: &str = "name-";
+const ATTEMPTS: u32 = 4;
+
+/// Why a lock was not given.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Somebody else uses the tree in a way that does not go with the one wanted.
+    #[error("{path} is in use{}{}", user(.machine.as_deref()), advice(*.wanted), path = .path.display())]
+    TreeBusy {
+        /// The tree.
+        path: PathBuf,
+        /// The machine that uses it, if known.
+        machine: Option<String>,
+        /// What was wanted.
+        wanted: Mode,
+    },
+    /// A tree above or below is used in a way that does not go with the one wanted.
+    #[error("{other}, which {} {path}, is in use{}{}", if .path.starts_with(.other) { "contains" } else { "lies inside" }, user(.machine.as_deref()), advice(*.wanted), path = .path.display(), other = .other.display())]
+    NestedBusy {
+        /// The tree wanted.
+        path: PathBuf,
+        /// The tree in use.
+        other: PathBuf,
+        /// The machine that uses it, if known.
+        machine: Option<String>,
+        /// What was wanted.
+        wanted: Mode,
+    },
+    /// A machine of that name runs.
+    #[error("a machine named {0} is already running; give this one another name with -M")]
+    NameTaken(String),
+    /// Nobody may have the host's own root for writing.
+    #[error("the host's own root directory cannot be used for writing; use an ephemeral copy (-x) or a volatile mode")]
+    HostRoot,
+    /// The lock file could not be used.
+    #[error("cannot use the lock file {path}", path = .path.display())]
+    File {
+        /// The lock file.
+        path: PathBuf,
+        /// The kernel's answer.
+        source: Errno,
+    },
+}
+
+fn user(machine: Option<&str>) -> String {
+    machine.map_or_else(String::new, |machine| format!(" by machine {machine}"))
+}
+
+fn advice(wanted: Mode) -> &'static str {
+    match wanted {
+        Mode::Exclusive => "; stop that first, or use an ephemeral copy (-x)",
+        Mode::Shared => "; stop that first",
+    }
+}
+
+/// A tree kept from others for as long as this lives.
+#[derive(Debug)]
+pub struct TreeLock {
+    /// Released in this order: first the peer's, then ours.
+    _peer: Option<LockFile>,
+    _own: LockFile,
+}
+
+impl TreeLock {
+    /// For one that only reads, and relies on nobody writing.
+    ///
+    /// # Errors
+    /// [`Error::TreeBusy`] or [`Error::NestedBusy`] while a writer exists.
+    pub fn shared(run: &RunDirectory, tree: &Tree, holder: &MachineName) -> Result<Self, Error> {
+        Self::take(run, tree, holder, Mode::Shared)
+    }
+
+    /// For a writer.
+    ///
+    /// # Errors
+    /// [`Error::TreeBusy`] or [`Error::NestedBusy`] while anybody else holds a lock, [`Error::HostRoot`] for `/`.
+    pub fn exclusive(run: &RunDirectory, tree: &Tree, holder: &MachineName) -> Result<Self, Error> {
+        if tree.is_host_root {
+            return Err(Error::HostRoot);
+        }
+        Self::take(run, tree, holder, Mode::Exclusive)
+    }
+
+    fn take(run: &RunDirectory, tree: &Tree, holder: &MachineName, mode: Mode) -> Result<Self, Error> {
+        let name = OsString::from(format!("inode-{}", tree.identity));
+        let directory = run.locks();
+        let own = acquire(&directory, &name, mode)?.ok_or_else(|| busy(&directory, &name, tree, mode))?;
+        let line = Holder::line(mode, holder.as_str(), &tree.path);
+        own.append(line.as_bytes()).map_err(|source| Error::File { path: own.path().to_owned(), source })?;
+        if !tree.is_host_root {
+            refuse_nested(&directory, &name, tree, mode)?;
+        }
+        Ok(Self { _peer: take_peer(run, &name, tree, mode)?, _own: own })
+    }
+}
+
+/// The reference's lock, if its directory exists.
+fn take_peer(run: &RunDirectory, name: &OsStr, tree: &Tree, mode: Mode) -> Result<Option<LockFile>, Error> {
+    if rustix::fs::access(run.peer_locks(), rustix::fs::Access::EXISTS).is_err() {
+        return Ok(None);
+    }
+    match acquire(run.peer_locks(), name, mode)? {
+        Some(lock) => Ok(Some(lock)),
+        None => Err(Error::TreeBusy { path: tree.path.clone(), machine: None, wanted: mode }),
+    }
+}
+
+/// A few attempts: who releases a lock, or sweeps it, has it exclusively for a moment.
+fn acquire(directory: &Path, name: &OsStr, mode: Mode) -> Result<Option<LockFile>, Error> {
+    for attempt in 0..ATTEMPTS {
+        if attempt > 0 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let lock = LockFile::acquire(directory, name, mode);
+        if let Some(lock) = lock.map_err(|source| Error::File { path: directory.join(name), source })? {
+            return Ok(Some(lock));
+        }
+    }
+    Ok(None)
+}
+
+fn busy(directory: &Path, name: &OsStr, tree: &Tree, mode: Mode) -> Error {
+    let machine = holders(directory, name).into_iter().next().map(|holder| holder.machine);
+    Error::TreeBusy { path: tree.path.clone(), machine, wanted: mode }
+}
+
+/// Looks at every other lock file for a tree above or below that is held in a mode that `mode` does not go with. A lock
+/// file that cannot be read is that of a tree whose holder has just gone.
+fn refuse_nested(directory: &Path, own: &OsStr, tree: &Tree, mode: Mode) -> Result<(), Error> {
+    let names = list(directory).map_err(|source| Error::File { path: directory.to_owned(), source })?;
+    for name in names.iter().filter(|name| name.as_bytes().starts_with(TREE_PREFIX) && *name != own) {
+        let Ok(fd) = open_file(directory, name, OFlags::RDWR) else { continue };
+        let Ok(contents) = read_all(&fd) else { continue };
+        let holders: Vec<Holder> = contents.split(|&byte| byte == b'\n').filter_map(Holder::parse).collect();
+        let root = Path::new("/");
+        let nested = |holder: &&Holder| {
+            holder.path != root && (holder.path.starts_with(&tree.path) || tree.path.starts_with(&holder.path))
+        };
+        let Some(other) = holders.iter().rev().find(nested) else { continue };
+        if file_lock::would_conflict(fd.as_fd(), mode)
+            .map_err(|source| Error::File { path: directory.join(name), source })?
+        {
+            let machine = holders.iter().find(|holder| holder.is_alive(directory, name)).map(|h| h.machine.clone());
+            return Err(Error::NestedBusy {
+                path: tree.path.clone(),
+                other: other.path.clone(),
+                machine,
+                wanted: mode,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// One line of a lock file: who took it, and for which path. It is believed only while that process has the file open.
+#[derive(Debug, PartialEq, Eq)]
+struct Holder {
+    pid: u32,
+    machine: String,
+    path: PathBuf,
+}
+
+impl Holder {
+    fn line(mode: Mode, machine: &str, path: &Path) -> String {
+        let mode = match mode {
+            Mode::Shared => "shared",
+            Mode::Exclusive => "exclusive",
+        };
+        format!("{} {mode} {machine} {}\n", std::process::id(), escape(path.as_os_str()))
+    }
+
+    fn parse(line: &[u8]) -> Option<Self> {
+        let mut words = std::str::from_utf8(line).ok()?.split(' ');
+        let pid = words.next()?.parse().ok()?;
+        words.next()?;
+        let machine = words.next()?.to_owned();
+        let path = unescape(words.next()?)?.into();
+        Some(Self { pid, machine, path })
+    }
+
+    fn is_alive(&self, directory: &Path, name: &OsStr) -> bool {
+        let file = directory.join(name);
+        std::fs::read_dir(format!("/proc/{}/fd", self.pid)).is_ok_and(|descriptors| {
+            descriptors.flatten().any(|entry| std::fs::read_link(entry.path()).is_ok_and(|target| target == file))
+        })
+    }
+}
+
+/// The living holders of a lock.
+fn holders(directory: &Path, name: &OsStr) -> Vec<Holder> {
+    let contents = open_file(directory, name, OFlags::RDONLY).and_then(|fd| read_all(&fd)).unwrap_or_default();
+    let mut holders: Vec<Holder> = contents.split(|&byte| byte == b'\n').filter_map(Holder::parse).collect();
+    holders.retain(|holder| holder.is_alive(directory, name));
+    holders
+}
+
+/// A machine name kept from others for as long as this lives.
+#[derive(Debug)]
+pub struct NameLock {
+    _lock: LockFile,
+}
+
+impl NameLock {
+    /// Takes the name.
+    ///
+    /// # Errors
+    /// [`Error::NameTaken`] while a machine of that name runs.
+    pub fn take(run: &RunDirectory, name: &MachineName) -> Result<Self, Error> {
+        let file = OsString::from(format!("{NAME_PREFIX}{name}"));
+        match acquire(&run.locks(), &file, Mode::Exclusive)? {
+            Some(lock) => Ok(Self { _lock: lock }),
+            None => Err(Error::NameTaken(name.to_string())),
+        }
+    }
+}
+
+/// Removes the files of locks whose holders died without releasing them, and tells how many. Such files are in nobody's
+/// way; this is for `--cleanup`, after which nothing is to be left.
+///
+/// # Errors
+/// Those of listing the directory or locking a file.
+pub fn sweep(run: &RunDirectory) -> Result<usize, Error> {
+    let directory = run.locks();
+    let mut removed = 0;
+    let names = list(&directory).map_err(|source| Error::File { path: directory.clone(), source })?;
+    for name in names {
+        let lock = LockFile::acquire_existing(&directory, &name, Mode::Exclusive)
+            .map_err(|source| Error::File { path: directory.join(&name), source })?;
+        removed += usize::from(lock.is_some());
+    }
+    Ok(removed)
+}
+
+#[cfg(test)]
+mod tests;

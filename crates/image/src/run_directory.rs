@@ -1,0 +1,75 @@
+//! Where the state of running machines is kept.
+
+use std::ffi::OsStr;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::io::Errno;
+
+/// The directories of locks and journals. Each is made when first needed; all vanish with a reboot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunDirectory {
+    base: PathBuf,
+    peer_locks: PathBuf,
+}
+
+impl RunDirectory {
+    /// `/run/redd`, and the lock directory of `systemd-nspawn` where there is one.
+    #[must_use]
+    pub fn system() -> Self {
+        Self::at(PathBuf::from("/run/redd"), PathBuf::from("/run/systemd/nspawn/locks"))
+    }
+
+    /// Elsewhere: for users without privileges, and tests.
+    #[must_use]
+    pub fn at(base: PathBuf, peer_locks: PathBuf) -> Self {
+        Self { base, peer_locks }
+    }
+
+    /// The directory itself.
+    #[must_use]
+    pub fn base(&self) -> &Path {
+        &self.base
+    }
+
+    /// Where locks of trees and names are.
+    #[must_use]
+    pub fn locks(&self) -> PathBuf {
+        self.base.join("locks")
+    }
+
+    /// Where `systemd-nspawn` keeps its locks of trees; it need not exist.
+    #[must_use]
+    pub fn peer_locks(&self) -> &Path {
+        &self.peer_locks
+    }
+
+    /// Where journals are.
+    #[must_use]
+    pub fn undo(&self) -> PathBuf {
+        self.base.join("undo")
+    }
+}
+
+/// Opens a file below a run directory, making the directory (0755, and its missing parents) if it is not there yet.
+pub(crate) fn open_file(directory: &Path, name: &OsStr, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+    let path = directory.join(name);
+    let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NOCTTY;
+    match rustix::fs::openat(CWD, &path, flags, Mode::RUSR | Mode::WUSR) {
+        Err(Errno::NOENT) if flags.contains(OFlags::CREATE) => {
+            make_directories(directory)?;
+            rustix::fs::openat(CWD, &path, flags, Mode::RUSR | Mode::WUSR)
+        }
+        other => other,
+    }
+}
+
+fn make_directories(path: &Path) -> rustix::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o755)
+        .create(path)
+        .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
+}

@@ -1,0 +1,91 @@
+//! Looks at the host, the caller and the tree, once, and changes nothing.
+
+mod host;
+mod tree;
+
+use std::os::fd::AsFd;
+
+use plan::{CallerFacts, HostFacts, NodeKind, Random, SourceFacts};
+use rustix::fs::{FileType, major, minor};
+use spec::{BindSource, ContainerSpec, CustomMount, PrivateUsers, Source};
+use uuid::Uuid;
+
+/// Why the facts cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The tree.
+    #[error(transparent)]
+    Tree(#[from] image::locate::Error),
+    /// A range of user ids.
+    #[error(transparent)]
+    Range(#[from] crate::id_range::Error),
+    /// The source of a bind mount.
+    #[error("cannot bind {path} into the container", path = .path.display())]
+    Source {
+        /// What.
+        path: std::path::PathBuf,
+        /// Why.
+        source: rustix::io::Errno,
+    },
+    /// Random numbers.
+    #[error("the kernel gives no random numbers")]
+    Random(#[source] rustix::io::Errno),
+}
+
+/// The facts, and the tree that they are about.
+///
+/// # Errors
+/// An [`Error`] for what the container cannot do without.
+pub fn probe(spec: &ContainerSpec, caller: CallerFacts) -> Result<(HostFacts, image::Tree), Error> {
+    let tree = match &spec.image().source {
+        Source::Directory(path) => image::locate::directory(path)?,
+        Source::Machine(name) => image::locate::machine(name)?,
+    };
+    let random = random()?;
+    let machine = spec.identity().machine.as_ref().map(|name| name.as_str().to_owned());
+    let name = machine
+        .unwrap_or_else(|| tree.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default());
+    let free_id_range = match spec.users().private_users {
+        PrivateUsers::Pick => Some(crate::id_range::find_free(&name, tree.uid)?),
+        _ => None,
+    };
+    let facts = HostFacts {
+        caller,
+        host: host::probe(),
+        tree: tree::probe(&tree),
+        sources: spec.mounts().iter().map(source).collect::<Result<_, _>>()?,
+        free_id_range,
+        random,
+    };
+    Ok((facts, tree))
+}
+
+fn random() -> Result<Random, Error> {
+    let mut bytes = [0u8; 40];
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()).map_err(Error::Random)?;
+    let uuid = |from: usize| {
+        let mut id = [0; 16];
+        id.copy_from_slice(&bytes[from..from + 16]);
+        uuid::Builder::from_random_bytes(id).into_uuid()
+    };
+    let (container_uuid, boot_id): (Uuid, Uuid) = (uuid(0), uuid(16));
+    let mut suffix = [0; 8];
+    suffix.copy_from_slice(&bytes[32..]);
+    Ok(Random { container_uuid, boot_id, suffix: u64::from_ne_bytes(suffix) })
+}
+
+fn source(mount: &CustomMount) -> Result<Option<SourceFacts>, Error> {
+    let CustomMount::Bind { source: BindSource::Host(path), .. } = mount else { return Ok(None) };
+    let error = |source| Error::Source { path: path.clone(), source };
+    let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC;
+    let file = rustix::fs::open(path, flags, rustix::fs::Mode::empty()).map_err(error)?;
+    let status = rustix::fs::fstat(file.as_fd()).map_err(error)?;
+    let (major, minor) = (major(status.st_rdev), minor(status.st_rdev));
+    let kind = match FileType::from_raw_mode(status.st_mode) {
+        FileType::Directory => NodeKind::Directory,
+        FileType::CharacterDevice => NodeKind::CharacterDevice { major, minor },
+        FileType::BlockDevice => NodeKind::BlockDevice { major, minor },
+        _ => NodeKind::File,
+    };
+    Ok(Some(SourceFacts { kind }))
+}

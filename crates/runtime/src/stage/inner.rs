@@ -1,0 +1,218 @@
+//! Inside all namespaces: what needs the container's own process ids, network, users.
+
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use plan::{InnerStep, Plan};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, mkfifoat};
+use rustix::io::Errno;
+use rustix::mount::{OpenTreeFlags, UnmountFlags, open_tree};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::pty::OpenptFlags;
+use sys::clone::Namespaces;
+use sys::mount::{Change, Propagation, set_attributes};
+
+use super::files::{About, Failure, Files, place_on_host, take_mount, write_all};
+use super::launch::Launched;
+use super::{assembly, overlay};
+use crate::proto::{Report, Sender, Stage};
+
+/// What this stage hands over: to the supervisor, and to the payload.
+#[derive(Debug)]
+pub struct Inside {
+    /// Our side of the console goes to the supervisor.
+    master: Option<OwnedFd>,
+    /// The payload's side of the console.
+    pub console: Option<OwnedFd>,
+    notify: Option<OwnedFd>,
+    kmsg: Option<OwnedFd>,
+}
+
+/// Carries the steps out and hands the descriptors to the supervisor.
+///
+/// `files` is where the outer stage has left off, unless that ran in another process.
+///
+/// # Errors
+/// The number of the step, and why.
+pub fn run(
+    plan: &Plan,
+    launched: &Launched,
+    files: Option<Files>,
+    sender: &Sender,
+) -> Result<Inside, (usize, Failure)> {
+    let mut inside = Inside { master: None, console: None, notify: None, kmsg: None };
+    let mut files = files;
+    rustix::process::umask(Mode::empty());
+    for (number, step) in plan.inner.iter().enumerate() {
+        let failed = |failure| (number, failure);
+        if *step == InnerStep::EnterUserNamespace {
+            files = Some(enter_user_namespace().map_err(failed)?);
+            continue;
+        }
+        let Some(files) = &mut files else { return Err(failed(Errno::BADF.into())) };
+        let note = |errno, detail: &str| {
+            sender.note(&Report { stage: Stage::Inner, step: number, errno, detail: detail.to_owned() });
+        };
+        carry_out(step, files, launched, &mut inside, note).map_err(failed)?;
+    }
+    let fds: Vec<_> = [&inside.notify, &inside.kmsg, &inside.master]
+        .into_iter()
+        .filter_map(|fd| fd.as_ref().map(AsFd::as_fd))
+        .collect();
+    sender.descriptors(&fds).map_err(|errno| (plan.inner.len(), errno.into()))?;
+    inside.master = None;
+    inside.notify = None;
+    Ok(inside)
+}
+
+fn carry_out(
+    step: &InnerStep,
+    files: &mut Files,
+    launched: &Launched,
+    inside: &mut Inside,
+    note: impl Fn(Errno, &str),
+) -> Result<(), Failure> {
+    match step {
+        InnerStep::EnterUserNamespace => Err(Errno::INVAL.into()),
+        InnerStep::File(step) => files.run(step, &launched.sources),
+        InnerStep::MakeConsole => {
+            let (master, console) = make_console(files)?;
+            inside.master = Some(master);
+            inside.console = Some(console);
+            Ok(())
+        }
+        InnerStep::ListenForNotifications => {
+            inside.notify = Some(listen_for_notifications(files)?);
+            Ok(())
+        }
+        InnerStep::MakeKmsg => {
+            inside.kmsg = Some(make_kmsg(files)?);
+            Ok(())
+        }
+        InnerStep::CopyResolvConf(contents) => {
+            copy_resolv_conf(files, contents).unwrap_or_else(|errno| note(errno, "/etc/resolv.conf"));
+            Ok(())
+        }
+        InnerStep::LinkTimezone(zone) => {
+            link_timezone(files, zone).unwrap_or_else(|errno| note(errno, "/etc/localtime"));
+            Ok(())
+        }
+        InnerStep::BringUpLoopback => Ok(sys::loopback::bring_up()?),
+        InnerStep::SetHostname(name) => Ok(rustix::system::sethostname(name.as_bytes())?),
+        InnerStep::PivotRoot => pivot_root(files),
+        InnerStep::ShareMounts => {
+            let root = rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+            let change = Change { propagation: Some(Propagation::Shared), recursive: true, ..Change::default() };
+            Ok(set_attributes(root.as_fd(), &change)?)
+        }
+    }
+}
+
+/// Takes the mounts over into a mount namespace that belongs to the user namespace: the kernel then locks what the
+/// host's privileges have mounted, so that root inside can neither undo nor loosen it.
+fn enter_user_namespace() -> Result<Files, Failure> {
+    overlay::become_root()?;
+    // The working directory moves along into the new namespace, and is how the root is found there.
+    rustix::process::chdir(assembly())?;
+    sys::clone::unshare(Namespaces::MOUNT)?;
+    // A copy of the whole: the one that came along is locked to its place and could not become the root.
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
+    let root = open_tree(CWD, ".", flags)?;
+    place_on_host(root.as_fd(), assembly())?;
+    Ok(Files::new(root))
+}
+
+fn make_console(files: &mut Files) -> Result<(OwnedFd, OwnedFd), Failure> {
+    let master = files.open(Path::new("/dev/pts/ptmx"), OFlags::RDWR | OFlags::NOCTTY).about("/dev/pts/ptmx")?;
+    rustix::pty::unlockpt(&master)?;
+    let console = rustix::pty::ioctl_tiocgptpeer(&master, OpenptFlags::RDWR | OpenptFlags::NOCTTY)?;
+    let name = rustix::pty::ptsname(&master, Vec::new())?;
+    let node = files.open(Path::new(OsStr::from_bytes(name.to_bytes())), OFlags::PATH)?;
+    let mount = take_mount(node.as_fd(), false)?;
+    files.place(&mount, Path::new("/dev/console"), false)?;
+    Ok((master, console))
+}
+
+/// The socket at which the payload's init system says how far it is, see sd_notify(3).
+fn listen_for_notifications(files: &Files) -> Result<OwnedFd, Failure> {
+    let directory = files.open(Path::new("/run/host"), OFlags::PATH | OFlags::DIRECTORY)?;
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::DGRAM, flags, None)?;
+    rustix::net::sockopt::set_socket_passcred(&socket, true)?;
+    rustix::process::fchdir(&directory)?;
+    rustix::net::bind(&socket, &SocketAddrUnix::new("notify")?).about("/run/host/notify")?;
+    rustix::fs::chmodat(&directory, "notify", Mode::from_raw_mode(0o200), AtFlags::empty())?;
+    rustix::process::fchdir(files.root())?;
+    Ok(socket)
+}
+
+/// Stands for `/proc/kmsg`: nothing ever comes out of it, and readers wait as they would for the kernel.
+fn make_kmsg(files: &mut Files) -> Result<OwnedFd, Failure> {
+    let path = Path::new("/run/host/proc-kmsg");
+    let (directory, name) = files.parent(path)?;
+    mkfifoat(directory, name, Mode::from_raw_mode(0o600))?;
+    Ok(files.open(path, OFlags::RDWR | OFlags::NONBLOCK)?)
+}
+
+/// Writes the file unless it says the same already. One that is no regular file is left alone, as is a missing `/etc`
+/// (systemd-nspawn(1), `--resolv-conf=`).
+fn copy_resolv_conf(files: &mut Files, contents: &[u8]) -> rustix::io::Result<()> {
+    let path = Path::new("/etc/resolv.conf");
+    let (directory, name) = match files.parent(path) {
+        Err(Errno::NOENT) => return Ok(()),
+        other => other?,
+    };
+    let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = match rustix::fs::openat(directory, name, flags, Mode::empty()) {
+        Err(Errno::LOOP | Errno::ISDIR | Errno::NXIO) => return Ok(()),
+        Err(Errno::NOENT) => {
+            rustix::fs::openat(directory, name, flags | OFlags::CREATE | OFlags::EXCL, Mode::from_raw_mode(0o644))?
+        }
+        other => other?,
+    };
+    let status = rustix::fs::fstat(&file)?;
+    if !FileType::from_raw_mode(status.st_mode).is_file() {
+        return Ok(());
+    }
+    let mut present = vec![0; contents.len() + 1];
+    let length = rustix::io::pread(&file, &mut present, 0)?;
+    if &present[..length] == contents {
+        return Ok(());
+    }
+    rustix::fs::ftruncate(&file, 0)?;
+    write_all(file.as_fd(), contents)
+}
+
+/// Points `/etc/localtime` to the zone if the container has it and is not set to it yet.
+fn link_timezone(files: &mut Files, zone: &str) -> rustix::io::Result<()> {
+    let target = format!("../usr/share/zoneinfo/{zone}");
+    match files.open(&Path::new("/usr/share/zoneinfo").join(zone), OFlags::PATH) {
+        Err(Errno::NOENT) => return Ok(()),
+        other => drop(other?),
+    }
+    let (directory, name) = match files.parent(Path::new("/etc/localtime")) {
+        Err(Errno::NOENT) => return Ok(()),
+        other => other?,
+    };
+    if let Ok(present) = rustix::fs::readlinkat(directory, name, Vec::new())
+        && present.to_bytes().ends_with(&target.as_bytes()[2..])
+    {
+        return Ok(());
+    }
+    let staged = ".localtime.redd";
+    match rustix::fs::symlinkat(&target, directory, staged) {
+        Err(Errno::EXIST) => {}
+        other => other?,
+    }
+    rustix::fs::renameat(directory, staged, directory, name)
+}
+
+fn pivot_root(files: &Files) -> Result<(), Failure> {
+    rustix::process::fchdir(files.root())?;
+    // The old root is put on top of the new one, and taken away from there.
+    rustix::process::pivot_root(".", ".")?;
+    rustix::mount::unmount(".", UnmountFlags::DETACH)?;
+    Ok(rustix::process::chdir("/")?)
+}

@@ -1,0 +1,20 @@
+//! The stages that carry a plan out, one module each. Data flows one way: launch → outer → inner → payload.
+
+pub mod files;
+pub mod inner;
+pub mod launch;
+pub mod outer;
+pub mod overlay;
+mod passwd;
+pub mod payload;
+mod stub_init;
+
+use std::path::Path;
+
+/// Where the new root is put together, in a mount namespace that nobody else sees: a directory that every host has and
+/// no tree lies in.
+pub const ASSEMBLY: &str = "/dev";
+
+fn assembly() -> &'static Path {
+    Path::new(ASSEMBLY)
+}

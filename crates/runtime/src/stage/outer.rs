@@ -1,0 +1,141 @@
+//! With the host's privileges, in the container's own mount namespace: the root and all that lies in it.
+//!
+//! Trusts the plan and the mounts that were taken from the host. Trusts nothing in the tree: every path in it is
+//! resolved inside of it.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use plan::{FileSystem, MountFlags, OuterStep, Plan, Root, UserNamespace};
+use rustix::fs::{OFlags, readlinkat, symlinkat};
+use rustix::io::Errno;
+use rustix::mount::{MountPropagationFlags, mount_change};
+use sys::mount::{Attributes, Change, set_attributes};
+
+use super::files::{About, Failure, Files, new_mount, place_on_host, restrict};
+use super::launch::Launched;
+use super::{assembly, overlay};
+
+/// The links that a tree with a merged /usr has in its root.
+const USR_LINKS: [&str; 8] = ["bin", "sbin", "lib", "lib32", "lib64", "libx32", "libo32", "libexec"];
+
+/// Carries the steps out.
+///
+/// `users` is the container's user namespace, if it has one of its own. On success the result is the place to go on
+/// with.
+///
+/// # Errors
+/// The number of the step, and why.
+pub fn run(plan: &Plan, launched: &Launched, users: Option<&OwnedFd>) -> Result<Files, (usize, Failure)> {
+    let mut files: Option<Files> = None;
+    rustix::process::umask(rustix::fs::Mode::empty());
+    for (number, step) in plan.outer.iter().enumerate() {
+        let result = match (step, &mut files) {
+            (OuterStep::Isolate, _) => isolate(),
+            (OuterStep::MakeRoot(root), _) => make_root(root, plan, launched, users).map(|made| {
+                files = Some(made);
+            }),
+            (OuterStep::File(step), Some(files)) => files.run(step, &launched.sources),
+            (OuterStep::PivotInside(pivot), Some(files)) => pivot_inside(files, pivot),
+            (OuterStep::File(_) | OuterStep::PivotInside(_), None) => Err(Errno::BADF.into()),
+        };
+        result.map_err(|failure| (number, failure))?;
+    }
+    files.ok_or((plan.outer.len(), Errno::BADF.into()))
+}
+
+/// What this stage makes belongs to the container's root: the ids that new files get are set, the privileges kept.
+///
+/// # Errors
+/// Those of prctl(2).
+pub fn act_for(user: UserNamespace) -> rustix::io::Result<()> {
+    use rustix::thread::CapabilitiesSecureBits as Bits;
+    rustix::thread::set_capabilities_secure_bits(Bits::NO_SETUID_FIXUP)?;
+    sys::process::set_file_system_ids(user.range.start(), user.range.start());
+    Ok(())
+}
+
+fn isolate() -> Result<(), Failure> {
+    mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC).about("/")
+}
+
+fn make_root(root: &Root, plan: &Plan, launched: &Launched, users: Option<&OwnedFd>) -> Result<Files, Failure> {
+    let mapped = plan.namespaces.user.is_some_and(|user| user.map_tree);
+    let idmap = users.filter(|_| mapped).map(AsFd::as_fd);
+    if let (true, None) = (mapped, idmap) {
+        return Err(Errno::BADF.into());
+    }
+    set_attributes(
+        launched.tree.as_fd(),
+        &Change { propagation: Some(sys::mount::Propagation::Slave), idmap, recursive: true, ..Change::default() },
+    )
+    .about(plan.tree.display())?;
+    let mount = match root {
+        Root::Tree { read_only } => {
+            if *read_only {
+                set_attributes(
+                    launched.tree.as_fd(),
+                    &Change { set: Attributes::READ_ONLY, recursive: true, ..Change::default() },
+                )?;
+            }
+            launched.tree.try_clone().map_err(|_| Errno::MFILE)?
+        }
+        Root::Overlay => {
+            let layers = launched.overlay.as_ref().ok_or(Errno::BADF)?;
+            overlay::over_tree(plan, launched, layers, idmap, users)?
+        }
+        Root::VolatileOverlay => overlay::over_tree_in_memory(plan, launched, users)?,
+        Root::VolatileTmpfs => volatile_tmpfs(plan, launched)?,
+    };
+    place_on_host(mount.as_fd(), assembly()).about(assembly().display())?;
+    let mut files = Files::new(mount);
+    if *root == Root::VolatileTmpfs {
+        usr_only(&mut files, launched)?;
+    }
+    Ok(files)
+}
+
+/// The owner of what is made here, as mount options of a tmpfs.
+pub(super) fn owner(plan: &Plan) -> Vec<String> {
+    match plan.namespaces.user.map(|user| user.range.start()) {
+        None | Some(0) => Vec::new(),
+        Some(start) => vec![format!("uid={start}"), format!("gid={start}")],
+    }
+}
+
+fn volatile_tmpfs(plan: &Plan, launched: &Launched) -> Result<OwnedFd, Failure> {
+    set_attributes(
+        launched.tree.as_fd(),
+        &Change { set: Attributes::READ_ONLY, recursive: true, ..Change::default() },
+    )?;
+    let mut options = ["mode=0755", "size=25%", "nr_inodes=1m"].map(str::to_owned).to_vec();
+    options.extend(owner(plan));
+    new_mount(FileSystem::Tmpfs, &options, MountFlags { strict_atime: true, ..MountFlags::NONE })
+}
+
+/// The tree's /usr in an otherwise empty root, and the links into it that the tree has itself.
+fn usr_only(files: &mut Files, launched: &Launched) -> Result<(), Failure> {
+    restrict(launched.tree.as_fd(), MountFlags::READ_ONLY, true)?;
+    files.place(&launched.tree, std::path::Path::new("/usr"), true)?;
+    for name in USR_LINKS {
+        match readlinkat(&launched.root_directory, name, Vec::new()) {
+            Ok(target) => symlinkat(&target, files.root(), name).about(name)?,
+            Err(Errno::NOENT | Errno::INVAL) => {}
+            Err(errno) => return Err(errno).about(name),
+        }
+    }
+    Ok(())
+}
+
+/// Makes another directory the root, as a boot loader's choice would (`--pivot-root=`).
+fn pivot_inside(files: &mut Files, pivot: &spec::PivotRoot) -> Result<(), Failure> {
+    let at = files.open(pivot.new.as_path(), OFlags::PATH | OFlags::DIRECTORY).about(&pivot.new)?;
+    let new = super::files::take_mount(at.as_fd(), true).about(&pivot.new)?;
+    let old = super::files::take_mount(files.root(), true)?;
+    place_on_host(new.as_fd(), assembly())?;
+    let mut inside = Files::new(new);
+    if let Some(path) = &pivot.old {
+        inside.place(&old, path.as_path(), true)?;
+    }
+    *files = inside;
+    Ok(())
+}

@@ -1,0 +1,155 @@
+//! Roots that are overlays: the tree below, changes above.
+//!
+//! With users of its own the container's overlay is mounted by a helper inside the user namespace, with `userxattr`:
+//! mounted by the host's root over a mapped upper layer it would come up without an error and be read-only.
+
+use std::ffi::OsString;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use plan::{FileSystem, MountFlags, Plan};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen,
+};
+use rustix::thread::LinkNameSpaceType;
+use sys::clone::{Forked, Namespaces};
+use sys::mount::{Change, set_attributes};
+
+use super::assembly;
+use super::files::{About, Failure, new_mount, place_on_host, take_mount};
+use super::launch::{Launched, OverlayDirectory};
+use crate::proto;
+
+/// The upper layer lies on disk, in the ephemeral copy's directory.
+pub(super) fn over_tree(
+    plan: &Plan,
+    launched: &Launched,
+    directory: &OverlayDirectory,
+    idmap: Option<BorrowedFd<'_>>,
+    users: Option<&OwnedFd>,
+) -> Result<OwnedFd, Failure> {
+    if let Some(idmap) = idmap {
+        let mount = take_mount(directory.holder.as_fd(), false).about(directory.path.display())?;
+        set_attributes(mount.as_fd(), &Change { idmap: Some(idmap), ..Change::default() })
+            .about(directory.path.display())?;
+        place_on_host(mount.as_fd(), &directory.path).about(directory.path.display())?;
+    }
+    mount_over(plan, launched, &directory.path, users)
+}
+
+/// The upper layer lies in memory.
+pub(super) fn over_tree_in_memory(
+    plan: &Plan,
+    launched: &Launched,
+    users: Option<&OwnedFd>,
+) -> Result<OwnedFd, Failure> {
+    let mut options = ["mode=0755", "size=25%", "nr_inodes=1m"].map(str::to_owned).to_vec();
+    options.extend(super::outer::owner(plan));
+    let memory = new_mount(FileSystem::Tmpfs, &options, MountFlags { strict_atime: true, ..MountFlags::NONE })?;
+    let mode = Mode::from_raw_mode(rustix::fs::fstat(&launched.root_directory)?.st_mode & 0o7777);
+    rustix::fs::mkdirat(&memory, "upper", mode)?;
+    rustix::fs::mkdirat(&memory, "work", Mode::from_raw_mode(0o755))?;
+    place_on_host(memory.as_fd(), assembly())?;
+    mount_over(plan, launched, assembly(), users)
+}
+
+fn mount_over(plan: &Plan, launched: &Launched, above: &Path, users: Option<&OwnedFd>) -> Result<OwnedFd, Failure> {
+    // The mount that was taken has no submounts and maps ids if it has to: it hides the host's own at its place.
+    place_on_host(launched.tree.as_fd(), &plan.tree).about(plan.tree.display())?;
+    match users {
+        None => mount(&plan.tree, above, false),
+        Some(users) => mount_as(users, &plan.tree, above),
+    }
+}
+
+fn mount(lower: &Path, above: &Path, in_user_namespace: bool) -> Result<OwnedFd, Failure> {
+    let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).about("overlay")?;
+    fsconfig_set_string(&context, "source", "overlay")?;
+    if in_user_namespace {
+        fsconfig_set_flag(&context, "userxattr").about("userxattr")?;
+    }
+    fsconfig_set_string(&context, "lowerdir", escaped(lower)).about(lower.display())?;
+    fsconfig_set_string(&context, "upperdir", above.join("upper")).about(above.display())?;
+    fsconfig_set_string(&context, "workdir", above.join("work")).about(above.display())?;
+    fsconfig_create(&context).about(above.display())?;
+    fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty()).about(above.display())
+}
+
+/// Colons part lower layers, so one in a name needs a backslash, and so does a backslash.
+fn escaped(path: &Path) -> PathBuf {
+    let mut bytes = Vec::with_capacity(path.as_os_str().len());
+    for byte in path.as_os_str().as_bytes() {
+        if matches!(byte, b':' | b'\\') {
+            bytes.push(b'\\');
+        }
+        bytes.push(*byte);
+    }
+    PathBuf::from(OsString::from_vec(bytes))
+}
+
+/// Has a helper in the user namespace mount it and hand it over.
+fn mount_as(users: &OwnedFd, lower: &Path, above: &Path) -> Result<OwnedFd, Failure> {
+    let (mut receiver, sender) = proto::channel()?;
+    match sys::clone::fork(&sys::clone::Options::default())? {
+        Forked::Child => {
+            drop(receiver);
+            let result = enter(users).map_err(Failure::from).and_then(|()| mount(lower, above, true));
+            match result.and_then(|mount| Ok(sender.descriptors(&[mount.as_fd()])?)) {
+                Ok(()) => {}
+                Err(failure) => sender.failed(&proto::Report {
+                    stage: proto::Stage::Outer,
+                    step: 0,
+                    errno: failure.errno,
+                    detail: failure.detail,
+                }),
+            }
+            sys::clone::exit_now(0)
+        }
+        Forked::Parent { pidfd, .. } => {
+            drop(sender);
+            let message = receiver.receive();
+            rustix::io::retry_on_intr(|| {
+                rustix::process::waitid(
+                    rustix::process::WaitId::PidFd(pidfd.as_fd()),
+                    rustix::process::WaitIdOptions::EXITED,
+                )
+            })?;
+            match message? {
+                Some(proto::Message::Descriptors(fds)) => fds.into_iter().next().ok_or_else(|| Errno::PROTO.into()),
+                Some(proto::Message::Failed(report)) => Err(Failure { errno: report.errno, detail: report.detail }),
+                Some(proto::Message::Note(_)) | None => Err(Errno::PROTO.into()),
+            }
+        }
+    }
+}
+
+/// Becomes root of the user namespace, in a mount namespace that belongs to it.
+fn enter(users: &OwnedFd) -> rustix::io::Result<()> {
+    rustix::thread::move_into_link_name_space(users.as_fd(), Some(LinkNameSpaceType::User))?;
+    sys::clone::unshare(Namespaces::MOUNT)?;
+    become_root()
+}
+
+/// Takes on the ids of the user namespace's root.
+///
+/// # Errors
+/// `EINVAL` while the namespace maps no id.
+pub(super) fn become_root() -> rustix::io::Result<()> {
+    use rustix::process::{Gid, Uid};
+    rustix::thread::set_thread_groups(&[])?;
+    rustix::thread::set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT)?;
+    rustix::thread::set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT)?;
+    sys::process::set_file_system_ids(0, 0);
+    Ok(())
+}
+
+/// Opens a process's user namespace.
+///
+/// # Errors
+/// Those of openat(2).
+pub fn user_namespace_of(pid: rustix::process::Pid) -> rustix::io::Result<OwnedFd> {
+    rustix::fs::open(format!("/proc/{}/ns/user", pid.as_raw_nonzero()), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+}

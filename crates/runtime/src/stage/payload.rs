@@ -1,0 +1,301 @@
+//! From the last step to the program: who it is, what it may do, and the program itself.
+
+use std::ffi::{CString, OsStr, OsString};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
+
+use plan::{Limits, Plan, Program, WorkingDirectory};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::process::{Gid, Resource, Rlimit, Signal, Uid};
+use rustix::thread::{CapabilitySet, CapabilitySets};
+use sys::process::{Persona, StringVector};
+use sys::seccomp::Instruction;
+
+use super::files::{About, Failure, write_all};
+use super::inner::Inside;
+use super::passwd::{self, User};
+use super::stub_init;
+
+/// The payload in the form in which it is executed, made ready before the first process is.
+#[derive(Debug)]
+pub struct Prepared {
+    /// The system call filter.
+    pub filter: Vec<Instruction>,
+    /// The signals that the payload starts with blocked: those that were when redd started.
+    pub signal_mask: sys::process::SignalSet,
+}
+
+/// Starts the payload. Returns only if that fails.
+pub fn start(plan: &Plan, prepared: &Prepared, inside: Inside) -> Failure {
+    match try_start(plan, prepared, inside) {
+        Ok(never) => match never {},
+        Err(failure) => failure,
+    }
+}
+
+fn try_start(plan: &Plan, prepared: &Prepared, inside: Inside) -> Result<std::convert::Infallible, Failure> {
+    let payload = &plan.payload;
+    let (user, groups) = look_up(payload.user.as_deref())?;
+    take_terminal(inside.console)?;
+    for limit in &plan.limits.resources {
+        apply_limit(limit)?;
+    }
+    if let Some(adjustment) = plan.limits.oom_score_adjust {
+        let file = rustix::fs::open("/proc/self/oom_score_adj", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+        write_all(file.as_fd(), adjustment.to_string().as_bytes()).about("the out-of-memory score adjustment")?;
+    }
+    if let Some(cpus) = &plan.limits.cpu_affinity {
+        sys::process::set_cpu_affinity(cpus).about("the processors")?;
+    }
+    if let Some(personality) = plan.limits.personality {
+        sys::process::set_personality(match personality {
+            spec::Personality::X86 => Persona::Linux32,
+            spec::Personality::X86_64 => Persona::Linux,
+        })?;
+    }
+    enter_directory(&payload.directory, &user)?;
+    let environment = environment(plan, &user);
+    rustix::process::umask(Mode::from_raw_mode(0o022));
+    sys::process::close_on_exec_from(3)?;
+    confine(&plan.limits, &prepared.filter)?;
+    if payload.stub_init {
+        stub_init::split()?;
+    }
+    become_user(&user, &groups)?;
+    sys::process::reset_signals(&prepared.signal_mask)?;
+    Err(execute(&payload.programs, &environment))
+}
+
+fn look_up(wanted: Option<&str>) -> Result<(User, Vec<u32>), Failure> {
+    let Some(wanted) = wanted.filter(|name| !matches!(*name, "root" | "0")) else {
+        return Ok((User::root(), Vec::new()));
+    };
+    let user = passwd::find(&database("/etc/passwd")?, wanted)
+        .ok_or_else(|| Failure { errno: Errno::SRCH, detail: format!("the user {wanted} in its /etc/passwd") })?;
+    let groups = passwd::groups(&database("/etc/group")?, &user);
+    Ok((user, groups))
+}
+
+/// Reads a database of the container; one that is missing is empty.
+fn database(path: &str) -> Result<Vec<u8>, Failure> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let file = match rustix::fs::open(path, flags, Mode::empty()) {
+        Err(Errno::NOENT) => return Ok(Vec::new()),
+        other => other.about(path)?,
+    };
+    let size = usize::try_from(rustix::fs::fstat(&file)?.st_size).unwrap_or(usize::MAX);
+    if size > passwd::LIMIT {
+        return Err(Errno::FBIG).about(path);
+    }
+    let mut bytes = vec![0; size];
+    let mut length = 0;
+    while length < size {
+        match rustix::io::read(&file, &mut bytes[length..]).about(path)? {
+            0 => break,
+            more => length += more,
+        }
+    }
+    bytes.truncate(length);
+    Ok(bytes)
+}
+
+/// A session of its own, with the console as its terminal and as standard input, output and error.
+fn take_terminal(console: Option<OwnedFd>) -> Result<(), Failure> {
+    rustix::process::setsid()?;
+    let Some(console) = console else { return Ok(()) };
+    rustix::process::ioctl_tiocsctty(&console).about("/dev/console")?;
+    rustix::stdio::dup2_stdin(&console)?;
+    rustix::stdio::dup2_stdout(&console)?;
+    Ok(rustix::stdio::dup2_stderr(&console)?)
+}
+
+fn apply_limit(limit: &plan::ResourceLimit) -> Result<(), Failure> {
+    let resource = resource(limit.resource);
+    let present = rustix::process::getrlimit(resource);
+    let mut wanted = Rlimit { current: limit.limit.soft, maximum: limit.limit.hard };
+    if !limit.exact {
+        // What we may not have ourselves we cannot give.
+        wanted.maximum = least(wanted.maximum, present.maximum);
+        wanted.current = least(wanted.current, wanted.maximum);
+    }
+    if wanted == present {
+        return Ok(());
+    }
+    rustix::process::setrlimit(resource, wanted).about(format_args!("RLIMIT_{}", limit.resource.name()))
+}
+
+fn least(one: Option<u64>, other: Option<u64>) -> Option<u64> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
+}
+
+fn resource(resource: spec::Resource) -> Resource {
+    use spec::Resource as R;
+    match resource {
+        R::Cpu => Resource::Cpu,
+        R::FileSize => Resource::Fsize,
+        R::Data => Resource::Data,
+        R::Stack => Resource::Stack,
+        R::Core => Resource::Core,
+        R::ResidentSet => Resource::Rss,
+        R::Processes => Resource::Nproc,
+        R::OpenFiles => Resource::Nofile,
+        R::LockedMemory => Resource::Memlock,
+        R::AddressSpace => Resource::As,
+        R::Locks => Resource::Locks,
+        R::PendingSignals => Resource::Sigpending,
+        R::MessageQueue => Resource::Msgqueue,
+        R::Nice => Resource::Nice,
+        R::RealTimePriority => Resource::Rtprio,
+        R::RealTimeTimeout => Resource::Rttime,
+    }
+}
+
+fn enter_directory(directory: &WorkingDirectory, user: &User) -> Result<(), Failure> {
+    match directory {
+        WorkingDirectory::Root => Ok(()),
+        // A home that is not there is no reason not to get a shell.
+        WorkingDirectory::Home => match rustix::process::chdir(user.home.as_os_str()) {
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS | Errno::LOOP) => Ok(()),
+            other => other.about(user.home.display()),
+        },
+        WorkingDirectory::Path(path) => rustix::process::chdir(path.as_path()).about(path),
+    }
+}
+
+/// The variables: the usual ones, those of the user, and over all those that were asked for.
+fn environment(plan: &Plan, user: &User) -> Vec<OsString> {
+    let mut variables = plan.payload.environment.clone();
+    let pair = |name: &OsStr, value: &OsStr| {
+        let mut variable = name.to_owned();
+        variable.push("=");
+        variable.push(value);
+        variable
+    };
+    for (name, value) in [("HOME", &user.home), ("USER", &user.name), ("LOGNAME", &user.name)] {
+        variables.push(pair(name.as_ref(), value));
+    }
+    for (name, value) in &plan.payload.environment_override {
+        variables.retain(|variable| {
+            variable.as_bytes().strip_prefix(name.as_bytes()).is_none_or(|rest| !rest.starts_with(b"="))
+        });
+        variables.push(pair(name, value));
+    }
+    variables
+}
+
+/// Gives up what nothing in the container shall have. Done before the stub init and the program part, so that neither
+/// has more than the other. The filter comes before the last word on capabilities, because loading it takes one.
+fn confine(limits: &Limits, filter: &[Instruction]) -> Result<(), Failure> {
+    let keep = limits.capabilities.bits();
+    for number in (0..=limits.last_capability).filter(|number| keep & (1 << number) == 0) {
+        let capability = CapabilitySet::from_bits_retain(1 << number);
+        rustix::thread::remove_capability_from_bounding_set(capability).about("the bounding set")?;
+    }
+    if limits.no_new_privileges {
+        rustix::thread::set_no_new_privs(true)?;
+    }
+    sys::seccomp::load(filter).about("the system call filter")?;
+    let held = CapabilitySet::from_bits_retain(keep) & rustix::thread::capabilities(None)?.permitted;
+    let sets = CapabilitySets { effective: held, permitted: held, inheritable: held };
+    rustix::thread::set_capabilities(None, sets).about("the capabilities")
+}
+
+/// Becomes somebody else than root, who then has no capability at all.
+fn become_user(user: &User, groups: &[u32]) -> Result<(), Failure> {
+    let groups: Vec<Gid> = groups.iter().copied().map(Gid::from_raw).collect();
+    rustix::thread::set_thread_groups(&groups).about("the groups")?;
+    let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
+    rustix::thread::set_thread_res_gid(gid, gid, gid).about("the group")?;
+    rustix::thread::set_thread_res_uid(uid, uid, uid).about("the user")?;
+    if user.uid != 0 {
+        let none = CapabilitySet::empty();
+        let sets = CapabilitySets { effective: none, permitted: none, inheritable: none };
+        rustix::thread::set_capabilities(None, sets).about("the capabilities")?;
+    }
+    // A change of ids has cleared it.
+    Ok(rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?)
+}
+
+fn execute(programs: &[Program], environment: &[OsString]) -> Failure {
+    let Ok(variables) = strings(environment) else { return Errno::INVAL.into() };
+    let variables = StringVector::new(variables);
+    let mut last = Failure { errno: Errno::NOENT, detail: String::new() };
+    for program in programs {
+        let Ok(arguments) = strings(&program.arguments) else { return Errno::INVAL.into() };
+        let arguments = StringVector::new(arguments);
+        for path in candidates(&program.path, environment) {
+            let Ok(path_string) = CString::new(path.as_bytes()) else { return Errno::INVAL.into() };
+            match sys::process::execute(&path_string, &arguments, &variables) {
+                Errno::NOENT | Errno::NOTDIR if !exists(&path) => {}
+                errno => last = Failure { errno, detail: explain(&path, errno) },
+            }
+            if last.errno != Errno::NOENT {
+                return last;
+            }
+        }
+    }
+    if last.detail.is_empty() {
+        let names: Vec<_> = programs.iter().map(|program| program.path.display().to_string()).collect();
+        last.detail = format!("{} (no such program in the container)", names.join(", "));
+    }
+    last
+}
+
+fn strings(words: &[OsString]) -> Result<Vec<CString>, std::ffi::NulError> {
+    words.iter().map(|word| CString::new(word.as_bytes())).collect()
+}
+
+/// The places where a program may be: its path, or each directory of `$PATH` for a plain name.
+fn candidates(program: &OsStr, environment: &[OsString]) -> Vec<OsString> {
+    if program.as_bytes().contains(&b'/') {
+        return vec![program.to_owned()];
+    }
+    let search = environment.iter().find_map(|variable| variable.as_bytes().strip_prefix(b"PATH="));
+    let directories = search.unwrap_or_default().split(|byte| *byte == b':');
+    directories
+        .map(|directory| {
+            let mut path = directory.to_vec();
+            path.push(b'/');
+            path.extend_from_slice(program.as_bytes());
+            OsString::from_vec(path)
+        })
+        .collect()
+}
+
+fn exists(path: &OsStr) -> bool {
+    rustix::fs::lstat(Path::new(path)).is_ok()
+}
+
+/// Says what the kernel's word does not: a missing interpreter or library loader, another machine's program.
+fn explain(path: &OsStr, errno: Errno) -> String {
+    let why = match errno {
+        Errno::NOENT => " (its interpreter or dynamic loader is missing in the container)",
+        Errno::NOEXEC => " (no program, or one for another kind of processor)",
+        _ => "",
+    };
+    format!("{}{why}", path.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_names_are_searched_for() {
+        let environment = [OsString::from("PATH=/a:/b")];
+        assert_eq!(candidates("x".as_ref(), &environment), ["/a/x", "/b/x"]);
+        assert_eq!(candidates("./x".as_ref(), &environment), ["./x"]);
+    }
+
+    #[test]
+    fn the_lesser_limit_counts() {
+        assert_eq!(least(Some(1), None), Some(1));
+        assert_eq!(least(None, None), None);
+        assert_eq!(least(Some(3), Some(2)), Some(2));
+    }
+}
