@@ -87,9 +87,21 @@ fn make(tree: &Tree, path: &Path) -> rustix::io::Result<OwnedFd> {
     let directory = rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     let status = rustix::fs::fstat(&tree.fd)?;
     mkdirat(&directory, "upper", Mode::empty())?;
-    chownat(&directory, "upper", Some(Uid::from_raw(status.st_uid)), Some(Gid::from_raw(status.st_gid)), AtFlags::empty())?;
+    chownat(
+        &directory,
+        "upper",
+        Some(Uid::from_raw(status.st_uid)),
+        Some(Gid::from_raw(status.st_gid)),
+        AtFlags::empty(),
+    )?;
     rustix::fs::chmodat(&directory, "upper", Mode::from_raw_mode(status.st_mode & 0o7777), AtFlags::empty())?;
     mkdirat(&directory, "work", Mode::RWXU)?;
-    chownat(&directory, "work", Some(Uid::from_raw(status.st_uid)), Some(Gid::from_raw(status.st_gid)), AtFlags::empty())?;
+    chownat(
+        &directory,
+        "work",
+        Some(Uid::from_raw(status.st_uid)),
+        Some(Gid::from_raw(status.st_gid)),
+        AtFlags::empty(),
+    )?;
     openat(&directory, ".", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
 }

@@ -105,4 +105,17 @@ fn has_raw_suffix(path: &Path) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tree_is_told_from_what_is_none() {
+        let place = std::env::temp_dir().join(format!("redd-locate-{}", std::process::id()));
+        std::fs::create_dir_all(place.join("tree/usr")).expect("make");
+        std::fs::create_dir_all(place.join("empty")).expect("make");
+        assert!(directory(&place.join("tree")).is_ok());
+        assert!(directory(&place.join("empty")).is_err());
+        assert!(directory(&place.join("none")).is_err());
+        std::fs::remove_dir_all(&place).expect("remove");
+    }
+}

@@ -266,4 +266,19 @@ pub fn sweep(run: &RunDirectory) -> Result<usize, Error> {
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_had_once_and_leaves_nothing() {
+        let base = std::env::temp_dir().join(format!("redd-lock-{}", std::process::id()));
+        let run = RunDirectory::at(base.clone(), base.join("peer"));
+        let name = MachineName::try_from("m").expect("name");
+        let held = NameLock::take(&run, &name).expect("free");
+        assert!(NameLock::take(&run, &name).is_err());
+        drop(held);
+        drop(NameLock::take(&run, &name).expect("free again"));
+        assert_eq!(std::fs::read_dir(run.locks()).expect("locks").count(), 0);
+        std::fs::remove_dir_all(&base).expect("remove");
+    }
+}

@@ -1,1 +1,0 @@
-//! Fixtures and probes for tests with real effects.
