@@ -54,15 +54,16 @@ impl Acquired {
         self.tree.fd.as_fd()
     }
 
-    /// The directory of the layers of an ephemeral overlay.
+    /// A mount of the directory of the layers of an ephemeral overlay.
     ///
     /// # Errors
-    /// `EMFILE` if no more files can be opened.
-    pub fn overlay(&self) -> std::io::Result<Option<OverlayDirectory>> {
+    /// Those of open_tree(2).
+    pub fn overlay(&self) -> rustix::io::Result<Option<OverlayDirectory>> {
         let Some((holder, path)) = self.ephemeral.as_ref().map(image::ephemeral::Ephemeral::layers) else {
             return Ok(None);
         };
-        Ok(Some(OverlayDirectory { holder: holder.try_clone_to_owned()?, path: path.to_owned() }))
+        let holder = crate::stage::files::take_mount(holder, false)?;
+        Ok(Some(OverlayDirectory { holder, path: path.to_owned() }))
     }
 
     /// The temporary directory for a custom mount.

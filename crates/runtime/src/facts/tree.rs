@@ -27,12 +27,12 @@ fn maps_ids(fs: FileSystem) -> bool {
 
 fn open(tree: &Tree, path: &str, flags: OFlags) -> rustix::io::Result<std::os::fd::OwnedFd> {
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    openat2(&tree.fd, path, flags | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty(), resolve)
+    openat2(&tree.fd, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve)
 }
 
 /// What `/etc/machine-id` says, if it is set (machine-id(5)).
 fn machine_id(tree: &Tree) -> Option<Uuid> {
-    let file = open(tree, "etc/machine-id", OFlags::RDONLY).ok()?;
+    let file = open(tree, "etc/machine-id", OFlags::RDONLY | OFlags::NONBLOCK).ok()?;
     let mut text = [0; 33];
     let length = rustix::io::read(&file, &mut text).ok()?;
     let text = std::str::from_utf8(&text[..length]).ok()?.trim_end();

@@ -16,7 +16,7 @@ use crate::parent::Acquired;
 /// The ephemeral copy's directory: the layers `upper` and `work` are in it.
 #[derive(Debug)]
 pub struct OverlayDirectory {
-    /// The directory.
+    /// A detached mount of it: the host's own cannot be taken in another mount namespace.
     pub holder: OwnedFd,
     /// Its path.
     pub path: PathBuf,
@@ -89,7 +89,10 @@ pub fn run(plan: &Plan, acquired: &Acquired) -> Result<Launched, Error> {
     }
     let (Some(tree), Some(group)) = (tree, group) else { return Err(Error::NoTree) };
     let root_directory = acquired.root().try_clone_to_owned().map_err(|_| Error::NoTree)?;
-    Ok(Launched { tree, root_directory, sources, overlay: acquired.overlay().map_err(|_| Error::NoTree)?, group })
+    let failed =
+        |errno| Error::Step { step: "take a mount of the ephemeral copy".into(), failure: Failure::from(errno) };
+    let overlay = acquired.overlay().map_err(failed)?;
+    Ok(Launched { tree, root_directory, sources, overlay, group })
 }
 
 fn make_group(plan: &Plan) -> Result<cgroup::Group, Error> {

@@ -19,7 +19,7 @@ use sys::clone::{Forked, Namespaces};
 use sys::mount::{Change, set_attributes};
 
 use super::assembly;
-use super::files::{About, Failure, new_mount, place_on_host, take_mount};
+use super::files::{About, Failure, new_mount, place_on_host};
 use super::launch::{Launched, OverlayDirectory};
 use crate::proto;
 
@@ -32,10 +32,9 @@ pub(super) fn over_tree(
     users: Option<&OwnedFd>,
 ) -> Result<OwnedFd, Failure> {
     if let Some(idmap) = idmap {
-        let mount = take_mount(directory.holder.as_fd(), false).about(directory.path.display())?;
-        set_attributes(mount.as_fd(), &Change { idmap: Some(idmap), ..Change::default() })
+        set_attributes(directory.holder.as_fd(), &Change { idmap: Some(idmap), ..Change::default() })
             .about(directory.path.display())?;
-        place_on_host(mount.as_fd(), &directory.path).about(directory.path.display())?;
+        place_on_host(directory.holder.as_fd(), &directory.path).about(directory.path.display())?;
     }
     mount_over(plan, launched, &directory.path, users)
 }
