@@ -3,10 +3,8 @@
 //! With users of its own the container's overlay is mounted by a helper inside the user namespace, with `userxattr`:
 //! mounted by the host's root over a mapped upper layer it would come up without an error and be read-only.
 
-use std::ffi::OsString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use plan::{FileSystem, MountFlags, Plan};
 use rustix::fs::{Mode, OFlags};
@@ -34,9 +32,11 @@ pub(super) fn over_tree(
     if let Some(idmap) = idmap {
         set_attributes(directory.holder.as_fd(), &Change { idmap: Some(idmap), ..Change::default() })
             .about(directory.path.display())?;
-        place_on_host(directory.holder.as_fd(), &directory.path).about(directory.path.display())?;
     }
-    mount_over(plan, launched, &directory.path, users)
+    let bench = workbench(plan)?;
+    rustix::fs::mkdirat(&bench, "above", Mode::from_raw_mode(0o755))?;
+    place_on_host(directory.holder.as_fd(), &assembly().join("above")).about(directory.path.display())?;
+    mount_over(launched, &bench, Path::new("above"), users)
 }
 
 /// The upper layer lies in memory.
@@ -45,22 +45,31 @@ pub(super) fn over_tree_in_memory(
     launched: &Launched,
     users: Option<&OwnedFd>,
 ) -> Result<OwnedFd, Failure> {
+    let bench = workbench(plan)?;
+    let mode = Mode::from_raw_mode(rustix::fs::fstat(&launched.root_directory)?.st_mode & 0o7777);
+    rustix::fs::mkdirat(&bench, "upper", mode)?;
+    rustix::fs::mkdirat(&bench, "work", Mode::from_raw_mode(0o755))?;
+    mount_over(launched, &bench, Path::new("."), users)
+}
+
+/// A place to put the layers together: an empty file system in memory, which the container's root can reach, as it
+/// could not the directories that the tree lies in on the host.
+fn workbench(plan: &Plan) -> Result<OwnedFd, Failure> {
     let mut options = ["mode=0755", "size=25%", "nr_inodes=1m"].map(str::to_owned).to_vec();
     options.extend(super::outer::owner(plan));
     let memory = new_mount(FileSystem::Tmpfs, &options, MountFlags { strict_atime: true, ..MountFlags::NONE })?;
-    let mode = Mode::from_raw_mode(rustix::fs::fstat(&launched.root_directory)?.st_mode & 0o7777);
-    rustix::fs::mkdirat(&memory, "upper", mode)?;
-    rustix::fs::mkdirat(&memory, "work", Mode::from_raw_mode(0o755))?;
     place_on_host(memory.as_fd(), assembly())?;
-    mount_over(plan, launched, assembly(), users)
+    Ok(memory)
 }
 
-fn mount_over(plan: &Plan, launched: &Launched, above: &Path, users: Option<&OwnedFd>) -> Result<OwnedFd, Failure> {
-    // The mount that was taken has no submounts and maps ids if it has to: it hides the host's own at its place.
-    place_on_host(launched.tree.as_fd(), &plan.tree).about(plan.tree.display())?;
+/// `above` is where the layers `upper` and `work` are, on the workbench.
+fn mount_over(launched: &Launched, bench: &OwnedFd, above: &Path, users: Option<&OwnedFd>) -> Result<OwnedFd, Failure> {
+    rustix::fs::mkdirat(bench, "lower", Mode::from_raw_mode(0o755))?;
+    let (lower, above) = (assembly().join("lower"), assembly().join(above));
+    place_on_host(launched.tree.as_fd(), &lower)?;
     match users {
-        None => mount(&plan.tree, above, false),
-        Some(users) => mount_as(users, &plan.tree, above),
+        None => mount(&lower, &above, false),
+        Some(users) => mount_as(users, &lower, &above),
     }
 }
 
@@ -70,23 +79,11 @@ fn mount(lower: &Path, above: &Path, in_user_namespace: bool) -> Result<OwnedFd,
     if in_user_namespace {
         fsconfig_set_flag(&context, "userxattr").about("userxattr")?;
     }
-    fsconfig_set_string(&context, "lowerdir", escaped(lower)).about(lower.display())?;
-    fsconfig_set_string(&context, "upperdir", above.join("upper")).about(above.display())?;
-    fsconfig_set_string(&context, "workdir", above.join("work")).about(above.display())?;
-    fsconfig_create(&context).about(above.display())?;
-    fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty()).about(above.display())
-}
-
-/// Colons part lower layers, so one in a name needs a backslash, and so does a backslash.
-fn escaped(path: &Path) -> PathBuf {
-    let mut bytes = Vec::with_capacity(path.as_os_str().len());
-    for byte in path.as_os_str().as_bytes() {
-        if matches!(byte, b':' | b'\\') {
-            bytes.push(b'\\');
-        }
-        bytes.push(*byte);
-    }
-    PathBuf::from(OsString::from_vec(bytes))
+    fsconfig_set_string(&context, "lowerdir", lower).about("the tree")?;
+    fsconfig_set_string(&context, "upperdir", above.join("upper")).about("the upper layer")?;
+    fsconfig_set_string(&context, "workdir", above.join("work")).about("the work directory")?;
+    fsconfig_create(&context).about("the overlay")?;
+    fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty()).about("the overlay")
 }
 
 /// Has a helper in the user namespace mount it and hand it over.
