@@ -1,0 +1,16 @@
+//! Debian and Ubuntu.
+//!
+//! [`distribution`] and [`host_configuration`] give a [`Source`]; [`archive::Archive::open`] fetches and verifies what
+//! the source offers; the packages chosen from it are downloaded into a [`cache::Cache`] that later runs share.
+
+pub mod archive;
+pub mod cache;
+pub mod control;
+pub mod distribution;
+pub mod host_configuration;
+pub mod package;
+pub mod relation;
+mod source;
+pub mod version;
+
+pub use source::{Keyring, Source};

@@ -1,0 +1,5 @@
+//! OS installers: an operating system's packages are fetched, verified, resolved, unpacked and configured into a tree
+//! without any of that system's tools on the host.
+
+pub mod apt;
+pub mod progress;
