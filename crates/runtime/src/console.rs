@@ -8,6 +8,7 @@ use plan::Supervision;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::process::{Signal, WaitId, WaitIdOptions, WaitIdStatus, waitid};
+use rustix::pty::OpenptFlags;
 use rustix::termios::{OptionalActions, Termios, Winsize, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize};
 use spec::ConsoleMode;
 
@@ -57,16 +58,27 @@ pub fn watch(
     plan: &Supervision,
     child: BorrowedFd<'_>,
     master: Option<&OwnedFd>,
+    notify: &OwnedFd,
     signals: &OwnedFd,
 ) -> rustix::io::Result<Outcome> {
     let interactive = plan.console == ConsoleMode::Interactive;
+    // Held open, because the master reports an error as long as nobody has the other side open, and an init system
+    // opens and closes it all the time.
+    let _slave = match master {
+        Some(master) => Some(rustix::pty::ioctl_tiocgptpeer(master, OpenptFlags::RDWR | OpenptFlags::NOCTTY)?),
+        None => None,
+    };
     let raw = if interactive { RawMode::enter() } else { None };
     follow_window_size(interactive, master);
     let mut state = Loop { plan, child, asked: false, escapes: 0, since: Instant::now() };
     let mut input_open = interactive;
     let mut master_open = master.is_some();
     let outcome = loop {
-        let mut fds = vec![PollFd::new(&child, PollFlags::IN), PollFd::new(signals, PollFlags::IN)];
+        let mut fds = vec![
+            PollFd::new(&child, PollFlags::IN),
+            PollFd::new(signals, PollFlags::IN),
+            PollFd::new(notify, PollFlags::IN),
+        ];
         let input = rustix::stdio::stdin();
         if let (true, Some(master)) = (master_open, master) {
             fds.push(PollFd::new(master, PollFlags::IN));
@@ -76,11 +88,16 @@ pub fn watch(
         }
         rustix::io::retry_on_intr(|| poll(&mut fds, None))?;
         let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
-        if let (true, Some(master)) = (ready.get(2) == Some(&true), master) {
+        if let (true, Some(master)) = (ready.get(3) == Some(&true), master) {
             master_open = copy_output(plan, master);
         }
-        if let (true, Some(master)) = (ready.get(3) == Some(&true), master) {
+        if let (true, Some(master)) = (ready.get(4) == Some(&true), master) {
             input_open = state.copy_input(master);
+        }
+        if ready[2] {
+            // Read, so that no sender waits for ever.
+            let mut message = [0; 4096];
+            let _ = rustix::io::read(notify, &mut message);
         }
         if ready[1] {
             state.signalled(signals, interactive, master)?;

@@ -144,7 +144,7 @@ fn start(
     };
     let master = if plan.supervision.console == spec::ConsoleMode::Pipe { None } else { served.get(2) };
     let _ = pid;
-    console::watch(&plan.supervision, pidfd.as_fd(), master, signals)
+    console::watch(&plan.supervision, pidfd.as_fd(), master, &served[0], signals)
         .map_err(|errno| Error::System("watch over the container", errno))
 }
 
