@@ -2,4 +2,11 @@
 //! without any of that system's tools on the host.
 
 pub mod apt;
+pub mod cache;
+pub mod digest;
+pub mod download;
+pub mod http;
 pub mod progress;
+
+#[cfg(test)]
+mod test_server;

@@ -4,7 +4,6 @@
 //! the source offers; the packages chosen from it are downloaded into a [`cache::Cache`] that later runs share.
 
 pub mod archive;
-pub mod cache;
 pub mod control;
 pub mod distribution;
 pub mod host_configuration;
@@ -13,4 +12,5 @@ pub mod relation;
 mod source;
 pub mod version;
 
+pub use crate::cache;
 pub use source::{Keyring, Source};

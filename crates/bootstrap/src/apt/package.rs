@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::control::{Paragraph, paragraphs};
 use super::relation::{self, Dependency, Field};
 use super::version::{self, Version};
+use crate::digest::Sha256;
 
 /// What is wrong with an index or a package in it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -262,7 +263,7 @@ impl Package {
     /// Where it is missing or none.
     pub fn sha256(&self) -> Result<Sha256, Error> {
         let value = self.required("SHA256")?;
-        value.parse().map_err(|()| bad(self.name(), "SHA256", value, "not a SHA-256"))
+        value.parse().map_err(|_| bad(self.name(), "SHA256", value, "not a SHA-256"))
     }
 
     fn required(&self, field: &'static str) -> Result<&str, Error> {
@@ -284,39 +285,6 @@ impl fmt::Debug for Package {
 impl fmt::Display for Package {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}={}", self.name(), self.architecture(), self.version)
-    }
-}
-
-/// A SHA-256 digest, by which files are known.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Sha256(pub [u8; 32]);
-
-impl std::str::FromStr for Sha256 {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        let digits = text.as_bytes();
-        if digits.len() != 64 {
-            return Err(());
-        }
-        let digit = |d: u8| (d as char).to_digit(16).map(|d| d as u8).ok_or(());
-        let mut bytes = [0; 32];
-        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-            *byte = digit(pair[0])? << 4 | digit(pair[1])?;
-        }
-        Ok(Self(bytes))
-    }
-}
-
-impl fmt::Display for Sha256 {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl fmt::Debug for Sha256 {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Sha256({self})")
     }
 }
 
