@@ -44,17 +44,22 @@ pub const STANDARD: [Rule; 10] = [
 const TYPE_BLOCK: i32 = 1;
 const TYPE_CHARACTER: i32 = 2;
 
-/// Access bits in the high half of the same word.
-const ACCESS_MKNOD: i32 = 1 << 16;
-const ACCESS_ALL: i32 = 7 << 16;
+/// How far a driver is shifted to stand before the device's number, which has 20 bits, in one register.
+const MINOR_BITS: i32 = 20;
+/// The access bit of making a node, in the high half of the context's first word; the others open one.
+const ACCESS_MKNOD: i32 = 1;
 
-/// Instruction codes of eBPF.
+/// Instruction codes of eBPF (RFC 9669), those that are needed.
 mod code {
     pub(super) const LOAD_WORD: u8 = 0x61;
-    pub(super) const MOVE: u8 = 0xb4;
-    pub(super) const MOVE_REGISTER: u8 = 0xbc;
-    pub(super) const AND: u8 = 0x54;
-    pub(super) const JUMP_UNLESS_EQUAL: u8 = 0x56;
+    pub(super) const MOVE: u8 = 0xb7;
+    pub(super) const MOVE_REGISTER: u8 = 0xbf;
+    pub(super) const AND: u8 = 0x57;
+    pub(super) const OR_REGISTER: u8 = 0x4f;
+    pub(super) const SHIFT_LEFT: u8 = 0x67;
+    pub(super) const SHIFT_RIGHT: u8 = 0x77;
+    pub(super) const JUMP_IF_EQUAL: u8 = 0x15;
+    pub(super) const JUMP_UNLESS_EQUAL: u8 = 0x55;
     pub(super) const EXIT: u8 = 0x95;
 }
 
@@ -67,40 +72,52 @@ fn instruction(code: u8, destination: u8, source: u8, offset: i16, immediate: i3
 
 /// The program: the rules allow, all else is refused, except that nodes without a driver (0:0, overlayfs's whiteouts)
 /// may be made.
+///
+/// Each rule is a single comparison that jumps to the one place that allows: the kernel's verifier walks every branch,
+/// so its time, which is part of every start, grows with their number.
 #[must_use]
 pub fn program(rules: &[Rule]) -> Vec<u64> {
-    use code::{AND, EXIT, JUMP_UNLESS_EQUAL, LOAD_WORD, MOVE, MOVE_REGISTER};
-    // r2: kind, r3: access, r4: major, r5: minor.
+    use code::{AND, EXIT, JUMP_IF_EQUAL, JUMP_UNLESS_EQUAL, LOAD_WORD, MOVE, MOVE_REGISTER, OR_REGISTER};
+    // r2: kind, r3: access, r4: driver, r5: driver and number.
     let mut all = vec![
         instruction(LOAD_WORD, 2, 1, 0, 0),
-        instruction(MOVE_REGISTER, 3, 2, 0, 0),
-        instruction(AND, 2, 0, 0, 0xffff),
-        instruction(AND, 3, 0, 0, ACCESS_ALL),
         instruction(LOAD_WORD, 4, 1, 4, 0),
-        instruction(LOAD_WORD, 5, 1, 8, 0),
-        // Making a node of 0:0 opens nothing.
-        instruction(JUMP_UNLESS_EQUAL, 3, 0, 4, ACCESS_MKNOD),
-        instruction(JUMP_UNLESS_EQUAL, 4, 0, 3, 0),
-        instruction(JUMP_UNLESS_EQUAL, 5, 0, 2, 0),
+        instruction(LOAD_WORD, 0, 1, 8, 0),
+        instruction(MOVE_REGISTER, 3, 2, 0, 0),
+        instruction(code::SHIFT_RIGHT, 3, 0, 0, 16),
+        instruction(AND, 2, 0, 0, 0xffff),
+        instruction(MOVE_REGISTER, 5, 4, 0, 0),
+        instruction(code::SHIFT_LEFT, 5, 0, 0, MINOR_BITS),
+        instruction(OR_REGISTER, 5, 0, 0, 0),
+    ];
+    let length = |kind| rules.iter().filter(|rule| rule.kind == kind).count() as i16;
+    let (characters, blocks) = (length(Kind::Character), length(Kind::Block));
+    let compare = |rule: &Rule, to_allow: i16| match rule.minor {
+        Some(minor) => instruction(JUMP_IF_EQUAL, 5, 0, to_allow, (rule.major << MINOR_BITS | minor) as i32),
+        None => instruction(JUMP_IF_EQUAL, 4, 0, to_allow, rule.major as i32),
+    };
+    // Behind the comparisons: two instructions that refuse, then the place that allows.
+    let mut left = 2 + 1 + characters + 1 + blocks + 2;
+    let mut next = |all: &mut Vec<u64>, make: &dyn Fn(i16) -> u64| {
+        left -= 1;
+        all.push(make(left));
+    };
+    next(&mut all, &|_| instruction(JUMP_UNLESS_EQUAL, 3, 0, 1, ACCESS_MKNOD));
+    next(&mut all, &|to_allow| instruction(JUMP_IF_EQUAL, 5, 0, to_allow, 0));
+    next(&mut all, &|_| instruction(JUMP_UNLESS_EQUAL, 2, 0, characters, TYPE_CHARACTER));
+    for rule in rules.iter().filter(|rule| rule.kind == Kind::Character) {
+        next(&mut all, &|to_allow| compare(rule, to_allow));
+    }
+    next(&mut all, &|_| instruction(JUMP_UNLESS_EQUAL, 2, 0, blocks, TYPE_BLOCK));
+    for rule in rules.iter().filter(|rule| rule.kind == Kind::Block) {
+        next(&mut all, &|to_allow| compare(rule, to_allow));
+    }
+    all.extend([
+        instruction(MOVE, 0, 0, 0, 0),
+        instruction(EXIT, 0, 0, 0, 0),
         instruction(MOVE, 0, 0, 0, 1),
         instruction(EXIT, 0, 0, 0, 0),
-    ];
-    for rule in rules {
-        let kind = match rule.kind {
-            Kind::Block => TYPE_BLOCK,
-            Kind::Character => TYPE_CHARACTER,
-        };
-        let rest = if rule.minor.is_some() { 4 } else { 3 };
-        all.push(instruction(JUMP_UNLESS_EQUAL, 2, 0, rest, kind));
-        all.push(instruction(JUMP_UNLESS_EQUAL, 4, 0, rest - 1, rule.major as i32));
-        if let Some(minor) = rule.minor {
-            all.push(instruction(JUMP_UNLESS_EQUAL, 5, 0, 2, minor as i32));
-        }
-        all.push(instruction(MOVE, 0, 0, 0, 1));
-        all.push(instruction(EXIT, 0, 0, 0, 0));
-    }
-    all.push(instruction(MOVE, 0, 0, 0, 0));
-    all.push(instruction(EXIT, 0, 0, 0, 0));
+    ]);
     all
 }
 
@@ -112,4 +129,73 @@ pub fn restrict(group: BorrowedFd<'_>, rules: &[Rule]) -> rustix::io::Result<()>
     use std::os::fd::AsFd;
     let loaded = sys::bpf::load_device_program(&program(rules))?;
     sys::bpf::attach_device_program(group, loaded.as_fd())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Runs a program as the kernel would, for the instructions that are used here.
+    fn allows(program: &[u64], kind: i32, access: i32, major: u32, minor: u32) -> bool {
+        let context = [(kind | access << 16) as u32, major, minor];
+        let mut registers = [0u64; 11];
+        let mut at = 0usize;
+        loop {
+            let word = program[at];
+            let (operation, registers_used) = (word as u8, (word >> 8) as u8);
+            let (to, from) = (usize::from(registers_used & 15), usize::from(registers_used >> 4));
+            let offset = (word >> 16) as u16 as i16;
+            let immediate = (word >> 32) as i32 as i64 as u64;
+            at += 1;
+            match operation {
+                code::LOAD_WORD => registers[to] = u64::from(context[offset as usize / 4]),
+                code::MOVE => registers[to] = immediate,
+                code::MOVE_REGISTER => registers[to] = registers[from],
+                code::AND => registers[to] &= immediate,
+                code::OR_REGISTER => registers[to] |= registers[from],
+                code::SHIFT_LEFT => registers[to] <<= immediate,
+                code::SHIFT_RIGHT => registers[to] >>= immediate,
+                code::JUMP_IF_EQUAL if registers[to] == immediate => at += offset as usize,
+                code::JUMP_UNLESS_EQUAL if registers[to] != immediate => at += offset as usize,
+                code::JUMP_IF_EQUAL | code::JUMP_UNLESS_EQUAL => {}
+                code::EXIT => return registers[0] == 1,
+                other => panic!("instruction {other:#x}"),
+            }
+        }
+    }
+
+    const READ_WRITE: i32 = 6;
+
+    #[test]
+    fn what_the_rules_name_is_allowed_and_nothing_else() {
+        let mut rules = STANDARD.to_vec();
+        rules.push(Rule { kind: Kind::Block, major: 7, minor: Some(3) });
+        let program = program(&rules);
+        for access in [ACCESS_MKNOD, READ_WRITE, 7] {
+            for (kind, major, minor, expected) in [
+                (TYPE_CHARACTER, 1, 3, true),
+                (TYPE_CHARACTER, 1, 9, true),
+                (TYPE_CHARACTER, 1, 1, false),
+                (TYPE_CHARACTER, 136, 77, true),
+                (TYPE_CHARACTER, 137, 77, false),
+                (TYPE_CHARACTER, 10, 229, true),
+                (TYPE_CHARACTER, 7, 3, false),
+                (TYPE_BLOCK, 7, 3, true),
+                (TYPE_BLOCK, 7, 0, false),
+                (TYPE_BLOCK, 1, 3, false),
+                (TYPE_BLOCK, 136, 77, false),
+                (TYPE_BLOCK, 254, 0, false),
+            ] {
+                assert_eq!(allows(&program, kind, access, major, minor), expected, "{kind} {access} {major}:{minor}");
+            }
+        }
+    }
+
+    #[test]
+    fn whiteouts_may_be_made_but_not_opened() {
+        let program = program(&STANDARD);
+        assert!(allows(&program, TYPE_CHARACTER, ACCESS_MKNOD, 0, 0));
+        assert!(!allows(&program, TYPE_CHARACTER, READ_WRITE, 0, 0));
+        assert!(!allows(&program, TYPE_CHARACTER, 7, 0, 0));
+    }
 }

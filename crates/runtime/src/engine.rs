@@ -133,7 +133,12 @@ fn start(
         Some(user) => clone_with_users(plan, prepared, launched, &sender, user)?,
     };
     drop(sender);
-    let served = match await_payload(plan, &mut receiver, say) {
+    let started = launch::restrict_devices(plan, &launched.group).map_err(Error::from).and_then(|()| {
+        // If nobody is there any more to hear it, their last message says why.
+        let _ = receiver.let_go();
+        await_payload(plan, &mut receiver, say)
+    });
+    let served = match started {
         Ok(served) => served,
         Err(error) => {
             // It is about to leave, or hangs in a step that failed elsewhere.
@@ -280,7 +285,10 @@ fn become_payload(
 ) -> ! {
     match inner::run(plan, launched, files, sender) {
         Ok(inside) => {
-            let failure = payload::start(plan, prepared, inside);
+            let failure = match sender.wait() {
+                Ok(()) => payload::start(plan, prepared, inside),
+                Err(errno) => errno.into(),
+            };
             fail(sender, Stage::Payload, 0, failure)
         }
         Err((step, failure)) => fail(sender, Stage::Inner, step, failure),

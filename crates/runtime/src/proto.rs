@@ -119,6 +119,20 @@ impl Sender {
     }
 }
 
+impl Sender {
+    /// Waits until the supervisor says that the payload may start, see [`Receiver::let_go`].
+    ///
+    /// # Errors
+    /// `ECANCELED` if it does not.
+    pub fn wait(&self) -> rustix::io::Result<()> {
+        let mut word = [0; 1];
+        match rustix::io::retry_on_intr(|| rustix::io::read(&self.socket, &mut word))? {
+            1 => Ok(()),
+            _ => Err(Errno::CANCELED),
+        }
+    }
+}
+
 impl AsFd for Sender {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
@@ -132,6 +146,14 @@ impl AsFd for Receiver {
 }
 
 impl Receiver {
+    /// Lets the payload start: what the supervisor does beside the stages is done.
+    ///
+    /// # Errors
+    /// Those of write(2); `EPIPE` if the stages have ended.
+    pub fn let_go(&self) -> rustix::io::Result<()> {
+        rustix::net::send(&self.socket, b"g", SendFlags::NOSIGNAL).map(drop)
+    }
+
     /// The next message; `None` once all senders are gone.
     ///
     /// # Errors

@@ -91,7 +91,8 @@ pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<Option<Recei
     header.msg_iov = &raw mut part;
     header.msg_iovlen = 1;
     header.msg_control = control.as_mut_ptr().cast();
-    header.msg_controllen = size_of_val(&control);
+    // The type of this field differs between C libraries, as does that of cmsg_len.
+    header.msg_controllen = size_of_val(&control) as _;
     let flags = libc::MSG_CMSG_CLOEXEC | libc::MSG_DONTWAIT;
     // SAFETY: header points at the two buffers above, of the sizes it says, which outlive the call.
     let length = match unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, flags) } {
@@ -125,7 +126,8 @@ unsafe fn take_control(header: &libc::msghdr, received: &mut Received) {
     unsafe {
         let mut message = libc::CMSG_FIRSTHDR(header);
         while let Some(found) = message.as_ref() {
-            let length = found.cmsg_len.saturating_sub(libc::CMSG_LEN(0) as usize);
+            #[allow(clippy::unnecessary_cast)]
+            let length = (found.cmsg_len as usize).saturating_sub(libc::CMSG_LEN(0) as usize);
             let data = libc::CMSG_DATA(message);
             match (found.cmsg_level, found.cmsg_type) {
                 (libc::SOL_SOCKET, libc::SCM_RIGHTS) => {

@@ -101,6 +101,15 @@ fn make_group(plan: &Plan) -> Result<cgroup::Group, Error> {
     if let Some(user) = plan.namespaces.user {
         group.delegate(user.range.start(), user.range.start())?;
     }
+    Ok(group)
+}
+
+/// Sees to it that the payload can open the standard devices and those in the plan, and no others. The verifier takes
+/// its time over the program, so this is done while the stages are at work, and before the payload starts.
+///
+/// # Errors
+/// Those of bpf(2).
+pub fn restrict_devices(plan: &Plan, group: &cgroup::Group) -> Result<(), Error> {
     let mut rules = cgroup::device::STANDARD.to_vec();
     rules.extend(plan.limits.devices.iter().filter_map(|device| {
         let (kind, major, minor) = match *device {
@@ -111,8 +120,7 @@ fn make_group(plan: &Plan) -> Result<cgroup::Group, Error> {
         Some(cgroup::device::Rule { kind, major, minor: Some(minor) })
     }));
     let failed = |errno| Error::Step { step: "restrict the devices".into(), failure: Failure::from(errno) };
-    cgroup::device::restrict(group.payload(), &rules).map_err(failed)?;
-    Ok(group)
+    cgroup::device::restrict(group.payload(), &rules).map_err(failed)
 }
 
 fn take_tree(acquired: &Acquired, subdirectory: Option<&str>, recursive: bool) -> Result<OwnedFd, Failure> {
