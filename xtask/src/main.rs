@@ -1,36 +1,66 @@
-//! The tasks of this repository: `cargo xtask test` checks and tests everything.
+//! The tasks of this repository. `cargo xtask test` checks and tests everything, `cargo xtask acceptance` does what
+//! is long or measured.
 
-use std::process::{Command, ExitCode};
+mod checks;
+mod docs;
+mod layers;
+mod packages;
+mod sizes;
+mod summary;
+mod workspace;
 
-use anyhow::{Context, Result, bail};
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{CommandFactory, Parser};
+
+use docs::Mark;
+
+/// Builds, checks, tests and measures redd.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask")]
+enum Task {
+    /// All that a change must pass: the checks below and all tests
+    #[command(visible_alias = "ci")]
+    Test,
+    /// Check the formatting
+    Fmt,
+    /// clippy and rustdoc, with warnings denied
+    Lint,
+    /// Check which crate uses which
+    Layers,
+    /// Check sizes, names and where unsafe code is
+    Sizes,
+    /// Check that the documentation names what is there, and run its tested blocks
+    Docs,
+}
 
 fn main() -> ExitCode {
-    let task = std::env::args().nth(1);
-    let result = match task.as_deref() {
-        Some("test" | "ci") => test(),
-        _ => Err(anyhow::anyhow!("usage: cargo xtask test")),
-    };
-    match result {
+    match carry_out(Task::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            use std::io::Write;
-            let _ = writeln!(std::io::stderr(), "xtask: {error:#}");
+            workspace::say(&format!("xtask: {error:#}"));
             ExitCode::FAILURE
         }
     }
 }
 
-/// Formatting, then all tests.
-fn test() -> Result<()> {
-    cargo(&["fmt", "--all", "--check"])?;
-    cargo(&["build", "--workspace", "--locked"])?;
-    cargo(&["test", "--workspace", "--locked"])
+fn carry_out(task: Task) -> Result<()> {
+    match task {
+        Task::Test => checks::run(&names()),
+        Task::Fmt => checks::format(),
+        Task::Lint => checks::lint(),
+        Task::Layers => layers::check(),
+        Task::Sizes => sizes::check(),
+        Task::Docs => {
+            docs::check(&names())?;
+            docs::run_blocks(Mark::Tested)
+        }
+    }
 }
 
-fn cargo(arguments: &[&str]) -> Result<()> {
-    let status = Command::new(env!("CARGO")).args(arguments).status().context("cannot run cargo")?;
-    if !status.success() {
-        bail!("cargo {} failed", arguments.join(" "));
-    }
-    Ok(())
+/// What can be asked for, aliases too.
+fn names() -> Vec<String> {
+    let command = Task::command();
+    command.get_subcommands().flat_map(|task| task.get_name_and_visible_aliases()).map(str::to_owned).collect()
 }

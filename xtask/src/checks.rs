@@ -1,0 +1,55 @@
+//! `cargo xtask test`: all that a change must pass. Nothing in it looks at how long anything takes.
+
+use anyhow::Result;
+
+use crate::docs::{self, Mark};
+use crate::summary::Summary;
+use crate::workspace::{cargo, cargo_with, find_program, say};
+use crate::{layers, packages, sizes};
+
+/// Everything, the quick checks first.
+pub(crate) fn run(tasks: &[String]) -> Result<()> {
+    let mut summary = Summary::default();
+    summary.step("packages", packages::install);
+    summary.step("formatting", format);
+    summary.step("sizes and names", sizes::check);
+    summary.step("layers", layers::check);
+    summary.step("clippy", clippy);
+    summary.step("rustdoc", rustdoc);
+    summary.step("documentation", || docs::check(tasks));
+    summary.step("tests", tests);
+    summary.step("tested pages", || docs::run_blocks(Mark::Tested));
+    summary.finish()
+}
+
+/// rustfmt, without changing anything.
+pub(crate) fn format() -> Result<()> {
+    cargo(&["fmt", "--all", "--check"])
+}
+
+/// clippy and rustdoc, with warnings denied, and the dependencies' licences where cargo-deny is installed.
+pub(crate) fn lint() -> Result<()> {
+    clippy()?;
+    rustdoc()?;
+    match find_program("cargo-deny") {
+        Some(_) => cargo(&["deny", "check"]),
+        None => {
+            say("cargo-deny is not installed: licences and advisories are not checked");
+            Ok(())
+        }
+    }
+}
+
+fn clippy() -> Result<()> {
+    cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"])
+}
+
+fn rustdoc() -> Result<()> {
+    cargo_with(&["doc", "--workspace", "--no-deps", "--locked"], &[("RUSTDOCFLAGS", "-D warnings")])
+}
+
+/// All tests; one that cannot run here is a failure. The engine's program is there before anything that runs it.
+fn tests() -> Result<()> {
+    cargo(&["build", "--workspace", "--bins", "--locked"])?;
+    cargo_with(&["test", "--workspace", "--locked", "--no-fail-fast"], &[("REDD_REQUIRED", "1")])
+}

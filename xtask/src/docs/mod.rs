@@ -1,0 +1,52 @@
+//! The documentation is true: every path, link, command and option that it names is there, and the shell blocks that
+//! are marked as tested do what they say.
+
+mod markdown;
+mod mentions;
+mod shell;
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::workspace::{cargo, files, root, target_directory, verdict};
+
+pub(crate) use shell::Mark;
+
+/// The pages: all but the change log, which may name what is gone.
+fn pages() -> Result<Vec<PathBuf>> {
+    Ok(files(&root(), "md")?.into_iter().filter(|path| !path.ends_with("CHANGELOG.md")).collect())
+}
+
+/// Checks what the pages mention.
+pub(crate) fn check(tasks: &[String]) -> Result<()> {
+    cargo(&["build", "--locked", "--package=redd"])?;
+    let redd = target_directory()?.join("debug/redd");
+    let help = |verb: &str| {
+        let output = Command::new(&redd).args([verb, "--help"]).output().ok()?;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let known = mentions::Known { root: &root(), tasks, help: &help };
+    let mut problems = Vec::new();
+    for page in pages()? {
+        let text = std::fs::read_to_string(root().join(&page)).with_context(|| format!("cannot read {page:?}"))?;
+        problems.extend(mentions::problems(&page, &text, &known));
+    }
+    verdict(&problems)
+}
+
+/// Runs the blocks with this mark, page by page, with the program as it is built for tests at the front of `PATH`.
+pub(crate) fn run_blocks(mark: Mark) -> Result<()> {
+    cargo(&["build", "--locked", "--package=redd", "--package=redd-spawn"])?;
+    let programs = target_directory()?.join("debug");
+    let mut problems = Vec::new();
+    for page in pages()? {
+        let text = std::fs::read_to_string(root().join(&page))?;
+        let blocks = shell::marked(&text, mark);
+        if let Err(error) = shell::run(&page, &blocks, &programs) {
+            problems.push(format!("{error:#}"));
+        }
+    }
+    verdict(&problems)
+}
