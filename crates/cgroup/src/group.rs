@@ -118,6 +118,21 @@ impl Group {
             .map_err(|errno| system_error("delegate", &self.path, errno))
     }
 
+    /// Ends it: whoever is still in it is killed, and it is removed with all that is in it.
+    ///
+    /// # Errors
+    /// Those of the system calls.
+    pub fn end(self) -> Result<(), Error> {
+        // The kernel removes a group only if nobody is in it, so where that works there was nobody to kill.
+        if unlinkat(&self.machine, PAYLOAD, AtFlags::REMOVEDIR).is_ok()
+            && unlinkat(&self.common, &self.name, AtFlags::REMOVEDIR).is_ok()
+        {
+            return Ok(());
+        }
+        self.kill()?;
+        self.remove()
+    }
+
     /// Kills every process in it, at once (`cgroup.kill`, Linux 5.14).
     ///
     /// # Errors

@@ -2,6 +2,9 @@
 
 use std::process::ExitCode;
 
+#[global_allocator]
+static MEMORY: sys::arena::Arena = sys::arena::Arena::new();
+
 fn main() -> ExitCode {
     spawn::main(std::env::args_os())
 }

@@ -87,8 +87,8 @@ pub fn run(spec: &ContainerSpec, caller: CallerFacts, say: &dyn Fn(&str)) -> Res
         let outcome = launch::run(&plan, &acquired).map_err(Error::from).and_then(|launched| {
             let outcome = start(&plan, &prepared, &launched, &signals, say);
             // Whatever it was: nothing of it goes on.
-            let removed = launched.group.kill().and_then(|()| launched.group.remove());
-            outcome.and_then(|outcome| removed.map(|()| outcome).map_err(Error::from))
+            let ended = launched.group.end();
+            outcome.and_then(|outcome| ended.map(|()| outcome).map_err(Error::from))
         });
         match outcome {
             Ok(Outcome::Rebooted) => say("The container reboots."),

@@ -15,6 +15,7 @@ pub mod facts;
 pub mod id_range;
 pub mod parent;
 pub mod proto;
+mod rlimit;
 pub mod stage;
 
 /// An error with all its causes, in one line.

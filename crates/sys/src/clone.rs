@@ -105,9 +105,7 @@ struct CloneArgs {
 ///
 /// See [`clone3(2)`](https://man7.org/linux/man-pages/man2/clone3.2.html).
 pub fn fork(options: &Options<'_>) -> Result<Forked> {
-    if thread_count()? != 1 {
-        return Err(Errno::DEADLK);
-    }
+    assert_single_thread()?;
     let mut pidfd: libc::c_int = -1;
     let mut args = CloneArgs {
         flags: u64::from(options.namespaces.0) | libc::CLONE_PIDFD as u64,
@@ -146,10 +144,14 @@ pub fn unshare(namespaces: Namespaces) -> Result<()> {
     unsafe { rustix::thread::unshare_unsafe(UnshareFlags::from_bits_retain(namespaces.0)) }
 }
 
-/// How many threads this process has: a directory has two links more than it has directories in it.
-fn thread_count() -> Result<u64> {
-    let task = rustix::fs::stat("/proc/self/task")?;
-    Ok(u64::from(task.st_nlink).saturating_sub(2))
+/// Asks the kernel: unsharing what threads share is refused to a process that has more than one, and does nothing in
+/// one that has not (unshare(2), `CLONE_THREAD`).
+fn assert_single_thread() -> Result<()> {
+    // SAFETY: with a single thread there is nothing to be unshared, and with more of them the call fails.
+    match unsafe { rustix::thread::unshare_unsafe(UnshareFlags::from_bits_retain(libc::CLONE_THREAD as u32)) } {
+        Err(Errno::INVAL) => Err(Errno::DEADLK),
+        other => other,
+    }
 }
 
 /// Leaves the process at once: no destructors, no buffers flushed, no exit handlers.

@@ -1,5 +1,6 @@
 //! Safe wrappers over the Linux system calls that redd needs; the only crate with unsafe code.
 
+pub mod arena;
 pub mod bpf;
 pub mod btrfs;
 pub mod clone;

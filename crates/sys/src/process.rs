@@ -169,6 +169,29 @@ pub fn reset_signals(mask: &SignalSet) -> Result<()> {
     mask.block()
 }
 
+/// A resource limit of another process.
+///
+/// # Errors
+/// Those of [`prlimit(2)`](https://man7.org/linux/man-pages/man2/prlimit.2.html): `EPERM` for a process of another user.
+pub fn limit_of(pid: rustix::process::Pid, resource: rustix::process::Resource) -> Result<rustix::process::Rlimit> {
+    let mut limit = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: no new limit is given, and there is room for the old one.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_prlimit64,
+            pid.as_raw_nonzero().get(),
+            resource as libc::c_uint,
+            std::ptr::null::<libc::rlimit64>(),
+            &raw mut limit,
+        )
+    };
+    if result < 0 {
+        return Err(last_errno());
+    }
+    let finite = |value| Some(value).filter(|value| *value != libc::RLIM64_INFINITY);
+    Ok(rustix::process::Rlimit { current: finite(limit.rlim_cur), maximum: finite(limit.rlim_max) })
+}
+
 /// Signals that are taken one by one instead of interrupting.
 #[derive(Debug)]
 pub struct SignalQueue {

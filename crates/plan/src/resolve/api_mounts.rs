@@ -72,24 +72,26 @@ pub(super) fn outer(context: &Context<'_>, steps: &mut Vec<FileStep>) -> Result<
 }
 
 fn devices(steps: &mut Vec<FileStep>) -> Result<(), Error> {
-    steps.push(directory("/dev/net", 0o755)?);
-    steps.push(directory("/dev/char", 0o755)?);
+    // Directory by directory, because the one that was last used is kept open.
+    for name in ["/dev/net", "/dev/char", "/dev/pts", "/dev/mqueue", "/dev/shm"] {
+        steps.push(directory(name, 0o755)?);
+    }
+    for (name, target) in LINKS {
+        steps.push(FileStep::Symlink { path: path(name)?, target: target.into() });
+    }
     for (name, major, minor) in DEVICES {
         steps.push(FileStep::Node {
             path: path(&format!("/dev/{name}"))?,
             mode: 0o666,
             kind: SpecialKind::Character { major, minor },
         });
+    }
+    for (name, major, minor) in DEVICES {
         steps.push(FileStep::Symlink {
             path: path(&format!("/dev/char/{major}:{minor}"))?,
             target: format!("../{name}").into(),
         });
     }
-    for (name, target) in LINKS {
-        steps.push(FileStep::Symlink { path: path(name)?, target: target.into() });
-    }
-    steps.push(directory("/dev/pts", 0o755)?);
-    steps.push(directory("/dev/mqueue", 0o755)?);
     Ok(())
 }
 
@@ -102,6 +104,11 @@ fn run_host(context: &Context<'_>, steps: &mut Vec<FileStep>) -> Result<(), Erro
     steps.push(file("container-manager", 0o444, "systemd-nspawn\n".to_owned())?);
     steps.push(file("container-uuid", 0o444, format!("{}\n", context.uuid))?);
     steps.push(file("proc-sys-kernel-random-boot-id", 0o444, format!("{}\n", context.facts.random.boot_id))?);
+    steps.push(directory("/run/host/incoming", 0o600)?);
+    steps.push(directory("/run/host/unix-export", 0o755)?);
+    if context.facts.host.os_release.is_some() {
+        steps.push(file("os-release", 0o644, String::new())?);
+    }
     steps.push(directory("/run/host/inaccessible", 0o755)?);
     steps.push(file("inaccessible/reg", 0o000, String::new())?);
     steps.push(directory("/run/host/inaccessible/dir", 0o000)?);
@@ -114,7 +121,6 @@ fn run_host(context: &Context<'_>, steps: &mut Vec<FileStep>) -> Result<(), Erro
     for (name, kind) in special {
         steps.push(FileStep::Node { path: path(&format!("/run/host/inaccessible/{name}"))?, mode: 0o000, kind });
     }
-    steps.push(directory("/run/host/incoming", 0o600)?);
     steps.push(FileStep::Mount {
         file_system: FileSystem::Tmpfs,
         target: path("/run/host/unix-export")?,

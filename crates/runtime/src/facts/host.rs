@@ -5,18 +5,19 @@ use std::path::{Path, PathBuf};
 use plan::HostSystem;
 use spec::{Resource, Rlimit};
 
+use crate::rlimit;
+
 /// The fields of os-release that the container is told (systemd's CONTAINER_INTERFACE document).
 const OS_IDS: [&str; 4] = ["ID", "VERSION_ID", "BUILD_ID", "VARIANT_ID"];
 
 pub(super) fn probe() -> HostSystem {
     let os_release = ["/etc/os-release", "/usr/lib/os-release"]
         .iter()
-        .find_map(|path| std::fs::canonicalize(path).ok())
-        .filter(|path| path.is_file());
+        .find_map(|path| std::fs::read_to_string(path).ok().map(|text| (PathBuf::from(path), text)));
     HostSystem {
         hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
-        os_ids: os_release.as_deref().map(os_ids).unwrap_or_default(),
-        os_release,
+        os_ids: os_release.as_ref().map(|(_, text)| os_ids(text)).unwrap_or_default(),
+        os_release: os_release.map(|(path, _)| path),
         resolv_conf: resolv_conf(),
         timezone: timezone(),
         limits: limits(),
@@ -26,8 +27,7 @@ pub(super) fn probe() -> HostSystem {
     }
 }
 
-fn os_ids(path: &Path) -> Vec<(String, String)> {
-    let text = std::fs::read_to_string(path).unwrap_or_default();
+fn os_ids(text: &str) -> Vec<(String, String)> {
     let fields = text.lines().filter_map(|line| line.split_once('='));
     fields
         .filter(|(key, _)| OS_IDS.contains(key))
@@ -53,20 +53,26 @@ fn timezone() -> Option<String> {
 /// The limits of the host's first process, which is as near to the kernel's own as can be had; of the number of open
 /// files only the usual soft limit, because init systems raise theirs and select(2) cannot take more.
 fn limits() -> Vec<(Resource, Rlimit)> {
-    let Ok(text) = std::fs::read_to_string("/proc/1/limits") else { return Vec::new() };
-    let mut lines = text.lines().skip(1);
-    let mut all = Vec::new();
-    for resource in KERNEL_ORDER {
-        let Some(line) = lines.next() else { break };
-        // The name is 25 columns wide, the two values 20 each.
-        let value = |from: usize| line.get(from..from + 20).map(str::trim).map(|word| word.parse::<u64>().ok());
-        let (Some(mut soft), Some(hard)) = (value(26), value(47)) else { break };
-        if resource == Resource::OpenFiles {
-            soft = Some(soft.map_or(1024, |soft| soft.min(1024)));
-        }
-        all.push((resource, Rlimit { soft, hard }));
+    // Much cheaper than the text in proc, but only for who may change the limits, too.
+    let asked: Option<Vec<_>> = KERNEL_ORDER
+        .into_iter()
+        .map(|name| {
+            let limit = sys::process::limit_of(rustix::process::Pid::INIT, rlimit::resource(name)).ok()?;
+            Some((name, Rlimit { soft: limit.current, hard: limit.maximum }))
+        })
+        .collect();
+    let mut all = asked.unwrap_or_else(|| parse_limits(&std::fs::read_to_string("/proc/1/limits").unwrap_or_default()));
+    for (_, limit) in all.iter_mut().filter(|(name, _)| *name == Resource::OpenFiles) {
+        limit.soft = Some(limit.soft.map_or(1024, |soft| soft.min(1024)));
     }
     all
+}
+
+/// Reads `/proc/PID/limits`: after a headline, names that are 25 columns wide and two values of 20 each.
+fn parse_limits(text: &str) -> Vec<(Resource, Rlimit)> {
+    let value = |line: &str, from: usize| line.get(from..from + 20).map(|word| word.trim().parse::<u64>().ok());
+    let lines = KERNEL_ORDER.into_iter().zip(text.lines().skip(1));
+    lines.map_while(|(name, line)| Some((name, Rlimit { soft: value(line, 26)?, hard: value(line, 47)? }))).collect()
 }
 
 /// The order of the lines in `/proc/PID/limits`.
@@ -89,8 +95,32 @@ const KERNEL_ORDER: [Resource; 16] = [
     Resource::RealTimeTimeout,
 ];
 
+/// Asked of the kernel upwards from the newest one of Linux 5.9, which is less than what redd needs.
 fn last_capability() -> u32 {
-    let text = std::fs::read_to_string("/proc/sys/kernel/cap_last_cap").unwrap_or_default();
-    // Without proc: the newest one of Linux 5.9, which is less than what redd needs.
-    text.trim().parse().unwrap_or(40)
+    let known = |number: u32| {
+        let one = rustix::thread::CapabilitySet::from_bits_retain(1 << number);
+        rustix::thread::capability_is_in_bounding_set(one).is_ok()
+    };
+    (40..63).take_while(|number| known(*number)).last().unwrap_or(40)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_ways_to_the_limits_agree() {
+        let text = std::fs::read_to_string("/proc/self/limits").expect("proc");
+        for (name, limit) in parse_limits(&text) {
+            let present = rustix::process::getrlimit(rlimit::resource(name));
+            assert_eq!((limit.soft, limit.hard), (present.current, present.maximum), "{name:?}");
+        }
+        assert_eq!(parse_limits(&text).len(), KERNEL_ORDER.len());
+    }
+
+    #[test]
+    fn the_last_capability_is_what_proc_says() {
+        let text = std::fs::read_to_string("/proc/sys/kernel/cap_last_cap").expect("proc");
+        assert_eq!(last_capability().to_string(), text.trim());
+    }
 }

@@ -86,14 +86,18 @@ impl Files {
                 self.place(mount, target.as_path(), *directory)
             }
             FileStep::Bind { source, target, attributes, recursive, attributes_below, optional } => {
-                match self.clone_mount(source.as_path(), *recursive) {
-                    Err(Errno::NOENT) if *optional => Ok(()),
-                    Err(errno) => Err(errno).about(source),
-                    Ok((mount, directory)) => {
-                        restrict(mount.as_fd(), *attributes, *attributes_below)?;
-                        self.place(&mount, target.as_path(), directory)
-                    }
+                let at = match self.open(source.as_path(), OFlags::PATH) {
+                    Err(Errno::NOENT) if *optional => return Ok(()),
+                    other => other.about(source)?,
+                };
+                let mount = take_mount(at.as_fd(), *recursive).about(source)?;
+                restrict(mount.as_fd(), *attributes, *attributes_below)?;
+                if source == target {
+                    self.parent = None;
+                    return place_at(&mount, &at).about(target);
                 }
+                let directory = FileType::from_raw_mode(rustix::fs::fstat(&at)?.st_mode).is_dir();
+                self.place(&mount, target.as_path(), directory)
             }
             FileStep::Restrict { path, attributes } => {
                 restrict(self.open(path.as_path(), OFlags::PATH)?.as_fd(), *attributes, false)?;
@@ -161,12 +165,14 @@ impl Files {
         }
         .about(target.display())?;
         self.parent = None;
-        let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-        move_mount(mount, "", &at, "", flags).about(target.display())
+        place_at(mount, &at).about(target.display())
     }
 
     /// Makes a mount point and the directories above it.
     fn make_missing(&mut self, target: &Path, directory: bool) -> Result<(), Failure> {
+        if self.parent(target).is_ok() {
+            return if directory { self.directory(target, 0o755) } else { self.file(target, 0o644, &[]) };
+        }
         let ancestors: Vec<_> = target.ancestors().skip(1).filter(|path| path.file_name().is_some()).collect();
         for above in ancestors.into_iter().rev() {
             match self.open(above, OFlags::PATH) {
@@ -194,13 +200,6 @@ impl Files {
         write_all(file.as_fd(), contents).about(path.display())
     }
 
-    /// A detached copy of the mount at `path`, and whether it is a directory.
-    fn clone_mount(&self, path: &Path, recursive: bool) -> rustix::io::Result<(OwnedFd, bool)> {
-        let at = self.open(path, OFlags::PATH)?;
-        let directory = FileType::from_raw_mode(rustix::fs::fstat(&at)?.st_mode).is_dir();
-        Ok((take_mount(at.as_fd(), recursive)?, directory))
-    }
-
     fn mask(&mut self, path: &Path) -> Result<(), Failure> {
         let at = self.open(path, OFlags::PATH).about(path.display())?;
         let name = match FileType::from_raw_mode(rustix::fs::fstat(&at)?.st_mode) {
@@ -211,9 +210,11 @@ impl Files {
             FileType::Socket => "sock",
             _ => "reg",
         };
-        let (mount, directory) = self.clone_mount(&Path::new("/run/host/inaccessible").join(name), false)?;
+        let empty = self.open(&Path::new("/run/host/inaccessible").join(name), OFlags::PATH)?;
+        let mount = take_mount(empty.as_fd(), false)?;
         restrict(mount.as_fd(), MountFlags::API_READ_ONLY, false)?;
-        self.place(&mount, path, directory)
+        self.parent = None;
+        place_at(&mount, &at).about(path.display())
     }
 
     fn detach(&mut self, path: &Path) -> Result<(), Failure> {
@@ -225,6 +226,12 @@ impl Files {
         let (parent, name) = self.parent(path)?;
         Ok(rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR)?)
     }
+}
+
+/// Puts a detached mount on top of something that is open.
+fn place_at(mount: &OwnedFd, at: &OwnedFd) -> rustix::io::Result<()> {
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    move_mount(mount, "", at, "", flags)
 }
 
 /// A path as openat2(2) takes it below a root.

@@ -8,7 +8,7 @@ use std::path::Path;
 use plan::{Limits, Plan, Program, WorkingDirectory};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use rustix::process::{Gid, Resource, Rlimit, Signal, Uid};
+use rustix::process::{Gid, Rlimit, Signal, Uid};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 use sys::process::{Persona, StringVector};
 use sys::seccomp::Instruction;
@@ -17,6 +17,7 @@ use super::files::{About, Failure, write_all};
 use super::inner::Inside;
 use super::passwd::{self, User};
 use super::stub_init;
+use crate::rlimit;
 
 /// The payload in the form in which it is executed, made ready before the first process is.
 #[derive(Debug)]
@@ -112,7 +113,7 @@ fn take_terminal(console: Option<OwnedFd>) -> Result<(), Failure> {
 }
 
 fn apply_limit(limit: &plan::ResourceLimit) -> Result<(), Failure> {
-    let resource = resource(limit.resource);
+    let resource = rlimit::resource(limit.resource);
     let present = rustix::process::getrlimit(resource);
     let mut wanted = Rlimit { current: limit.limit.soft, maximum: limit.limit.hard };
     if !limit.exact {
@@ -130,28 +131,6 @@ fn least(one: Option<u64>, other: Option<u64>) -> Option<u64> {
     match (one, other) {
         (Some(one), Some(other)) => Some(one.min(other)),
         (one, other) => one.or(other),
-    }
-}
-
-fn resource(resource: spec::Resource) -> Resource {
-    use spec::Resource as R;
-    match resource {
-        R::Cpu => Resource::Cpu,
-        R::FileSize => Resource::Fsize,
-        R::Data => Resource::Data,
-        R::Stack => Resource::Stack,
-        R::Core => Resource::Core,
-        R::ResidentSet => Resource::Rss,
-        R::Processes => Resource::Nproc,
-        R::OpenFiles => Resource::Nofile,
-        R::LockedMemory => Resource::Memlock,
-        R::AddressSpace => Resource::As,
-        R::Locks => Resource::Locks,
-        R::PendingSignals => Resource::Sigpending,
-        R::MessageQueue => Resource::Msgqueue,
-        R::Nice => Resource::Nice,
-        R::RealTimePriority => Resource::Rtprio,
-        R::RealTimeTimeout => Resource::Rttime,
     }
 }
 
