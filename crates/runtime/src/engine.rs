@@ -128,12 +128,18 @@ fn start(
     say: &dyn Fn(&str),
 ) -> Result<Outcome, Error> {
     let (mut receiver, sender) = proto::channel().map_err(|errno| Error::System("make a socket pair", errno))?;
-    let (pid, pidfd) = match plan.namespaces.user {
+    let first = match plan.namespaces.user {
         None => clone_directly(plan, prepared, launched, &sender)?,
         Some(user) => clone_with_users(plan, prepared, launched, &sender, user)?,
     };
     drop(sender);
-    let started = launch::restrict_devices(plan, &launched.group).map_err(Error::from).and_then(|()| {
+    let restricted = launch::restrict_devices(plan, &launched.group);
+    let pidfd = match first.found() {
+        Ok(pidfd) => pidfd,
+        // The helper's own words, if it had any.
+        Err(error) => return Err(await_payload(plan, &mut receiver, say).err().unwrap_or(error)),
+    };
+    let started = restricted.map_err(Error::from).and_then(|()| {
         // If nobody is there any more to hear it, their last message says why.
         let _ = receiver.let_go();
         await_payload(plan, &mut receiver, say)
@@ -148,9 +154,36 @@ fn start(
         }
     };
     let master = if plan.supervision.console == spec::ConsoleMode::Pipe { None } else { served.get(2) };
-    let _ = pid;
     console::watch(&plan.supervision, pidfd.as_fd(), master, &served[0], signals)
         .map_err(|errno| Error::System("watch over the container", errno))
+}
+
+/// The container's first process, or who makes it.
+enum First {
+    /// A child of ours.
+    Known(OwnedFd),
+    /// It will be a child of ours, too, and the helper writes its number to the pipe.
+    MadeBy { helper: OwnedFd, number: OwnedFd },
+}
+
+impl First {
+    /// A descriptor of it, once the helper is done.
+    fn found(self) -> Result<OwnedFd, Error> {
+        let (helper, number) = match self {
+            Self::Known(pidfd) => return Ok(pidfd),
+            Self::MadeBy { helper, number } => (helper, number),
+        };
+        let failed = |errno| Error::System("wait for the process that makes the mounts", errno);
+        let mut bytes = [0; 4];
+        let length = rustix::io::retry_on_intr(|| rustix::io::read(&number, &mut bytes));
+        rustix::io::retry_on_intr(|| waitid(WaitId::PidFd(helper.as_fd()), WaitIdOptions::EXITED)).map_err(failed)?;
+        if length != Ok(bytes.len()) {
+            return Err(failed(Errno::CHILD));
+        }
+        let pid = Pid::from_raw(i32::from_ne_bytes(bytes)).ok_or(failed(Errno::SRCH))?;
+        // Our own child, not waited for yet: the number is nobody else's.
+        rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).map_err(failed)
+    }
 }
 
 fn namespaces(plan: &Plan) -> Namespaces {
@@ -165,19 +198,14 @@ fn namespaces(plan: &Plan) -> Namespaces {
 }
 
 /// Without users of its own one process carries out all stages.
-fn clone_directly(
-    plan: &Plan,
-    prepared: &Prepared,
-    launched: &Launched,
-    sender: &Sender,
-) -> Result<(Pid, OwnedFd), Error> {
+fn clone_directly(plan: &Plan, prepared: &Prepared, launched: &Launched, sender: &Sender) -> Result<First, Error> {
     let options = Options {
         namespaces: namespaces(plan) | Namespaces::MOUNT,
         cgroup: Some(launched.group.payload()),
         sibling: false,
     };
     match sys::clone::fork(&options).map_err(|errno| Error::System("make the container's first process", errno))? {
-        Forked::Parent { pid, pidfd } => Ok((pid, pidfd)),
+        Forked::Parent { pidfd, .. } => Ok(First::Known(pidfd)),
         Forked::Child => {
             die_with_parent(sender);
             match outer::run(plan, launched, None) {
@@ -196,42 +224,20 @@ fn clone_with_users(
     launched: &Launched,
     sender: &Sender,
     user: plan::UserNamespace,
-) -> Result<(Pid, OwnedFd), Error> {
-    let pair = || {
-        rustix::net::socketpair(
-            rustix::net::AddressFamily::UNIX,
-            rustix::net::SocketType::SEQPACKET,
-            rustix::net::SocketFlags::CLOEXEC,
-            None,
-        )
-        .map_err(|errno| Error::System("make a socket pair", errno))
-    };
-    let (ours, theirs) = pair()?;
+) -> Result<First, Error> {
+    let (number, theirs) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
+        .map_err(|errno| Error::System("make a pipe", errno))?;
     let outside = Options { namespaces: Namespaces::MOUNT, ..Options::default() };
-    let helper = match sys::clone::fork(&outside).map_err(|errno| Error::System("make a process", errno))? {
+    match sys::clone::fork(&outside).map_err(|errno| Error::System("make a process", errno))? {
+        Forked::Parent { pidfd: helper, .. } => Ok(First::MadeBy { helper, number }),
         Forked::Child => {
-            drop(ours);
+            drop(number);
             die_with_parent(sender);
             match outside_with_users(plan, prepared, launched, sender, user, &theirs) {
                 Ok(()) => sys::clone::exit_now(0),
                 Err((step, failure)) => fail(sender, Stage::Outer, step, failure),
             }
         }
-        Forked::Parent { pidfd, .. } => pidfd,
-    };
-    drop(theirs);
-    let mut number = [0; 4];
-    let length = rustix::io::retry_on_intr(|| rustix::io::read(&ours, &mut number));
-    let ended = |errno| Error::System("wait for the process that makes the mounts", errno);
-    rustix::io::retry_on_intr(|| waitid(WaitId::PidFd(helper.as_fd()), WaitIdOptions::EXITED)).map_err(ended)?;
-    match length {
-        Ok(4) => {
-            let pid = Pid::from_raw(i32::from_ne_bytes(number)).ok_or(ended(Errno::SRCH))?;
-            // Our own child, not waited for yet: the number is nobody else's.
-            let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).map_err(ended)?;
-            Ok((pid, pidfd))
-        }
-        _ => Err(ended(Errno::CHILD)),
     }
 }
 
