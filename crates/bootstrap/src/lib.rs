@@ -7,6 +7,7 @@ pub mod digest;
 pub mod download;
 pub mod http;
 pub mod progress;
+pub mod trust;
 
 #[cfg(test)]
 mod test_server;

@@ -256,7 +256,8 @@ fn two_runs_at_once_fetch_it_once() {
     });
     let file = fixture.file("a", &whole);
     std::thread::scope(|scope| {
-        let runs: Vec<_> = (0..4).map(|_| scope.spawn(|| fixture.fetch(&[file.clone()]).unwrap())).collect();
+        let runs: Vec<_> =
+            (0..4).map(|_| scope.spawn(|| fixture.fetch(std::slice::from_ref(&file)).unwrap())).collect();
         for run in runs {
             assert_eq!(std::fs::read(&run.join().unwrap()[0]).unwrap(), whole);
         }

@@ -1,0 +1,256 @@
+//! Whose OpenPGP signatures are accepted (RFC 9580). rPGP does the mathematics; this is the policy: what a signature, a
+//! key and what binds a key to its certificate must be like today.
+//!
+//! Refused are: keys that are not in the keyring, have expired, are revoked or weak (RSA below 2048 bits, DSA, version
+//! 3); keys that the certificate's own key has not certified, and subkeys that it has not bound for signing or that do
+//! not sign back; MD5, SHA-1 and RIPEMD-160 (and all else below 256 bits) anywhere on the way; signatures that have
+//! expired, are from the future, or have critical parts that are not understood.
+
+mod certificate;
+mod cleartext;
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use pgp::composed::{Deserializable, SignedPublicKey};
+use pgp::crypto::hash::HashAlgorithm;
+use pgp::packet::{Signature, SignatureType, SignatureVersion, SubpacketData};
+
+use certificate::Certificate;
+
+/// By how much a clock may be slow, in seconds: what was made later than that is from the future.
+const CLOCK_TOLERANCE: u64 = 3600;
+
+/// Why a signature is not accepted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Nobody in the keyring made it.
+    #[error("key {0} is not in the keyring")]
+    UnknownKey(String),
+    /// The key's time is over.
+    #[error("key {0} has expired")]
+    KeyExpired(String),
+    /// The key, its certificate or its user id is revoked.
+    #[error("key {0} is revoked")]
+    KeyRevoked(String),
+    /// The key can be broken.
+    #[error("key {0} is too weak: {1}")]
+    WeakKey(String, &'static str),
+    /// The primary key has not certified itself.
+    #[error("key {0} has no valid signature on itself")]
+    NoSelfSignature(String),
+    /// The primary key has not bound the subkey, or the subkey has not signed back.
+    #[error("subkey {0} is not bound to its certificate: {1}")]
+    Unbound(String, &'static str),
+    /// The key is for something else.
+    #[error("key {0} is not meant for signing")]
+    NotForSigning(String),
+    /// The signature's hash can be broken.
+    #[error("it uses the weak hash {0}")]
+    WeakHash(String),
+    /// The signature's time is over.
+    #[error("it has expired")]
+    Expired,
+    /// The signature will be made later.
+    #[error("it is from the future")]
+    FromTheFuture,
+    /// The signature was made before its key.
+    #[error("it is older than its key")]
+    OlderThanKey,
+    /// The signature is not one over this text by this key.
+    #[error("it does not fit the text and key {0}")]
+    Bad(String),
+    /// Something that is not understood.
+    #[error("it is of a kind that is not supported: {0}")]
+    Unsupported(&'static str),
+}
+
+/// Why a signed text is not accepted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// It is not exactly one signed text.
+    #[error("not a clear-signed text: {0}")]
+    Framing(&'static str),
+    /// The signature cannot be read.
+    #[error("the signature cannot be read: {0}")]
+    Unreadable(String),
+    /// No signature is good.
+    #[error("no signature is accepted: {}", list(.0))]
+    Refused(Vec<Refusal>),
+    /// The keyring cannot be used.
+    #[error("the keyring cannot be used: {0}")]
+    Keyring(String),
+}
+
+impl Error {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Framing(_) | Self::Unreadable(_) => {
+                Some("the mirror, or a network login page before it, sends something else: check the mirror's address")
+            }
+            Self::Refused(refusals) if refusals.iter().any(|r| matches!(r, Refusal::FromTheFuture)) => {
+                Some("check this machine's clock")
+            }
+            Self::Refused(refusals) if refusals.iter().any(|r| matches!(r, Refusal::Bad(_))) => {
+                Some("the mirror is out of step or tampered with: try later, or another one with --mirror")
+            }
+            Self::Refused(_) => Some("if the archive is the right one, give its current keyring with --keyring"),
+            Self::Keyring(_) => Some("--keyring takes a file of OpenPGP certificates, plain or armoured"),
+        }
+    }
+}
+
+fn list(refusals: &[Refusal]) -> String {
+    if refusals.is_empty() {
+        return "there is none".to_owned();
+    }
+    refusals.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+/// Certificates whose signatures are accepted.
+#[derive(Debug, Clone)]
+pub struct Certificates {
+    certificates: Vec<SignedPublicKey>,
+}
+
+/// A signature that was accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Accepted {
+    /// The fingerprint of the key that made it, in hexadecimal.
+    pub key: String,
+    /// When it was made.
+    pub made: SystemTime,
+}
+
+impl Certificates {
+    /// Reads certificates: OpenPGP packets, or any number of armoured blocks of them. A certificate that cannot be read
+    /// is passed over as long as another one can.
+    ///
+    /// # Errors
+    /// Where there is none that can be read.
+    pub fn parse(keyring: &[u8]) -> Result<Self, Error> {
+        let mut certificates = Vec::new();
+        let mut failure = "there is no certificate in it".to_owned();
+        let mut take = |read: pgp::errors::Result<SignedPublicKey>| match read {
+            Ok(certificate) => certificates.push(certificate),
+            Err(e) => failure = e.to_string(),
+        };
+        if keyring.first().is_some_and(|first| first & 0x80 != 0) {
+            match SignedPublicKey::from_bytes_many(keyring) {
+                Ok(all) => all.for_each(&mut take),
+                Err(e) => take(Err(e)),
+            }
+        } else {
+            let text = String::from_utf8_lossy(keyring);
+            const BEGIN: &str = "-----BEGIN PGP PUBLIC KEY BLOCK-----";
+            for (start, _) in text.match_indices(BEGIN) {
+                let block = &text[start..];
+                let end = block[BEGIN.len()..].find(BEGIN).map_or(block.len(), |at| BEGIN.len() + at);
+                match SignedPublicKey::from_string_many(&block[..end]) {
+                    Ok((all, _)) => all.for_each(&mut take),
+                    Err(e) => take(Err(e)),
+                }
+            }
+        }
+        if certificates.is_empty() {
+            return Err(Error::Keyring(failure));
+        }
+        Ok(Self { certificates })
+    }
+
+    /// The fingerprints of the certificates' primary keys, in hexadecimal.
+    pub fn fingerprints(&self) -> Vec<String> {
+        self.certificates.iter().map(|certificate| name(&certificate.primary_key)).collect()
+    }
+
+    /// Verifies a clear-signed message (RFC 9580, 7) and gives back the text that is signed. Nothing may stand before or
+    /// after the message; lines of the text end with a line feed and have no space at their end.
+    ///
+    /// # Errors
+    /// A message in another form, or one without a signature that is accepted at the time `now`.
+    pub fn verify_cleartext(&self, message: &[u8], now: SystemTime) -> Result<(String, Accepted), Error> {
+        let (text, signatures) = cleartext::split(message)?;
+        let signed = text.strip_suffix('\n').unwrap_or(&text).replace('\n', "\r\n");
+        let mut refusals = Vec::new();
+        for signature in cleartext::read_signatures(signatures)? {
+            match self.judge(&signature, SignatureType::Text, signed.as_bytes(), seconds(now)) {
+                Ok(accepted) => return Ok((text, accepted)),
+                Err(refusal) => refusals.push(refusal),
+            }
+        }
+        Err(Error::Refused(refusals))
+    }
+
+    fn judge(&self, signature: &Signature, kind: SignatureType, signed: &[u8], now: u64) -> Result<Accepted, Refusal> {
+        if signature.typ() != Some(kind) {
+            return Err(Refusal::Unsupported("it is not a signature over a text"));
+        }
+        let made = sound(signature, now)?;
+        let mut refusal = None;
+        for certificate in &self.certificates {
+            let certificate = Certificate::new(certificate, now);
+            if let Some(result) = certificate.judge(signature, signed) {
+                match result {
+                    Ok(key) => {
+                        return Ok(Accepted { key, made: UNIX_EPOCH + std::time::Duration::from_secs(made) });
+                    }
+                    Err(e) => refusal = Some(e),
+                }
+            }
+        }
+        Err(refusal.unwrap_or_else(|| Refusal::UnknownKey(issuer(signature))))
+    }
+}
+
+fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// How a key is called: its fingerprint.
+fn name(key: &impl pgp::types::KeyDetails) -> String {
+    format!("{:X}", key.fingerprint())
+}
+
+/// Who is said to have made a signature.
+fn issuer(signature: &Signature) -> String {
+    let fingerprint = signature.issuer_fingerprint().first().map(|fingerprint| format!("{fingerprint:X}"));
+    fingerprint
+        .or_else(|| signature.issuer_key_id().first().map(|id| id.to_string().to_uppercase()))
+        .unwrap_or_else(|| "of unknown name".to_owned())
+}
+
+/// Whether a hash is one that still holds.
+fn is_strong(hash: HashAlgorithm) -> bool {
+    use HashAlgorithm::{Sha3_256, Sha3_512, Sha256, Sha384, Sha512};
+    matches!(hash, Sha256 | Sha384 | Sha512 | Sha3_256 | Sha3_512)
+}
+
+/// What every signature must be like, whoever made it and whatever it is over: gives when it was made, in seconds since
+/// the epoch.
+fn sound(signature: &Signature, now: u64) -> Result<u64, Refusal> {
+    let config = match (signature.version(), signature.config()) {
+        (SignatureVersion::V4 | SignatureVersion::V6, Some(config)) => config,
+        _ => return Err(Refusal::Unsupported("its version")),
+    };
+    if !is_strong(config.hash_alg) {
+        return Err(Refusal::WeakHash(config.hash_alg.to_string()));
+    }
+    let unknown = |data: &SubpacketData| {
+        matches!(data, SubpacketData::Other(..) | SubpacketData::Experimental(..) | SubpacketData::Notation(_))
+    };
+    if config.hashed_subpackets().any(|subpacket| subpacket.is_critical && unknown(&subpacket.data)) {
+        return Err(Refusal::Unsupported("it has a critical part that is not known"));
+    }
+    let made = signature.created().ok_or(Refusal::Unsupported("it has no time"))?;
+    let made = u64::from(made.as_secs());
+    if made > now + CLOCK_TOLERANCE {
+        return Err(Refusal::FromTheFuture);
+    }
+    match signature.signature_expiration_time() {
+        Some(lasts) if lasts.as_secs() != 0 && made + u64::from(lasts.as_secs()) <= now => Err(Refusal::Expired),
+        _ => Ok(made),
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;
