@@ -207,7 +207,7 @@ fn clone_directly(plan: &Plan, prepared: &Prepared, launched: &Launched, sender:
     match sys::clone::fork(&options).map_err(|errno| Error::System("make the container's first process", errno))? {
         Forked::Parent { pidfd, .. } => Ok(First::Known(pidfd)),
         Forked::Child => {
-            die_with_parent(sender);
+            sender.die_with_supervisor();
             match outer::run(plan, launched, None) {
                 Ok(files) => become_payload(plan, prepared, launched, Some(files), sender),
                 Err((step, failure)) => fail(sender, Stage::Outer, step, failure),
@@ -232,7 +232,7 @@ fn clone_with_users(
         Forked::Parent { pidfd: helper, .. } => Ok(First::MadeBy { helper, number }),
         Forked::Child => {
             drop(number);
-            die_with_parent(sender);
+            sender.die_with_supervisor();
             match outside_with_users(plan, prepared, launched, sender, user, &theirs) {
                 Ok(()) => sys::clone::exit_now(0),
                 Err((step, failure)) => fail(sender, Stage::Outer, step, failure),
@@ -259,7 +259,7 @@ fn outside_with_users(
     let pid = match sys::clone::fork(&inside).map_err(failed)? {
         Forked::Child => {
             drop(go);
-            die_with_parent(sender);
+            sender.die_with_supervisor();
             let mut word = [0; 1];
             if rustix::io::retry_on_intr(|| rustix::io::read(&wait, &mut word)) != Ok(1) {
                 sys::clone::exit_now(1);
@@ -291,8 +291,10 @@ fn become_payload(
 ) -> ! {
     match inner::run(plan, launched, files, sender) {
         Ok(inside) => {
+            // Becoming the container's root has disarmed it.
+            sender.die_with_supervisor();
             let failure = match sender.wait() {
-                Ok(()) => payload::start(plan, prepared, inside),
+                Ok(()) => payload::start(plan, prepared, inside, sender),
                 Err(errno) => errno.into(),
             };
             fail(sender, Stage::Payload, 0, failure)
@@ -304,17 +306,6 @@ fn become_payload(
 fn fail(sender: &Sender, stage: Stage, step: usize, failure: Failure) -> ! {
     sender.failed(&Report { stage, step, errno: failure.errno, detail: failure.detail });
     sys::clone::exit_now(1)
-}
-
-/// The kernel kills this process when the supervisor is gone, also if that has happened already.
-fn die_with_parent(sender: &Sender) {
-    let armed = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
-    let mut fds = [rustix::event::PollFd::new(sender, rustix::event::PollFlags::empty())];
-    let nothing = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
-    let gone = rustix::event::poll(&mut fds, Some(&nothing)).unwrap_or(0) > 0;
-    if armed.is_err() || gone {
-        sys::clone::exit_now(1);
-    }
 }
 
 /// Reads messages until the payload runs; what it serves is the result.

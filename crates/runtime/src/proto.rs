@@ -120,6 +120,18 @@ impl Sender {
 }
 
 impl Sender {
+    /// The kernel kills this process when the supervisor, its parent, is gone, also if that has happened already. Holds
+    /// until the next change of ids, see `PR_SET_PDEATHSIG` in prctl(2).
+    pub fn die_with_supervisor(&self) {
+        let armed = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+        let mut fds = [rustix::event::PollFd::new(&self.socket, rustix::event::PollFlags::empty())];
+        let nothing = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+        let gone = rustix::event::poll(&mut fds, Some(&nothing)).unwrap_or(0) > 0;
+        if armed.is_err() || gone {
+            sys::clone::exit_now(1);
+        }
+    }
+
     /// Waits until the supervisor says that the payload may start, see [`Receiver::let_go`].
     ///
     /// # Errors

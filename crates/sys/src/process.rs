@@ -105,6 +105,44 @@ pub fn close_on_exec_from(first: u32) -> Result<()> {
     if result < 0 { Err(last_errno()) } else { Ok(()) }
 }
 
+/// Closes every descriptor from `first` on, whoever owns it. For a process that goes on without using any.
+///
+/// # Errors
+/// Those of [`close_range(2)`](https://man7.org/linux/man-pages/man2/close_range.2.html).
+pub fn close_from(first: u32) -> Result<()> {
+    // SAFETY: the caller uses no descriptor any more, which is what its documentation asks for.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) };
+    if result < 0 { Err(last_errno()) } else { Ok(()) }
+}
+
+/// Shows another name for this process, in place of its command line, too. Nothing happens where that cannot be found
+/// out from `/proc/self/stat`.
+pub fn rename(name: &std::ffi::CStr) {
+    // It is cut off to what the kernel has room for.
+    let _ = rustix::thread::set_name(name);
+    let Some((start, end)) = std::fs::read_to_string("/proc/self/stat").ok().as_deref().and_then(arguments_in_memory)
+    else {
+        return;
+    };
+    let bytes = name.to_bytes();
+    // SAFETY: the kernel says that the strings of the command line lie there, on the stack of this process, where they
+    // may be written; nobody has a reference to them, because std hands out copies.
+    unsafe {
+        let area = std::slice::from_raw_parts_mut(start as *mut u8, end - start);
+        area.fill(0);
+        let length = bytes.len().min(area.len().saturating_sub(1));
+        area[..length].copy_from_slice(&bytes[..length]);
+    }
+}
+
+/// The fields `arg_start` and `arg_end` of proc_pid_stat(5), numbers 48 and 49.
+fn arguments_in_memory(stat: &str) -> Option<(usize, usize)> {
+    // The second field, in parentheses, may hold blanks.
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(48 - 3);
+    let (start, end) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+    (start != 0 && end > start).then_some((start, end))
+}
+
 /// A set of signals.
 #[derive(Clone, Copy)]
 pub struct SignalSet(libc::sigset_t);

@@ -8,7 +8,7 @@ use std::path::Path;
 use plan::{Limits, Plan, Program, WorkingDirectory};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use rustix::process::{Gid, Rlimit, Signal, Uid};
+use rustix::process::{Gid, Rlimit, Uid};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 use sys::process::{Persona, StringVector};
 use sys::seccomp::Instruction;
@@ -17,6 +17,7 @@ use super::files::{About, Failure, write_all};
 use super::inner::Inside;
 use super::passwd::{self, User};
 use super::stub_init;
+use crate::proto::Sender;
 use crate::rlimit;
 
 /// The payload in the form in which it is executed, made ready before the first process is.
@@ -29,14 +30,19 @@ pub struct Prepared {
 }
 
 /// Starts the payload. Returns only if that fails.
-pub fn start(plan: &Plan, prepared: &Prepared, inside: Inside) -> Failure {
-    match try_start(plan, prepared, inside) {
+pub fn start(plan: &Plan, prepared: &Prepared, inside: Inside, sender: &Sender) -> Failure {
+    match try_start(plan, prepared, inside, sender) {
         Ok(never) => match never {},
         Err(failure) => failure,
     }
 }
 
-fn try_start(plan: &Plan, prepared: &Prepared, inside: Inside) -> Result<std::convert::Infallible, Failure> {
+fn try_start(
+    plan: &Plan,
+    prepared: &Prepared,
+    inside: Inside,
+    sender: &Sender,
+) -> Result<std::convert::Infallible, Failure> {
     let payload = &plan.payload;
     let (user, groups) = look_up(payload.user.as_deref())?;
     take_terminal(inside.console)?;
@@ -62,9 +68,14 @@ fn try_start(plan: &Plan, prepared: &Prepared, inside: Inside) -> Result<std::co
     sys::process::close_on_exec_from(3)?;
     confine(&plan.limits, &prepared.filter)?;
     if payload.stub_init {
-        stub_init::split()?;
+        stub_init::split(&plan.limits)?;
     }
     become_user(&user, &groups)?;
+    if user.uid == 0 {
+        limit_capabilities(&plan.limits)?;
+    }
+    // A change of ids has disarmed it.
+    sender.die_with_supervisor();
     sys::process::reset_signals(&prepared.signal_mask)?;
     Err(execute(&payload.programs, &environment))
 }
@@ -167,8 +178,9 @@ fn environment(plan: &Plan, user: &User) -> Vec<OsString> {
     variables
 }
 
-/// Gives up what nothing in the container shall have. Done before the stub init and the program part, so that neither
-/// has more than the other. The filter comes before the last word on capabilities, because loading it takes one.
+/// Gives up for good what nothing in the container shall have. Done before the stub init and the program part, so that
+/// neither can get more than the other. The capabilities themselves are given up later: loading the filter and becoming
+/// another user takes some.
 fn confine(limits: &Limits, filter: &[Instruction]) -> Result<(), Failure> {
     let keep = limits.capabilities.bits();
     for number in (0..=limits.last_capability).filter(|number| keep & (1 << number) == 0) {
@@ -178,7 +190,12 @@ fn confine(limits: &Limits, filter: &[Instruction]) -> Result<(), Failure> {
     if limits.no_new_privileges {
         rustix::thread::set_no_new_privs(true)?;
     }
-    sys::seccomp::load(filter).about("the system call filter")?;
+    sys::seccomp::load(filter).about("the system call filter")
+}
+
+/// Keeps no more capabilities than the payload may have.
+pub(super) fn limit_capabilities(limits: &Limits) -> Result<(), Failure> {
+    let keep = limits.capabilities.bits();
     let held = CapabilitySet::from_bits_retain(keep) & rustix::thread::capabilities(None)?.permitted;
     let sets = CapabilitySets { effective: held, permitted: held, inheritable: held };
     rustix::thread::set_capabilities(None, sets).about("the capabilities")
@@ -187,7 +204,9 @@ fn confine(limits: &Limits, filter: &[Instruction]) -> Result<(), Failure> {
 /// Becomes somebody else than root, who then has no capability at all.
 fn become_user(user: &User, groups: &[u32]) -> Result<(), Failure> {
     let groups: Vec<Gid> = groups.iter().copied().map(Gid::from_raw).collect();
-    rustix::thread::set_thread_groups(&groups).about("the groups")?;
+    if rustix::process::getgroups()? != groups {
+        rustix::thread::set_thread_groups(&groups).about("the groups")?;
+    }
     let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
     rustix::thread::set_thread_res_gid(gid, gid, gid).about("the group")?;
     rustix::thread::set_thread_res_uid(uid, uid, uid).about("the user")?;
@@ -196,8 +215,7 @@ fn become_user(user: &User, groups: &[u32]) -> Result<(), Failure> {
         let sets = CapabilitySets { effective: none, permitted: none, inheritable: none };
         rustix::thread::set_capabilities(None, sets).about("the capabilities")?;
     }
-    // A change of ids has cleared it.
-    Ok(rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?)
+    Ok(())
 }
 
 fn execute(programs: &[Program], environment: &[OsString]) -> Failure {

@@ -1,22 +1,29 @@
 //! The stub that is process 1 where the program is process 2 (`--as-pid2`): it reaps whatever is left to it, passes
 //! signals on, and ends as the program did.
 
+use plan::Limits;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions};
 use sys::clone::{Forked, Options};
 
+use super::payload;
+
 /// Becomes two processes. Returns in the one that goes on to the program; the other never leaves.
+///
+/// The stub keeps nothing of ours: no descriptor, so that locks and sockets end with their owners, and no words of our
+/// command line, which the container could read.
 ///
 /// # Errors
 /// Those of clone3(2).
-pub(super) fn split() -> rustix::io::Result<()> {
+pub(super) fn split(limits: &Limits) -> rustix::io::Result<()> {
     let mut signals = sys::process::block_all_signals()?;
     match sys::clone::fork(&Options::default())? {
         Forked::Child => Ok(()),
         Forked::Parent { pid, pidfd } => {
             drop(pidfd);
-            let _ = rustix::thread::set_name(c"(stub-init)");
-            let code = look_after(pid, &mut signals);
+            let alone = payload::limit_capabilities(limits).is_ok() && sys::process::close_from(3).is_ok();
+            sys::process::rename(c"(sd-stubinit)");
+            let code = if alone { look_after(pid, &mut signals) } else { 1 };
             sys::clone::exit_now(code)
         }
     }
