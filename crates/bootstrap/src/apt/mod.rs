@@ -4,11 +4,13 @@
 //! the source offers; the packages chosen from it are downloaded into a [`cache::Cache`] that later runs share.
 
 pub mod archive;
+mod compression;
 pub mod control;
 pub mod distribution;
 pub mod host_configuration;
 pub mod package;
 pub mod relation;
+pub mod release;
 mod source;
 pub mod version;
 

@@ -36,6 +36,19 @@ pub enum Field {
 }
 
 impl Field {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::PreDepends,
+        Self::Depends,
+        Self::Recommends,
+        Self::Suggests,
+        Self::Enhances,
+        Self::Conflicts,
+        Self::Breaks,
+        Self::Replaces,
+        Self::Provides,
+    ];
+
     /// The field's name in a control file.
     pub fn name(self) -> &'static str {
         match self {

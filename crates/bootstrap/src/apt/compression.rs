@@ -1,0 +1,96 @@
+//! Compressed indices.
+
+use std::io::{self, Read};
+
+/// How a file is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Compression {
+    /// xz, `.xz`
+    Xz,
+    /// Zstandard, `.zst`
+    Zstd,
+    /// gzip, `.gz`
+    Gzip,
+    /// None.
+    Plain,
+}
+
+impl Compression {
+    /// All that can be read, the preferred ones first: the smallest files.
+    pub(crate) const ALL: [Self; 4] = [Self::Xz, Self::Zstd, Self::Gzip, Self::Plain];
+
+    /// What a file's name ends with.
+    pub(crate) fn suffix(self) -> &'static str {
+        match self {
+            Self::Xz => ".xz",
+            Self::Zstd => ".zst",
+            Self::Gzip => ".gz",
+            Self::Plain => "",
+        }
+    }
+
+    /// Decompresses all of `compressed`, up to `limit` bytes.
+    ///
+    /// # Errors
+    /// Content that cannot be decompressed, or that is longer than the limit.
+    pub(crate) fn decompress(self, compressed: &[u8], limit: u64) -> io::Result<Vec<u8>> {
+        match self {
+            Self::Xz => read(liblzma::read::XzDecoder::new_multi_decoder(compressed), limit),
+            Self::Zstd => read(zstd::stream::read::Decoder::with_buffer(compressed)?, limit),
+            Self::Gzip => read(flate2::bufread::MultiGzDecoder::new(compressed), limit),
+            Self::Plain => read(compressed, limit),
+        }
+    }
+}
+
+fn read(reader: impl Read, limit: u64) -> io::Result<Vec<u8>> {
+    // What the index claims is not reserved blindly.
+    const MOST_RESERVED: u64 = 256 << 20;
+    let mut content = Vec::with_capacity(limit.min(MOST_RESERVED) as usize + 1);
+    reader.take(limit.saturating_add(1)).read_to_end(&mut content)?;
+    if content.len() as u64 > limit {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("it has more than {limit} bytes decompressed")));
+    }
+    Ok(content)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    pub(crate) fn compress(compression: Compression, content: &[u8]) -> Vec<u8> {
+        match compression {
+            Compression::Xz => {
+                let mut encoder = liblzma::write::XzEncoder::new(Vec::new(), 1);
+                encoder.write_all(content).unwrap();
+                encoder.finish().unwrap()
+            }
+            Compression::Zstd => zstd::encode_all(content, 1).unwrap(),
+            Compression::Gzip => {
+                let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+                encoder.write_all(content).unwrap();
+                encoder.finish().unwrap()
+            }
+            Compression::Plain => content.to_vec(),
+        }
+    }
+
+    #[test]
+    fn every_kind() {
+        let content = b"content ".repeat(1000);
+        for kind in Compression::ALL {
+            let compressed = compress(kind, &content);
+            assert_eq!(kind.decompress(&compressed, 8000).unwrap(), content, "{kind:?}");
+            let error = kind.decompress(&compressed, 7999).unwrap_err();
+            assert!(error.to_string().contains("more than 7999"), "{kind:?}: {error}");
+            if kind != Compression::Plain {
+                assert!(kind.decompress(&compressed[..compressed.len() / 2], 8000).is_err(), "{kind:?}");
+                assert!(kind.decompress(b"rubbish that is nothing", 8000).is_err(), "{kind:?}");
+            }
+            let twice = [compressed.clone(), compressed].concat();
+            assert_eq!(kind.decompress(&twice, 16_000).unwrap().len(), 16_000, "{kind:?}");
+        }
+    }
+}
