@@ -1,0 +1,59 @@
+//! The static program that tests run inside of containers. Its first argument says what it does; each fact is one line
+//! `name=value`.
+//!
+//! Compiled by the build script without any crate, so that it is static and runs in any tree.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::Write;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args_os();
+    arguments.next();
+    let what = arguments.next().unwrap_or_default();
+    let rest: Vec<OsString> = arguments.collect();
+    match what.to_string_lossy().as_ref() {
+        "self" => about_self(),
+        "descriptors" => descriptors(),
+        other => {
+            say(&format!("error=there is no probe {other:?}"));
+            return ExitCode::from(2);
+        }
+    }
+    drop(rest);
+    ExitCode::SUCCESS
+}
+
+/// Writes a line. Nobody is left to tell if that fails.
+fn say(line: &str) {
+    let mut out = std::io::stdout();
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}
+
+/// Process id, ids, directory, and what the kernel's status file says of privileges.
+fn about_self() {
+    say(&format!("pid={}", std::process::id()));
+    if let Ok(directory) = std::env::current_dir() {
+        say(&format!("directory={}", directory.display()));
+    }
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    for (name, value) in status.lines().filter_map(|line| line.split_once(':')) {
+        if ["Uid", "Gid", "Groups", "CapEff", "CapBnd", "NoNewPrivs", "Seccomp", "SigBlk", "SigIgn"].contains(&name) {
+            let words: Vec<&str> = value.split_whitespace().collect();
+            say(&format!("{name}={}", words.join(" ")));
+        }
+    }
+}
+
+/// What is open: number and target of each descriptor.
+fn descriptors() {
+    for entry in fs::read_dir("/proc/self/fd").into_iter().flatten().flatten() {
+        if let Ok(target) = fs::read_link(entry.path()) {
+            // The one that lists the directory itself.
+            if !target.ends_with("fd") {
+                say(&format!("descriptor {}={}", entry.file_name().to_string_lossy(), target.display()));
+            }
+        }
+    }
+}

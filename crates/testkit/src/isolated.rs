@@ -1,0 +1,38 @@
+//! A test's own mount table, links and run-time directories.
+
+use std::path::Path;
+
+use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
+use rustix::thread::UnshareFlags;
+
+/// The calling thread, and what it starts, live in a mount and a network namespace of their own, with empty
+/// directories in place of those where running containers are noted. So nothing that happens elsewhere on the machine
+/// shows in what the test compares, and nothing that the test breaks is the host's.
+#[derive(Debug)]
+#[must_use = "the thread stays isolated, but the value says so"]
+pub struct Isolated(());
+
+/// Where engines note what runs.
+const RUN: [&str; 4] = ["/run/redd", "/run/systemd/nspawn-uid", "/run/systemd/nspawn", "/run/systemd/machines"];
+
+impl Isolated {
+    /// Isolates the calling thread until it ends. Tests run in a thread each.
+    ///
+    /// # Panics
+    /// If the kernel refuses: `requires!(root)` comes first.
+    pub fn enter() -> Self {
+        let flags = UnshareFlags::NEWNS | UnshareFlags::NEWNET | UnshareFlags::FS;
+        // SAFETY: namespaces of this thread change, and its copy of the working directory and umask; no descriptor
+        // table is unshared, so no other thread's idea of a descriptor is wrong.
+        unsafe { rustix::thread::unshare_unsafe(flags) }.expect("namespaces of the test's own");
+        mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).expect("private mounts");
+        for path in RUN {
+            std::fs::create_dir_all(path).expect("run-time directory");
+            mount("tmpfs", Path::new(path), "tmpfs", MountFlags::empty(), c"mode=755").expect("tmpfs");
+        }
+        let up = std::process::Command::new("ip").args(["link", "set", "lo", "up"]).status();
+        // A machine without iproute2 has tests without the loopback device.
+        drop(up);
+        Self(())
+    }
+}

@@ -1,0 +1,25 @@
+//! What the tests of redd share.
+//!
+//! - [`requires!`]: what a test needs of the machine; a test that lacks it says so and does nothing, or fails where
+//!   `REDD_REQUIRED=1` is set.
+//! - [`fixture`]: trees to run, small ones and a real Debian.
+//! - [`Isolated`]: mount table, network links and run-time directories that belong to one test alone.
+//! - [`HostState`]: what must be the same before and after.
+//! - [`Spawn`]: runs the engine, ours or the installed reference, with a time limit.
+//! - [`Terminal`]: a program on a pseudo-terminal.
+
+pub mod fixture;
+mod host_state;
+mod isolated;
+mod requirement;
+mod spawn;
+mod terminal;
+
+pub use host_state::HostState;
+pub use isolated::Isolated;
+pub use requirement::{Requirement, missing};
+pub use spawn::{Ended, Engine, Spawn, run_limited};
+pub use terminal::Terminal;
+
+/// The path of the probe, a static program that runs in any tree. Its first argument says what it does; see its source.
+pub const PROBE: &str = env!("REDD_STATIC_PROBE");
