@@ -1,0 +1,208 @@
+//! A connection to a bus, or to a service manager itself.
+
+use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+
+use crate::message::{Call, FIXED, Kind, Message};
+use crate::wire::{Malformed, Writer};
+
+/// How long the other side may take for one answer.
+const PATIENCE: Duration = Duration::from_secs(25);
+/// How many signals are kept while an answer is waited for; the oldest go.
+const KEPT: usize = 256;
+/// The longest line of the authentication.
+const LINE: usize = 512;
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A system call.
+    #[error("cannot {what}")]
+    System {
+        /// Which.
+        what: &'static str,
+        /// Why.
+        source: Errno,
+    },
+    /// Nothing came in time.
+    #[error("no answer came within {} seconds", PATIENCE.as_secs())]
+    TimedOut,
+    /// The other side has hung up.
+    #[error("the connection was closed")]
+    Closed,
+    /// The other side does not believe that we are who we are.
+    #[error("the authentication was refused")]
+    Refused,
+    /// Nonsense came.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    /// The call failed.
+    #[error("{text} ({name})")]
+    Call {
+        /// The name of the error, such as `org.freedesktop.systemd1.UnitExists`.
+        name: String,
+        /// What the other side says about it.
+        text: String,
+    },
+}
+
+fn system(what: &'static str) -> impl Fn(Errno) -> Error {
+    move |source| Error::System { what, source }
+}
+
+/// A connection.
+#[derive(Debug)]
+pub struct Connection {
+    socket: OwnedFd,
+    serial: u32,
+    /// What was received and not looked at yet.
+    received: Vec<u8>,
+    signals: VecDeque<Message>,
+}
+
+impl Connection {
+    /// Connects to a socket and says who the caller is (SASL's mechanism EXTERNAL).
+    ///
+    /// # Errors
+    /// An [`Error`]; `ENOENT` and `ECONNREFUSED` where nobody listens.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let socket =
+            socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).map_err(system("make a socket"))?;
+        let address = SocketAddrUnix::new(path).map_err(system("connect"))?;
+        connect(&socket, &address).map_err(system("connect"))?;
+        Self::authenticate(socket)
+    }
+
+    /// Goes on from a socket that is connected.
+    fn authenticate(socket: OwnedFd) -> Result<Self, Error> {
+        let mut connection = Self { socket, serial: 0, received: Vec::new(), signals: VecDeque::new() };
+        let until = Instant::now() + PATIENCE;
+        // The user's number in decimal digits, those in hexadecimal.
+        let user: String =
+            rustix::process::geteuid().as_raw().to_string().bytes().map(|b| format!("{b:02x}")).collect();
+        connection.send(format!("\0AUTH EXTERNAL {user}\r\nBEGIN\r\n").as_bytes(), until)?;
+        loop {
+            if let Some(end) = connection.received.windows(2).position(|two| two == b"\r\n") {
+                let accepted = connection.received.starts_with(b"OK ");
+                connection.received.drain(..end + 2);
+                return if accepted { Ok(connection) } else { Err(Error::Refused) };
+            }
+            if connection.received.len() > LINE {
+                return Err(Malformed("an endless line").into());
+            }
+            connection.receive_some(until)?;
+        }
+    }
+
+    /// Calls a method and waits for its answer. Signals that come meanwhile are kept for [`signal`](Self::signal).
+    ///
+    /// # Errors
+    /// An [`Error`]; [`Error::Call`] if the method fails.
+    pub fn call(&mut self, call: &Call<'_>, body: Writer) -> Result<Message, Error> {
+        let until = Instant::now() + PATIENCE;
+        self.serial += 1;
+        let serial = self.serial;
+        self.send(&call.encode(serial, &body.into_bytes()), until)?;
+        loop {
+            let message = self.next(until)?;
+            match message.kind {
+                Kind::Reply(to) if to == serial => return Ok(message),
+                Kind::Error(to) if to == serial => {
+                    let described = message.signature.starts_with('s');
+                    let text = if described { message.body().string().unwrap_or_default() } else { "" };
+                    let text = if text.is_empty() { "the call failed" } else { text }.to_owned();
+                    return Err(Error::Call { text, name: message.error_name });
+                }
+                Kind::Signal => {
+                    if self.signals.len() == KEPT {
+                        self.signals.pop_front();
+                    }
+                    self.signals.push_back(message);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// The next signal, also one that came during a call.
+    ///
+    /// # Errors
+    /// An [`Error`]; [`Error::TimedOut`] if none comes.
+    pub fn signal(&mut self) -> Result<Message, Error> {
+        if let Some(kept) = self.signals.pop_front() {
+            return Ok(kept);
+        }
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let message = self.next(until)?;
+            if message.kind == Kind::Signal {
+                return Ok(message);
+            }
+        }
+    }
+
+    fn next(&mut self, until: Instant) -> Result<Message, Error> {
+        loop {
+            if let Some(fixed) = self.received.first_chunk::<FIXED>() {
+                let length = Message::length(fixed)?;
+                if self.received.len() >= length {
+                    let message = Message::parse(&self.received[..length])?;
+                    self.received.drain(..length);
+                    return Ok(message);
+                }
+            }
+            self.receive_some(until)?;
+        }
+    }
+
+    fn receive_some(&mut self, until: Instant) -> Result<(), Error> {
+        let mut bytes = [0; 4096];
+        loop {
+            match rustix::net::recv(&self.socket, &mut bytes[..], RecvFlags::empty()) {
+                Ok((0, _)) => return Err(Error::Closed),
+                Ok((count, _)) => {
+                    self.received.extend(&bytes[..count]);
+                    return Ok(());
+                }
+                Err(Errno::AGAIN) => self.wait(PollFlags::IN, until)?,
+                Err(Errno::INTR) => {}
+                Err(Errno::CONNRESET) => return Err(Error::Closed),
+                Err(source) => return Err(Error::System { what: "receive", source }),
+            }
+        }
+    }
+
+    fn send(&mut self, mut bytes: &[u8], until: Instant) -> Result<(), Error> {
+        while !bytes.is_empty() {
+            match rustix::net::send(&self.socket, bytes, SendFlags::NOSIGNAL) {
+                Ok(count) => bytes = &bytes[count..],
+                Err(Errno::AGAIN) => self.wait(PollFlags::OUT, until)?,
+                Err(Errno::INTR) => {}
+                Err(Errno::PIPE | Errno::CONNRESET) => return Err(Error::Closed),
+                Err(source) => return Err(Error::System { what: "send", source }),
+            }
+        }
+        Ok(())
+    }
+
+    fn wait(&self, what: PollFlags, until: Instant) -> Result<(), Error> {
+        let left = until.saturating_duration_since(Instant::now());
+        let limit = Timespec::try_from(left).map_err(|_| Error::TimedOut)?;
+        let mut watched = [PollFd::new(&self.socket, what)];
+        match poll(&mut watched, Some(&limit)) {
+            Ok(0) => Err(Error::TimedOut),
+            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Err(source) => Err(Error::System { what: "wait for an answer", source }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,260 @@
+//! How values lie in a message.
+
+/// The longest message that is read, in bytes. The specification allows 128 MiB; a service manager has less to say.
+pub(crate) const LONGEST: usize = 1 << 20;
+
+/// Bytes that are no valid message. The text says in which respect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a malformed D-Bus message: {0}")]
+pub struct Malformed(pub &'static str);
+
+/// A value of a property.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// `s`
+    String(String),
+    /// `b`
+    Boolean(bool),
+    /// `u`
+    U32(u32),
+    /// `t`
+    U64(u64),
+    /// `as`
+    Strings(Vec<String>),
+    /// `au`
+    U32s(Vec<u32>),
+}
+
+impl Value {
+    /// Its type, as the specification writes it.
+    #[must_use]
+    pub fn signature(&self) -> &'static str {
+        match self {
+            Self::String(_) => "s",
+            Self::Boolean(_) => "b",
+            Self::U32(_) => "u",
+            Self::U64(_) => "t",
+            Self::Strings(_) => "as",
+            Self::U32s(_) => "au",
+        }
+    }
+}
+
+/// Writes values one after the other, little-endian, aligned from the first byte on.
+#[derive(Debug, Default)]
+pub struct Writer {
+    bytes: Vec<u8>,
+}
+
+impl Writer {
+    /// What was written.
+    #[must_use]
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+
+    pub(crate) fn align(&mut self, to: usize) {
+        self.bytes.resize(self.bytes.len().next_multiple_of(to), 0);
+    }
+
+    pub(crate) fn byte(&mut self, value: u8) {
+        self.bytes.push(value);
+    }
+
+    /// `u`
+    pub fn u32(&mut self, value: u32) {
+        self.align(4);
+        self.bytes.extend(value.to_le_bytes());
+    }
+
+    /// `t`
+    pub fn u64(&mut self, value: u64) {
+        self.align(8);
+        self.bytes.extend(value.to_le_bytes());
+    }
+
+    /// `s` or `o`. Strings have no zero bytes; one would end it.
+    pub fn string(&mut self, value: &str) {
+        let value = value.split('\0').next().unwrap_or_default();
+        self.u32(value.len() as u32);
+        self.bytes.extend(value.as_bytes());
+        self.byte(0);
+    }
+
+    /// `g`, of at most 255 bytes.
+    pub(crate) fn signature(&mut self, value: &str) {
+        self.byte(value.len() as u8);
+        self.bytes.extend(value.as_bytes());
+        self.byte(0);
+    }
+
+    /// An array, whose elements start at multiples of `alignment`.
+    pub fn array(&mut self, alignment: usize, fill: impl FnOnce(&mut Self)) {
+        self.u32(0);
+        let length_at = self.bytes.len() - 4;
+        self.align(alignment);
+        let start = self.bytes.len();
+        fill(self);
+        let length = (self.bytes.len() - start) as u32;
+        self.bytes[length_at..length_at + 4].copy_from_slice(&length.to_le_bytes());
+    }
+
+    /// The beginning of a structure.
+    pub fn structure(&mut self) {
+        self.align(8);
+    }
+
+    /// `v`
+    pub fn variant(&mut self, value: &Value) {
+        self.signature(value.signature());
+        match value {
+            Value::String(text) => self.string(text),
+            Value::Boolean(yes) => self.u32(u32::from(*yes)),
+            Value::U32(number) => self.u32(*number),
+            Value::U64(number) => self.u64(*number),
+            Value::Strings(all) => self.array(4, |array| all.iter().for_each(|one| array.string(one))),
+            Value::U32s(all) => self.array(4, |array| all.iter().for_each(|one| array.u32(*one))),
+        }
+    }
+
+    /// `a(sv)`: properties by name.
+    pub fn properties(&mut self, all: &[(&str, Value)]) {
+        self.array(8, |array| {
+            for (name, value) in all {
+                array.structure();
+                array.string(name);
+                array.variant(value);
+            }
+        });
+    }
+}
+
+/// Reads values one after the other. Nothing is read beyond the end, nothing is copied.
+#[derive(Clone, Debug)]
+pub struct Reader<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    big_endian: bool,
+}
+
+impl<'a> Reader<'a> {
+    pub(crate) fn new(bytes: &'a [u8], big_endian: bool) -> Self {
+        Self { bytes, at: 0, big_endian }
+    }
+
+    /// How many bytes were read.
+    pub(crate) fn position(&self) -> usize {
+        self.at
+    }
+
+    fn take(&mut self, count: usize) -> Result<&'a [u8], Malformed> {
+        let end = self.at.checked_add(count).ok_or(Malformed("a length out of range"))?;
+        let taken = self.bytes.get(self.at..end).ok_or(Malformed("it ends early"))?;
+        self.at = end;
+        Ok(taken)
+    }
+
+    pub(crate) fn align(&mut self, to: usize) -> Result<(), Malformed> {
+        let padding = self.take(self.at.next_multiple_of(to) - self.at)?;
+        if padding.iter().all(|byte| *byte == 0) { Ok(()) } else { Err(Malformed("padding that is not zero")) }
+    }
+
+    pub(crate) fn byte(&mut self) -> Result<u8, Malformed> {
+        Ok(self.take(1)?[0])
+    }
+
+    /// `u`
+    ///
+    /// # Errors
+    /// [`Malformed`] at the end.
+    pub fn u32(&mut self) -> Result<u32, Malformed> {
+        self.align(4)?;
+        let bytes = self.take(4)?;
+        let array = [bytes[0], bytes[1], bytes[2], bytes[3]];
+        Ok(if self.big_endian { u32::from_be_bytes(array) } else { u32::from_le_bytes(array) })
+    }
+
+    /// `s` or `o`
+    ///
+    /// # Errors
+    /// [`Malformed`] if it is longer than the message, not UTF-8, or has a zero byte other than the last.
+    pub fn string(&mut self) -> Result<&'a str, Malformed> {
+        let length = self.u32()? as usize;
+        self.text(length)
+    }
+
+    /// `g`
+    pub(crate) fn signature(&mut self) -> Result<&'a str, Malformed> {
+        let length = usize::from(self.byte()?);
+        self.text(length)
+    }
+
+    fn text(&mut self, length: usize) -> Result<&'a str, Malformed> {
+        let text = self.take(length)?;
+        if self.byte()? != 0 || text.contains(&0) {
+            return Err(Malformed("a string that does not end where it says"));
+        }
+        std::str::from_utf8(text).map_err(|_| Malformed("a string that is not UTF-8"))
+    }
+
+    /// Passes over a value of a basic type.
+    pub(crate) fn skip_basic(&mut self, signature: &str) -> Result<(), Malformed> {
+        let width = match signature {
+            "y" => 1,
+            "n" | "q" => 2,
+            "b" | "i" | "u" | "h" => 4,
+            "x" | "t" | "d" => 8,
+            "s" | "o" => return self.string().map(drop),
+            "g" => return self.signature().map(drop),
+            _ => return Err(Malformed("a header field that is no basic value")),
+        };
+        self.align(width)?;
+        self.take(width).map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn properties_lie_as_the_specification_says() {
+        let mut writer = Writer::default();
+        writer.properties(&[("a", Value::Boolean(true)), ("PIDs", Value::U32s(vec![7]))]);
+        let expected: &[u8] = &[
+            40, 0, 0, 0, 0, 0, 0, 0, // length of the array, padding to its first structure
+            1, 0, 0, 0, b'a', 0, 1, b'b', 0, 0, 0, 0, 1, 0, 0, 0, // "a", "b", true
+            4, 0, 0, 0, b'P', b'I', b'D', b's', 0, 2, b'a', b'u', 0, 0, 0, 0, // "PIDs", "au"
+            4, 0, 0, 0, 7, 0, 0, 0,
+        ];
+        let bytes = writer.into_bytes();
+        assert_eq!(bytes, expected);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(strings in proptest::collection::vec("[^\0]{0,20}", 0..5), number in any::<u32>()) {
+            let mut writer = Writer::default();
+            for text in &strings {
+                writer.string(text);
+                writer.u32(number);
+            }
+            let bytes = writer.into_bytes();
+            let mut reader = Reader::new(&bytes, false);
+            for text in &strings {
+                prop_assert_eq!(reader.string(), Ok(text.as_str()));
+                prop_assert_eq!(reader.u32(), Ok(number));
+            }
+            prop_assert_eq!(reader.position(), bytes.len());
+            prop_assert!(reader.byte().is_err());
+        }
+
+        #[test]
+        fn any_bytes_are_read_without_harm(bytes in proptest::collection::vec(any::<u8>(), 0..64), order in any::<bool>()) {
+            let mut reader = Reader::new(&bytes, order);
+            while reader.string().is_ok() && reader.skip_basic("t").is_ok() && reader.skip_basic("g").is_ok() {}
+            prop_assert!(reader.position() <= bytes.len());
+        }
+    }
+}
