@@ -155,6 +155,8 @@ pub struct ResourceLimit {
 pub struct Supervision {
     /// The console.
     pub console: ConsoleMode,
+    /// The title of our terminal while the container runs, where that can have one.
+    pub title: Option<String>,
     /// The signal that asks process 1 to end; SIGKILL where absent.
     pub kill_signal: Option<i32>,
     /// An init system runs inside.

@@ -4,17 +4,17 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 
 use plan::{CallerFacts, Plan};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
+use rustix::process::{Signal, WaitId, WaitIdOptions, waitid};
 use spec::{ContainerSpec, DryRun};
-use sys::clone::{Forked, Namespaces, Options};
 
-use crate::console::{self, Outcome};
-use crate::proto::{self, Message, Receiver, Report, Sender, Stage};
+use crate::first::{self, Start};
+use crate::proto::{self, Message, Receiver, Report, Stage};
 use crate::stage::files::Failure;
 use crate::stage::launch::{self, Launched};
-use crate::stage::payload::{self, Prepared};
-use crate::stage::{inner, outer, overlay};
+use crate::stage::payload::Prepared;
+use crate::supervise::{self, Outcome, Signals, Supervised, Upstream};
 use crate::{facts, parent};
 
 /// Why a container did not run.
@@ -41,9 +41,18 @@ pub enum Error {
     /// A stage.
     #[error("{0}")]
     Stage(String),
+    /// The first process.
+    #[error(transparent)]
+    First(#[from] first::Error),
     /// A process.
     #[error("cannot {0}")]
     System(&'static str, #[source] Errno),
+    /// `$NOTIFY_SOCKET`.
+    #[error("$NOTIFY_SOCKET is no address of a socket; unset it, or start redd from a service of Type=notify")]
+    NotifySocket(#[source] Errno),
+    /// A signal came before the payload ran.
+    #[error("interrupted before the container has started")]
+    Interrupted,
     /// The container's control group stays.
     #[error(transparent)]
     Group(#[from] cgroup::Error),
@@ -70,12 +79,11 @@ pub fn run(spec: &ContainerSpec, caller: CallerFacts, say: &dyn Fn(&str)) -> Res
         Some(DryRun::Json) => return Ok(Done::Text(serde_json::to_string_pretty(&plan)? + "\n")),
         None => {}
     }
-    let prepared = Prepared {
-        filter: filter(&plan)?,
-        signal_mask: sys::process::SignalSet::blocked()
-            .map_err(|errno| Error::System("read the signal mask", errno))?,
-    };
-    let signals = sys::process::signals_as_descriptor().map_err(|errno| Error::System("take signals", errno))?;
+    let upstream =
+        plan.supervision.notify_socket.as_deref().map(Upstream::new).transpose().map_err(Error::NotifySocket)?;
+    let signals = Signals::block().map_err(|errno| Error::System("take signals", errno))?;
+    let prepared = Prepared { filter: filter(&plan)?, signal_mask: signals.original_mask() };
+    let watcher = Watcher { signals, upstream, say };
     let acquired = parent::run(&plan, tree)?;
     if !plan.quiet {
         say(&format!("Running {} from {}.", plan.machine, plan.tree.display()));
@@ -85,7 +93,7 @@ pub fn run(spec: &ContainerSpec, caller: CallerFacts, say: &dyn Fn(&str)) -> Res
     }
     let result = loop {
         let outcome = launch::run(&plan, &acquired).map_err(Error::from).and_then(|launched| {
-            let outcome = start(&plan, &prepared, &launched, &signals, say);
+            let outcome = start(&plan, &prepared, &launched, &watcher);
             // Whatever it was: nothing of it goes on.
             let ended = launched.group.end();
             outcome.and_then(|outcome| ended.map(|()| outcome).map_err(Error::from))
@@ -119,30 +127,28 @@ fn filter(plan: &Plan) -> Result<Vec<sys::seccomp::Instruction>, Error> {
         .collect())
 }
 
+/// Who hears of the container, and whom it hears from.
+struct Watcher<'a> {
+    signals: Signals,
+    upstream: Option<Upstream>,
+    say: &'a dyn Fn(&str),
+}
+
 /// One start: makes the processes, waits until the payload runs, watches over it.
-fn start(
-    plan: &Plan,
-    prepared: &Prepared,
-    launched: &Launched,
-    signals: &OwnedFd,
-    say: &dyn Fn(&str),
-) -> Result<Outcome, Error> {
+fn start(plan: &Plan, prepared: &Prepared, launched: &Launched, watcher: &Watcher<'_>) -> Result<Outcome, Error> {
     let (mut receiver, sender) = proto::channel().map_err(|errno| Error::System("make a socket pair", errno))?;
-    let first = match plan.namespaces.user {
-        None => clone_directly(plan, prepared, launched, &sender)?,
-        Some(user) => clone_with_users(plan, prepared, launched, &sender, user)?,
-    };
+    let first = Start { plan, prepared, launched, sender: &sender }.clone_first()?;
     drop(sender);
     let restricted = launch::restrict_devices(plan, &launched.group);
-    let pidfd = match first.found() {
-        Ok(pidfd) => pidfd,
+    let (pid, pidfd) = match first.found() {
+        Ok(found) => found,
         // The helper's own words, if it had any.
-        Err(error) => return Err(await_payload(plan, &mut receiver, say).err().unwrap_or(error)),
+        Err(error) => return Err(await_payload(plan, &mut receiver, watcher).err().unwrap_or_else(|| error.into())),
     };
     let started = restricted.map_err(Error::from).and_then(|()| {
         // If nobody is there any more to hear it, their last message says why.
         let _ = receiver.let_go();
-        await_payload(plan, &mut receiver, say)
+        await_payload(plan, &mut receiver, watcher)
     });
     let served = match started {
         Ok(served) => served,
@@ -153,170 +159,51 @@ fn start(
             return Err(error);
         }
     };
-    let master = if plan.supervision.console == spec::ConsoleMode::Pipe { None } else { served.get(2) };
-    console::watch(&plan.supervision, pidfd.as_fd(), master, &served[0], signals)
-        .map_err(|errno| Error::System("watch over the container", errno))
-}
-
-/// The container's first process, or who makes it.
-enum First {
-    /// A child of ours.
-    Known(OwnedFd),
-    /// It will be a child of ours, too, and the helper writes its number to the pipe.
-    MadeBy { helper: OwnedFd, number: OwnedFd },
-}
-
-impl First {
-    /// A descriptor of it, once the helper is done.
-    fn found(self) -> Result<OwnedFd, Error> {
-        let (helper, number) = match self {
-            Self::Known(pidfd) => return Ok(pidfd),
-            Self::MadeBy { helper, number } => (helper, number),
-        };
-        let failed = |errno| Error::System("wait for the process that makes the mounts", errno);
-        let mut bytes = [0; 4];
-        let length = rustix::io::retry_on_intr(|| rustix::io::read(&number, &mut bytes));
-        rustix::io::retry_on_intr(|| waitid(WaitId::PidFd(helper.as_fd()), WaitIdOptions::EXITED)).map_err(failed)?;
-        if length != Ok(bytes.len()) {
-            return Err(failed(Errno::CHILD));
-        }
-        let pid = Pid::from_raw(i32::from_ne_bytes(bytes)).ok_or(failed(Errno::SRCH))?;
-        // Our own child, not waited for yet: the number is nobody else's.
-        rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).map_err(failed)
-    }
-}
-
-fn namespaces(plan: &Plan) -> Namespaces {
-    let mut all = Namespaces::PID | Namespaces::UTS | Namespaces::IPC;
-    if plan.namespaces.cgroup {
-        all = all | Namespaces::CGROUP;
-    }
-    if plan.namespaces.network {
-        all = all | Namespaces::NETWORK;
-    }
-    all
-}
-
-/// Without users of its own one process carries out all stages.
-fn clone_directly(plan: &Plan, prepared: &Prepared, launched: &Launched, sender: &Sender) -> Result<First, Error> {
-    let options = Options {
-        namespaces: namespaces(plan) | Namespaces::MOUNT,
-        cgroup: Some(launched.group.payload()),
-        sibling: false,
+    let supervised = Supervised {
+        pidfd: pidfd.as_fd(),
+        pid: pid.as_raw_nonzero().get(),
+        master: served.master,
+        notify: served.notify,
     };
-    match sys::clone::fork(&options).map_err(|errno| Error::System("make the container's first process", errno))? {
-        Forked::Parent { pidfd, .. } => Ok(First::Known(pidfd)),
-        Forked::Child => {
-            sender.die_with_supervisor();
-            match outer::run(plan, launched, None) {
-                Ok(files) => become_payload(plan, prepared, launched, Some(files), sender),
-                Err((step, failure)) => fail(sender, Stage::Outer, step, failure),
-            }
-        }
-    }
+    let outcome = supervise::run(&plan.supervision, &supervised, &watcher.signals, watcher.upstream.as_ref());
+    // Readers of the container's /proc/kmsg wait as long as somebody could write to it.
+    drop(served.kmsg);
+    outcome.map_err(|errno| Error::System("watch over the container", errno))
 }
 
-/// With users of its own a process with the host's privileges makes what lies outside, and the container's first
-/// process, which waits for it, what lies inside.
-fn clone_with_users(
-    plan: &Plan,
-    prepared: &Prepared,
-    launched: &Launched,
-    sender: &Sender,
-    user: plan::UserNamespace,
-) -> Result<First, Error> {
-    let (number, theirs) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
-        .map_err(|errno| Error::System("make a pipe", errno))?;
-    let outside = Options { namespaces: Namespaces::MOUNT, ..Options::default() };
-    match sys::clone::fork(&outside).map_err(|errno| Error::System("make a process", errno))? {
-        Forked::Parent { pidfd: helper, .. } => Ok(First::MadeBy { helper, number }),
-        Forked::Child => {
-            drop(number);
-            sender.die_with_supervisor();
-            match outside_with_users(plan, prepared, launched, sender, user, &theirs) {
-                Ok(()) => sys::clone::exit_now(0),
-                Err((step, failure)) => fail(sender, Stage::Outer, step, failure),
-            }
-        }
-    }
+/// What the payload's side of the container serves.
+struct Served {
+    notify: OwnedFd,
+    kmsg: OwnedFd,
+    master: Option<OwnedFd>,
 }
 
-fn outside_with_users(
-    plan: &Plan,
-    prepared: &Prepared,
-    launched: &Launched,
-    sender: &Sender,
-    user: plan::UserNamespace,
-    supervisor: &OwnedFd,
-) -> Result<(), (usize, Failure)> {
-    let failed = |errno: Errno| (plan.outer.len(), Failure { errno, detail: "the user namespace".into() });
-    let (go, wait) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map(|(r, w)| (w, r)).map_err(failed)?;
-    let inside = Options {
-        namespaces: namespaces(plan) | Namespaces::USER,
-        cgroup: Some(launched.group.payload()),
-        sibling: true,
-    };
-    let pid = match sys::clone::fork(&inside).map_err(failed)? {
-        Forked::Child => {
-            drop(go);
-            sender.die_with_supervisor();
-            let mut word = [0; 1];
-            if rustix::io::retry_on_intr(|| rustix::io::read(&wait, &mut word)) != Ok(1) {
-                sys::clone::exit_now(1);
-            }
-            become_payload(plan, prepared, launched, None, sender)
-        }
-        Forked::Parent { pid, .. } => pid,
-    };
-    drop(wait);
-    rustix::io::write(supervisor, &pid.as_raw_nonzero().get().to_ne_bytes()).map_err(failed)?;
-    let line = format!("0 {} {}\n", user.range.start(), user.range.count());
-    for map in ["uid_map", "gid_map"] {
-        std::fs::write(format!("/proc/{}/{map}", pid.as_raw_nonzero()), &line)
-            .map_err(|error| failed(Errno::from_io_error(&error).unwrap_or(Errno::IO)))?;
-    }
-    let namespace = overlay::user_namespace_of(pid).map_err(failed)?;
-    outer::act_for(user).map_err(failed)?;
-    outer::run(plan, launched, Some(&namespace))?;
-    rustix::io::write(&go, b"g").map_err(failed)?;
-    Ok(())
-}
-
-fn become_payload(
-    plan: &Plan,
-    prepared: &Prepared,
-    launched: &Launched,
-    files: Option<crate::stage::files::Files>,
-    sender: &Sender,
-) -> ! {
-    match inner::run(plan, launched, files, sender) {
-        Ok(inside) => {
-            // Becoming the container's root has disarmed it.
-            sender.die_with_supervisor();
-            let failure = match sender.wait() {
-                Ok(()) => payload::start(plan, prepared, inside, sender),
-                Err(errno) => errno.into(),
-            };
-            fail(sender, Stage::Payload, 0, failure)
-        }
-        Err((step, failure)) => fail(sender, Stage::Inner, step, failure),
-    }
-}
-
-fn fail(sender: &Sender, stage: Stage, step: usize, failure: Failure) -> ! {
-    sender.failed(&Report { stage, step, errno: failure.errno, detail: failure.detail });
-    sys::clone::exit_now(1)
-}
-
-/// Reads messages until the payload runs; what it serves is the result.
-fn await_payload(plan: &Plan, receiver: &mut Receiver, say: &dyn Fn(&str)) -> Result<Vec<OwnedFd>, Error> {
+/// Reads messages until the payload runs. A signal that asks for an end is not kept waiting.
+fn await_payload(plan: &Plan, receiver: &mut Receiver, watcher: &Watcher<'_>) -> Result<Served, Error> {
+    let failed = |errno| Error::System("hear from the container's first process", errno);
     let mut served = None;
     loop {
-        match receiver.receive().map_err(|errno| Error::System("hear from the container's first process", errno))? {
+        let mut fds = [PollFd::new(receiver, PollFlags::IN), PollFd::new(&watcher.signals, PollFlags::IN)];
+        rustix::io::retry_on_intr(|| poll(&mut fds, None)).map_err(failed)?;
+        let [message, signal] = fds.map(|fd| !fd.revents().is_empty());
+        if signal && watcher.signals.asks_for_end().map_err(failed)? {
+            return Err(Error::Interrupted);
+        }
+        if !message {
+            continue;
+        }
+        match receiver.receive().map_err(failed)? {
             Some(Message::Failed(report)) => return Err(Error::Stage(describe(plan, &report))),
-            Some(Message::Note(report)) if !plan.quiet => say(&format!("Note: {}.", describe(plan, &report))),
+            Some(Message::Note(report)) if !plan.quiet => {
+                (watcher.say)(&format!("Note: {}.", describe(plan, &report)));
+            }
             Some(Message::Note(_)) => {}
-            Some(Message::Descriptors(fds)) => served = Some(fds),
+            Some(Message::Descriptors(fds)) => {
+                let mut fds = fds.into_iter();
+                if let (Some(notify), Some(kmsg)) = (fds.next(), fds.next()) {
+                    served = Some(Served { notify, kmsg, master: fds.next() });
+                }
+            }
             None => return served.ok_or_else(|| Error::Stage("the container's first process died early".into())),
         }
     }

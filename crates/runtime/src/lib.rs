@@ -4,19 +4,21 @@
 //! |---|---|
 //! | [`facts`] | looks at the host, the caller and the tree |
 //! | [`parent`] | locks, copies, temporary directories: once |
+//! | `first` | makes the processes that run the stages |
 //! | [`stage`] | launch → outer → inner → payload: at each start |
 //! | [`proto`] | what the stages tell the supervisor |
-//! | [`console`] | the loop that stays while the container runs |
+//! | [`supervise`] | the loop that stays while the container runs |
 //! | [`engine`] | all of it in order |
 
-pub mod console;
 pub mod engine;
 pub mod facts;
+mod first;
 pub mod id_range;
 pub mod parent;
 pub mod proto;
 mod rlimit;
 pub mod stage;
+pub mod supervise;
 
 /// An error with all its causes, in one line.
 #[must_use]

@@ -12,6 +12,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// The size of the block, in bytes. Pages of it that were never handed out take no memory.
 const SIZE: usize = 256 * 1024;
 
+/// Zeroed pieces from this size on are better fresh from the kernel.
+const LARGE: usize = 32 * 1024;
+
 /// The allocator. There is to be one, as the program's `#[global_allocator]`.
 #[derive(Debug)]
 pub struct Arena {
@@ -72,6 +75,21 @@ unsafe impl GlobalAlloc for Arena {
         let piece = if layout.align() <= 64 { self.take(layout) } else { None };
         // SAFETY: as promised by the caller.
         piece.unwrap_or_else(|| unsafe { System.alloc(layout) })
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        if layout.size() >= LARGE {
+            // SAFETY: as promised by the caller. Fresh pages are zero and need not be touched.
+            return unsafe { System.alloc_zeroed(layout) };
+        }
+        // SAFETY: as promised by the caller; the piece is as large as the layout says.
+        unsafe {
+            let piece = self.alloc(layout);
+            if !piece.is_null() {
+                piece.write_bytes(0, layout.size());
+            }
+            piece
+        }
     }
 
     unsafe fn dealloc(&self, piece: *mut u8, layout: Layout) {

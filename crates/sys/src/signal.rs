@@ -26,6 +26,17 @@ impl SignalSet {
         })
     }
 
+    /// Every signal.
+    #[must_use]
+    pub fn all() -> Self {
+        let mut set = MaybeUninit::uninit();
+        // SAFETY: sigfillset() initialises the whole set it is given.
+        Self(unsafe {
+            libc::sigfillset(set.as_mut_ptr());
+            set.assume_init()
+        })
+    }
+
     /// Adds a signal; a number that is no signal changes nothing.
     pub fn insert(&mut self, signal: i32) {
         // SAFETY: the set is initialised; a bad number is refused with EINVAL.
@@ -157,6 +168,35 @@ pub fn next(descriptor: BorrowedFd<'_>) -> Result<Option<Delivered>> {
             Ok(Some(Delivered { signal: info.ssi_signo.cast_signed(), sender: info.ssi_pid }))
         }
         _ => Err(Errno::IO),
+    }
+}
+
+/// Waits for one of the signals, which must be blocked, and takes it. Interruptions are none.
+///
+/// # Errors
+/// Those of [`sigwaitinfo(2)`](https://man7.org/linux/man-pages/man2/sigwaitinfo.2.html).
+pub fn wait(signals: &SignalSet) -> Result<i32> {
+    loop {
+        // SAFETY: the set is initialised, no details are asked for.
+        match unsafe { libc::sigwaitinfo(&raw const signals.0, std::ptr::null_mut()) } {
+            -1 => match last_errno() {
+                Errno::INTR => {}
+                error => return Err(error),
+            },
+            signal => return Ok(signal),
+        }
+    }
+}
+
+/// Sends a signal to a process by its number, for who is its parent and has not waited for it.
+///
+/// # Errors
+/// Those of [`kill(2)`](https://man7.org/linux/man-pages/man2/kill.2.html).
+pub fn send_to(process: rustix::process::Pid, signal: i32) -> Result<()> {
+    // SAFETY: both arguments are numbers.
+    match unsafe { libc::kill(process.as_raw_nonzero().get(), signal) } {
+        -1 => Err(last_errno()),
+        _ => Ok(()),
     }
 }
 

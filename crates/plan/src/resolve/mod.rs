@@ -79,6 +79,7 @@ pub fn resolve(spec: &ContainerSpec, facts: &HostFacts) -> Result<Plan, Error> {
         limits: limits(&context),
         supervision: Supervision {
             console,
+            title: title(facts, console, &machine),
             kill_signal: kill_signal(spec),
             boot: spec.exec().mode == StartMode::Boot,
             notify_ready: spec.exec().notify_ready,
@@ -151,6 +152,18 @@ fn console_mode(spec: &ContainerSpec, facts: &HostFacts) -> ConsoleMode {
         Some(ConsoleMode::Autopipe) => ConsoleMode::Pipe,
         Some(mode) => mode,
     }
+}
+
+/// Terminals that only write have no title, and the kernel's own console shows the sequence as text.
+fn title(facts: &HostFacts, console: ConsoleMode, machine: &str) -> Option<String> {
+    let able = facts
+        .caller
+        .term
+        .as_deref()
+        .and_then(|term| term.to_str())
+        .is_some_and(|term| !matches!(term, "" | "dumb" | "linux" | "unknown") && !term.starts_with("vt"));
+    let shown = console == ConsoleMode::Interactive && facts.caller.console.output_is_terminal;
+    (able && shown).then(|| format!("Container {machine}"))
 }
 
 fn kill_signal(spec: &ContainerSpec) -> Option<i32> {

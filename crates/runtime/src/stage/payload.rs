@@ -26,7 +26,7 @@ pub struct Prepared {
     /// The system call filter.
     pub filter: Vec<Instruction>,
     /// The signals that the payload starts with blocked: those that were when redd started.
-    pub signal_mask: sys::process::SignalSet,
+    pub signal_mask: sys::signal::SignalSet,
 }
 
 /// Starts the payload. Returns only if that fails.
@@ -76,7 +76,8 @@ fn try_start(
     }
     // A change of ids has disarmed it.
     sender.die_with_supervisor();
-    sys::process::reset_signals(&prepared.signal_mask)?;
+    sys::signal::reset_dispositions();
+    sys::signal::set_mask(&prepared.signal_mask)?;
     Err(execute(&payload.programs, &environment))
 }
 

@@ -5,6 +5,7 @@ use plan::Limits;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions};
 use sys::clone::{Forked, Options};
+use sys::signal::SignalSet;
 
 use super::payload;
 
@@ -16,21 +17,22 @@ use super::payload;
 /// # Errors
 /// Those of clone3(2).
 pub(super) fn split(limits: &Limits) -> rustix::io::Result<()> {
-    let mut signals = sys::process::block_all_signals()?;
+    let signals = SignalSet::all();
+    sys::signal::block(&signals)?;
     match sys::clone::fork(&Options::default())? {
         Forked::Child => Ok(()),
         Forked::Parent { pid, pidfd } => {
             drop(pidfd);
             let alone = payload::limit_capabilities(limits).is_ok() && sys::process::close_from(3).is_ok();
             sys::process::rename(c"(sd-stubinit)");
-            let code = if alone { look_after(pid, &mut signals) } else { 1 };
+            let code = if alone { look_after(pid, &signals) } else { 1 };
             sys::clone::exit_now(code)
         }
     }
 }
 
 /// Reaps and forwards until the program ends; the result is its status as a shell would give it.
-fn look_after(program: Pid, signals: &mut sys::process::SignalQueue) -> i32 {
+fn look_after(program: Pid, signals: &SignalSet) -> i32 {
     loop {
         match rustix::process::wait(WaitOptions::NOHANG) {
             Ok(Some((pid, status))) if pid == program => {
@@ -43,10 +45,11 @@ fn look_after(program: Pid, signals: &mut sys::process::SignalQueue) -> i32 {
             }
             Ok(Some(_)) => {}
             Err(Errno::CHILD) => return 1,
-            Ok(None) | Err(_) => match signals.next() {
-                Ok(signal) if signal == Signal::CHILD => {}
+            Ok(None) | Err(_) => match sys::signal::wait(signals) {
+                Ok(signal) if signal == Signal::CHILD.as_raw() => {}
                 Ok(signal) => {
-                    let _ = rustix::process::kill_process(program, signal);
+                    // It may have ended meanwhile, which is seen next.
+                    let _ = sys::signal::send_to(program, signal);
                 }
                 Err(_) => return 1,
             },

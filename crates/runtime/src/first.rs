@@ -1,0 +1,197 @@
+//! The container's first process: how it is made, and which stages it runs in which process.
+//!
+//! Without users of its own one process carries out all stages. With them a helper with the host's privileges makes what
+//! lies outside, and the first process, which waits for it, what lies inside.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use plan::{Plan, UserNamespace};
+use rustix::io::Errno;
+use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+use sys::clone::{Forked, Namespaces, Options};
+
+use crate::proto::{Report, Sender, Stage};
+use crate::stage::files::{Failure, Files};
+use crate::stage::launch::Launched;
+use crate::stage::payload::{self, Prepared};
+use crate::stage::{inner, outer, overlay};
+
+/// Why there is none.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {action}")]
+pub struct Error {
+    /// What was tried.
+    action: &'static str,
+    /// Why it failed.
+    source: Errno,
+}
+
+fn error(action: &'static str) -> impl Fn(Errno) -> Error {
+    move |source| Error { action, source }
+}
+
+/// All that the processes of a start work with, as prepared before the clone.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Start<'a> {
+    /// What is to be done.
+    pub(crate) plan: &'a Plan,
+    /// What the payload needs.
+    pub(crate) prepared: &'a Prepared,
+    /// Mounts and control group.
+    pub(crate) launched: &'a Launched,
+    /// The way to the supervisor.
+    pub(crate) sender: &'a Sender,
+}
+
+/// The container's first process, or who makes it.
+#[derive(Debug)]
+pub(crate) enum First {
+    /// A child of ours.
+    Known(Pid, OwnedFd),
+    /// It will be a child of ours, too, and the helper writes its number to the pipe.
+    MadeBy {
+        /// The helper.
+        helper: OwnedFd,
+        /// Where its number is read.
+        number: OwnedFd,
+    },
+}
+
+impl First {
+    /// Its number and a descriptor of it, once the helper is done.
+    ///
+    /// # Errors
+    /// If the helper died before it had made the process; its words are among the stages' messages.
+    pub(crate) fn found(self) -> Result<(Pid, OwnedFd), Error> {
+        let (helper, number) = match self {
+            Self::Known(pid, pidfd) => return Ok((pid, pidfd)),
+            Self::MadeBy { helper, number } => (helper, number),
+        };
+        let failed = error("wait for the process that makes the mounts");
+        let mut bytes = [0; 4];
+        let length = rustix::io::retry_on_intr(|| rustix::io::read(&number, &mut bytes));
+        rustix::io::retry_on_intr(|| waitid(WaitId::PidFd(helper.as_fd()), WaitIdOptions::EXITED)).map_err(&failed)?;
+        if length != Ok(bytes.len()) {
+            return Err(failed(Errno::CHILD));
+        }
+        let pid = Pid::from_raw(i32::from_ne_bytes(bytes)).ok_or_else(|| failed(Errno::SRCH))?;
+        // Our own child, not waited for yet: the number is nobody else's.
+        let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).map_err(failed)?;
+        Ok((pid, pidfd))
+    }
+}
+
+impl Start<'_> {
+    /// Makes the processes. The stages begin at once; the payload starts when it is let go.
+    ///
+    /// # Errors
+    /// Those of clone3(2).
+    pub(crate) fn clone_first(&self) -> Result<First, Error> {
+        match self.plan.namespaces.user {
+            None => self.clone_directly(),
+            Some(user) => self.clone_with_users(user),
+        }
+    }
+
+    fn clone_directly(&self) -> Result<First, Error> {
+        let options = Options {
+            namespaces: self.namespaces() | Namespaces::MOUNT,
+            cgroup: Some(self.launched.group.payload()),
+            sibling: false,
+        };
+        match sys::clone::fork(&options).map_err(error("make the container's first process"))? {
+            Forked::Parent { pid, pidfd } => Ok(First::Known(pid, pidfd)),
+            Forked::Child => {
+                self.sender.die_with_supervisor();
+                match outer::run(self.plan, self.launched, None) {
+                    Ok(files) => self.become_payload(Some(files)),
+                    Err((step, failure)) => self.fail(Stage::Outer, step, failure),
+                }
+            }
+        }
+    }
+
+    fn clone_with_users(&self, user: UserNamespace) -> Result<First, Error> {
+        let (number, theirs) =
+            rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(error("make a pipe"))?;
+        let outside = Options { namespaces: Namespaces::MOUNT, ..Options::default() };
+        match sys::clone::fork(&outside).map_err(error("make the process that makes the mounts"))? {
+            Forked::Parent { pidfd: helper, .. } => Ok(First::MadeBy { helper, number }),
+            Forked::Child => {
+                drop(number);
+                self.sender.die_with_supervisor();
+                match self.outside_with_users(user, &theirs) {
+                    Ok(()) => sys::clone::exit_now(0),
+                    Err((step, failure)) => self.fail(Stage::Outer, step, failure),
+                }
+            }
+        }
+    }
+
+    /// The helper: makes the first process as its sibling, gives it its users, and makes the mounts.
+    fn outside_with_users(&self, user: UserNamespace, supervisor: &OwnedFd) -> Result<(), (usize, Failure)> {
+        let failed = |errno: Errno| (self.plan.outer.len(), Failure { errno, detail: "the user namespace".into() });
+        let (wait, go) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(failed)?;
+        let inside = Options {
+            namespaces: self.namespaces() | Namespaces::USER,
+            cgroup: Some(self.launched.group.payload()),
+            sibling: true,
+        };
+        let pid = match sys::clone::fork(&inside).map_err(failed)? {
+            Forked::Child => {
+                drop(go);
+                self.sender.die_with_supervisor();
+                let mut word = [0; 1];
+                if rustix::io::retry_on_intr(|| rustix::io::read(&wait, &mut word)) != Ok(1) {
+                    // The helper has said why.
+                    sys::clone::exit_now(1);
+                }
+                self.become_payload(None)
+            }
+            Forked::Parent { pid, .. } => pid,
+        };
+        drop(wait);
+        rustix::io::write(supervisor, &pid.as_raw_nonzero().get().to_ne_bytes()).map_err(failed)?;
+        let line = format!("0 {} {}\n", user.range.start(), user.range.count());
+        for map in ["uid_map", "gid_map"] {
+            std::fs::write(format!("/proc/{}/{map}", pid.as_raw_nonzero()), &line)
+                .map_err(|error| failed(Errno::from_io_error(&error).unwrap_or(Errno::IO)))?;
+        }
+        let namespace = overlay::user_namespace_of(pid).map_err(failed)?;
+        outer::act_for(user).map_err(failed)?;
+        outer::run(self.plan, self.launched, Some(&namespace))?;
+        rustix::io::write(&go, b"g").map_err(failed)?;
+        Ok(())
+    }
+
+    fn become_payload(&self, files: Option<Files>) -> ! {
+        match inner::run(self.plan, self.launched, files, self.sender) {
+            Ok(inside) => {
+                // Becoming the container's root has disarmed it.
+                self.sender.die_with_supervisor();
+                let failure = match self.sender.wait() {
+                    Ok(()) => payload::start(self.plan, self.prepared, inside, self.sender),
+                    Err(errno) => errno.into(),
+                };
+                self.fail(Stage::Payload, 0, failure)
+            }
+            Err((step, failure)) => self.fail(Stage::Inner, step, failure),
+        }
+    }
+
+    fn namespaces(&self) -> Namespaces {
+        let mut all = Namespaces::PID | Namespaces::UTS | Namespaces::IPC;
+        if self.plan.namespaces.cgroup {
+            all = all | Namespaces::CGROUP;
+        }
+        if self.plan.namespaces.network {
+            all = all | Namespaces::NETWORK;
+        }
+        all
+    }
+
+    fn fail(&self, stage: Stage, step: usize, failure: Failure) -> ! {
+        self.sender.failed(&Report { stage, step, errno: failure.errno, detail: failure.detail });
+        sys::clone::exit_now(1)
+    }
+}

@@ -1,0 +1,310 @@
+//! The loop: waits for whatever comes first, and does what it asks for.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use plan::Supervision;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+use rustix::process::{Signal, WaitId, WaitIdOptions, WaitIdStatus, waitid};
+use spec::ConsoleMode;
+
+use super::input::Input;
+use super::notify::{self, Upstream};
+use super::output::Output;
+use super::shortcut::Command;
+use super::signals::{Request, Signals};
+use super::stop::{Action, Stop};
+use super::{Outcome, Supervised, title};
+
+/// How long the reader of a system's console may take nothing: it is for looking on, and must not hold a system up.
+const PATIENCE_OF_SYSTEMS: Duration = Duration::from_secs(1);
+/// The same for a single command, whose output somebody may well page through.
+const PATIENCE_OF_COMMANDS: Duration = Duration::from_secs(10);
+
+/// The console as long as the container has one.
+struct Console<'a> {
+    master: &'a OwnedFd,
+    /// Held open, because a master cannot be read as long as nobody has the other end open, and an init system opens
+    /// and closes it all the time.
+    peer: OwnedFd,
+    input: Option<Input>,
+    output: Output,
+    titled: bool,
+}
+
+impl<'a> Console<'a> {
+    fn new(plan: &Supervision, master: &'a OwnedFd) -> rustix::io::Result<Self> {
+        // Nobody else has this description any more.
+        let flags = rustix::fs::fcntl_getfl(master)?;
+        rustix::fs::fcntl_setfl(master, flags | OFlags::NONBLOCK)?;
+        let stdout = rustix::stdio::stdout();
+        let patience = if plan.boot { PATIENCE_OF_SYSTEMS } else { PATIENCE_OF_COMMANDS };
+        let input = match plan.console {
+            ConsoleMode::Interactive => Some(Input::new(rustix::stdio::stdin())?),
+            _ => None,
+        };
+        let mut output = Output::new((plan.console != ConsoleMode::Passive).then_some(stdout), patience)?;
+        if let Some(text) = &plan.title {
+            output.insert(&title::set(text));
+        }
+        let console =
+            Self { titled: plan.title.is_some(), master, peer: sys::pty::peer(master.as_fd())?, input, output };
+        console.follow_window_size();
+        Ok(console)
+    }
+
+    fn follow_window_size(&self) {
+        if self.input.is_some() {
+            // Where our output is no terminal there is no size to follow.
+            let _ = sys::terminal::copy_window_size(rustix::stdio::stdout(), self.master.as_fd());
+        }
+    }
+
+    /// Reads and writes what is left after the container's end.
+    fn finish(self) -> rustix::io::Result<()> {
+        let Self { master, peer, input, mut output, titled } = self;
+        // The terminal is the caller's again.
+        drop(input);
+        // Without it the end shows as such.
+        drop(peer);
+        let mut more = true;
+        let mut titled = titled;
+        loop {
+            let now = Instant::now();
+            output.expire(now);
+            while more && output.has_room() {
+                more = output.fill(master.as_fd(), now)?;
+            }
+            if titled && !more && output.has_room() {
+                output.insert(title::RESTORE);
+                titled = false;
+            }
+            output.flush_early();
+            if output.is_done() && !more {
+                return Ok(());
+            }
+            output.is_waited_for(now);
+            let limit = until(output.deadline(), now);
+            if let Some(waits) = output.waits_for() {
+                let mut fds = [PollFd::from_borrowed_fd(waits, PollFlags::OUT)];
+                if rustix::io::retry_on_intr(|| poll(&mut fds, limit.as_ref()))? > 0 {
+                    output.flush();
+                }
+            }
+        }
+    }
+}
+
+struct Loop<'a> {
+    plan: &'a Supervision,
+    supervised: &'a Supervised<'a>,
+    upstream: Option<&'a Upstream>,
+    stop: Stop,
+    console: Option<Console<'a>>,
+}
+
+/// Watches over a container until it ends.
+///
+/// # Errors
+/// Those of the system calls. The container is killed and reaped before.
+pub fn run(
+    plan: &Supervision,
+    supervised: &Supervised<'_>,
+    signals: &Signals,
+    upstream: Option<&Upstream>,
+) -> rustix::io::Result<Outcome> {
+    let watched = watch(plan, supervised, signals, upstream);
+    if watched.is_err() {
+        // Nobody would watch over it.
+        let _ = rustix::process::pidfd_send_signal(supervised.pidfd, Signal::KILL);
+        let _ = waitid(WaitId::PidFd(supervised.pidfd), WaitIdOptions::EXITED);
+    }
+    watched
+}
+
+fn watch(
+    plan: &Supervision,
+    supervised: &Supervised<'_>,
+    signals: &Signals,
+    upstream: Option<&Upstream>,
+) -> rustix::io::Result<Outcome> {
+    let console = supervised.master.as_ref().map(|master| Console::new(plan, master)).transpose()?;
+    let mut this = Loop { plan, supervised, upstream, stop: Stop::new(plan.kill_signal), console };
+    if let Some(upstream) = upstream {
+        let ready = if plan.notify_ready { "" } else { "READY=1\n" };
+        upstream.tell(&format!("{ready}STATUS=Container running.\nX_NSPAWN_LEADER_PID={}\n", supervised.pid));
+    }
+    while !this.wait(signals)? {}
+    let Loop { console, stop, .. } = this;
+    if let Some(upstream) = upstream {
+        upstream.tell("STATUS=Container terminated.\n");
+    }
+    if let Some(console) = console {
+        console.finish()?;
+    }
+    Ok(match reap(supervised.pidfd)? {
+        // Whoever asked for the end does not want a new beginning.
+        Outcome::Rebooted if stop.is_requested() => Outcome::PoweredOff,
+        other => other,
+    })
+}
+
+impl Loop<'_> {
+    /// Waits once, and acts. True when the container has ended.
+    fn wait(&mut self, signals: &Signals) -> rustix::io::Result<bool> {
+        let now = Instant::now();
+        let [child, signal, notify, console, input, output] = self.poll(signals, now)?;
+        let now = Instant::now();
+        if notify {
+            notify::receive(
+                self.supervised.notify.as_fd(),
+                self.supervised.pid,
+                self.plan.notify_ready,
+                self.upstream,
+            )?;
+        }
+        if signal {
+            self.signalled(signals, now)?;
+        }
+        self.carry(now, [console, input, output])?;
+        let action = self.stop.expire(now);
+        self.act(action)?;
+        Ok(child)
+    }
+
+    fn poll(&self, signals: &Signals, now: Instant) -> rustix::io::Result<[bool; 6]> {
+        let nothing = || PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::empty());
+        let mut fds = [
+            PollFd::from_borrowed_fd(self.supervised.pidfd, PollFlags::IN),
+            PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(self.supervised.notify.as_fd(), PollFlags::IN),
+            nothing(),
+            nothing(),
+            nothing(),
+        ];
+        let mut deadlines = [self.stop.deadline(), None, None];
+        if let Some(console) = &self.console {
+            let mut events = PollFlags::empty();
+            events.set(PollFlags::IN, console.output.has_room());
+            events.set(PollFlags::OUT, console.input.as_ref().is_some_and(Input::is_pending));
+            fds[3] = PollFd::from_borrowed_fd(console.master.as_fd(), events);
+            if let Some(fd) = console.input.as_ref().and_then(Input::waits_for) {
+                fds[4] = PollFd::from_borrowed_fd(fd, PollFlags::IN);
+            }
+            if let Some(fd) = console.output.waits_for() {
+                fds[5] = PollFd::from_borrowed_fd(fd, PollFlags::OUT);
+            }
+            deadlines[1] = console.input.as_ref().and_then(Input::deadline);
+            deadlines[2] = console.output.deadline();
+        }
+        let limit = until(deadlines.into_iter().flatten().min(), now);
+        rustix::io::retry_on_intr(|| poll(&mut fds, limit.as_ref()))?;
+        Ok(fds.map(|fd| !fd.revents().is_empty()))
+    }
+
+    /// Carries bytes both ways, as far as something is ready.
+    fn carry(&mut self, now: Instant, [console, input, output]: [bool; 3]) -> rustix::io::Result<()> {
+        let Some(this) = &mut self.console else { return Ok(()) };
+        this.output.expire(now);
+        if console && this.output.has_room() {
+            this.output.fill(this.master.as_fd(), now)?;
+        }
+        if output {
+            this.output.flush();
+        } else if console {
+            this.output.flush_early();
+        }
+        let mut command = None;
+        if let Some(keys) = &mut this.input {
+            keys.expire(now);
+            if input {
+                command = keys.fill(now);
+            }
+            if keys.is_pending() {
+                keys.flush(this.master.as_fd())?;
+            }
+        }
+        let action = match command {
+            None => return Ok(()),
+            Some(Command::Kill) => self.stop.kill(),
+            Some(Command::PowerOff) => self.stop.request(now),
+            // What the key combination for it does, see systemd(1) under SIGINT.
+            Some(Command::Reboot) => Action::Send(Signal::INT.as_raw()),
+        };
+        self.act(action)
+    }
+
+    fn signalled(&mut self, signals: &Signals, now: Instant) -> rustix::io::Result<()> {
+        while let Some(request) = signals.next()? {
+            match request {
+                Request::Child => {}
+                Request::WindowSize => self.console.iter().for_each(Console::follow_window_size),
+                Request::Stop => {
+                    let action = self.stop.request(now);
+                    if let Some(upstream) = self.upstream {
+                        upstream.tell("STOPPING=1\nSTATUS=Stopping the container.\n");
+                    }
+                    self.act(action)?;
+                }
+                Request::Suspend => self.suspend()?,
+                Request::Continue => self.resume(),
+            }
+        }
+        Ok(())
+    }
+
+    /// Stops as a job of the shell's, with the terminal as we found it. Goes on here when we are continued.
+    fn suspend(&mut self) -> rustix::io::Result<()> {
+        if let Some(input) = self.console.as_mut().and_then(|console| console.input.as_mut()) {
+            input.suspend();
+        }
+        rustix::process::kill_process(rustix::process::getpid(), Signal::STOP)?;
+        self.resume();
+        Ok(())
+    }
+
+    fn resume(&mut self) {
+        if let Some(console) = &mut self.console {
+            if let Some(input) = &mut console.input {
+                input.resume();
+            }
+            console.follow_window_size();
+        }
+    }
+
+    fn act(&mut self, action: Action) -> rustix::io::Result<()> {
+        let signal = match action {
+            Action::Nothing => return Ok(()),
+            Action::Send(signal) => signal,
+            Action::Kill => Signal::KILL.as_raw(),
+        };
+        match sys::signal::send(self.supervised.pidfd, signal) {
+            // It has ended just now.
+            Err(Errno::SRCH) => Ok(()),
+            other => other,
+        }
+    }
+}
+
+fn until(deadline: Option<Instant>, now: Instant) -> Option<Timespec> {
+    let left = deadline?.saturating_duration_since(now);
+    Some(Timespec {
+        tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: i64::from(left.subsec_nanos()),
+    })
+}
+
+/// reboot(2) in a PID namespace shows as a death of its first process by SIGHUP or SIGINT (pid_namespaces(7)).
+fn reap(child: BorrowedFd<'_>) -> rustix::io::Result<Outcome> {
+    let status: Option<WaitIdStatus> =
+        rustix::io::retry_on_intr(|| waitid(WaitId::PidFd(child), WaitIdOptions::EXITED))?;
+    let status = status.ok_or(Errno::CHILD)?;
+    Ok(match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => Outcome::Exited(code),
+        (None, Some(signal)) if signal == Signal::HUP.as_raw() => Outcome::Rebooted,
+        (None, Some(signal)) if signal == Signal::INT.as_raw() => Outcome::PoweredOff,
+        (None, signal) => Outcome::Killed(signal.unwrap_or(Signal::KILL.as_raw())),
+    })
+}

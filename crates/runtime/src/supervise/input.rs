@@ -1,0 +1,191 @@
+//! From our standard input to the container's console, with the key sequences taken out.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Instant;
+
+use rustix::io::Errno;
+use rustix::termios::{LocalModes, SpecialCodeIndex, tcgetattr};
+use sys::terminal::{Standing, standing};
+
+use super::raw_mode::RawMode;
+use super::ring::Ring;
+use super::shortcut::{Command, Shortcut};
+
+/// As much as a terminal holds of a line (termios(3)).
+const CAPACITY: usize = 4096;
+
+/// Where input is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// It is read.
+    Open,
+    /// It belongs to another job of the shell's for now.
+    Background,
+    /// It has ended, and the container has to be told.
+    Ended,
+    /// The container knows.
+    Closed,
+}
+
+/// Our input on its way.
+#[derive(Debug)]
+pub(super) struct Input {
+    source: OwnedFd,
+    state: State,
+    raw: Option<RawMode>,
+    shortcut: Shortcut,
+    buffer: Ring,
+    /// The last byte that the container got.
+    last: u8,
+}
+
+impl Input {
+    /// From `source`, which becomes raw if it is a terminal that we may use.
+    ///
+    /// # Errors
+    /// `EMFILE`.
+    pub(super) fn new(source: BorrowedFd<'_>) -> rustix::io::Result<Self> {
+        let mut input = Self {
+            source: rustix::io::fcntl_dupfd_cloexec(source, 3)?,
+            state: State::Background,
+            raw: None,
+            shortcut: Shortcut::default(),
+            buffer: Ring::new(CAPACITY),
+            last: b'\n',
+        };
+        input.resume();
+        Ok(input)
+    }
+
+    /// Takes the terminal, if it is ours to take: at the start, and when a shell brings us to the foreground.
+    pub(super) fn resume(&mut self) {
+        if self.state != State::Background {
+            return;
+        }
+        match standing(self.source.as_fd()) {
+            Standing::Background => {}
+            Standing::NotATerminal => self.state = State::Open,
+            Standing::Foreground => {
+                // One that cannot be raw is used as it is.
+                self.raw = RawMode::enter(self.source.as_fd()).ok();
+                self.state = State::Open;
+            }
+        }
+    }
+
+    /// Gives the terminal back, until [`Input::resume`].
+    pub(super) fn suspend(&mut self) {
+        if self.state == State::Open {
+            self.raw = None;
+            self.state = State::Background;
+        }
+    }
+
+    /// The descriptor to wait for, if more can be taken.
+    pub(super) fn waits_for(&self) -> Option<BorrowedFd<'_>> {
+        let room = self.buffer.space() > Shortcut::MOST_HELD;
+        (self.state == State::Open && room).then_some(self.source.as_fd())
+    }
+
+    /// Whether the container has still to take something.
+    pub(super) fn is_pending(&self) -> bool {
+        !self.buffer.is_empty() || self.state == State::Ended
+    }
+
+    /// Takes keys. The result is the sequence that was completed, if one was.
+    pub(super) fn fill(&mut self, now: Instant) -> Option<Command> {
+        let mut bytes = [0; CAPACITY];
+        let room = self.buffer.space() - Shortcut::MOST_HELD;
+        let count = match rustix::io::read(&self.source, &mut bytes[..room]) {
+            Ok(0) => {
+                self.end();
+                return None;
+            }
+            Ok(count) => count,
+            Err(Errno::AGAIN | Errno::INTR) => return None,
+            Err(Errno::IO) if standing(self.source.as_fd()) == Standing::Background => {
+                self.suspend();
+                return None;
+            }
+            // A terminal that hung up has no more keys.
+            Err(_) => {
+                self.end();
+                return None;
+            }
+        };
+        if self.raw.is_none() && standing(self.source.as_fd()) == Standing::NotATerminal {
+            // No keyboard, no key sequences: a file may hold any bytes.
+            self.buffer.push(&bytes[..count]);
+            return None;
+        }
+        let Self { shortcut, buffer, .. } = self;
+        let mut command = None;
+        for key in &bytes[..count] {
+            command = command.or(shortcut.feed(*key, now, &mut |key| {
+                buffer.push(&[key]);
+            }));
+        }
+        command
+    }
+
+    fn end(&mut self) {
+        let Self { shortcut, buffer, .. } = self;
+        shortcut.release(&mut |key| {
+            buffer.push(&[key]);
+        });
+        self.raw = None;
+        self.state = State::Ended;
+    }
+
+    /// Passes on what the container takes.
+    ///
+    /// # Errors
+    /// Those of write(2).
+    pub(super) fn flush(&mut self, master: BorrowedFd<'_>) -> rustix::io::Result<()> {
+        while !self.buffer.is_empty() {
+            let [first, _] = self.buffer.parts();
+            match rustix::io::write(master, first) {
+                Ok(count) => {
+                    self.last = first[count.max(1) - 1];
+                    self.buffer.consume(count);
+                }
+                Err(Errno::AGAIN | Errno::INTR) => return Ok(()),
+                Err(errno) => return Err(errno),
+            }
+        }
+        if self.state == State::Ended {
+            self.tell_end(master)?;
+        }
+        Ok(())
+    }
+
+    /// A terminal's end of file is a character; within a line it only ends the line, and is needed twice (termios(3),
+    /// `VEOF`).
+    fn tell_end(&mut self, master: BorrowedFd<'_>) -> rustix::io::Result<()> {
+        let modes = tcgetattr(master)?;
+        let end = [modes.special_codes[SpecialCodeIndex::VEOF]; 2];
+        let lines = modes.local_modes.contains(LocalModes::ICANON);
+        let end = if lines && !matches!(self.last, b'\n' | b'\r') { &end[..] } else { &end[..1] };
+        match rustix::io::write(master, end) {
+            Err(Errno::AGAIN | Errno::INTR) => Ok(()),
+            Err(errno) => Err(errno),
+            Ok(_) => {
+                self.state = State::Closed;
+                Ok(())
+            }
+        }
+    }
+
+    /// When [`Input::expire`] has something to do.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.shortcut.deadline()
+    }
+
+    /// Time has passed.
+    pub(super) fn expire(&mut self, now: Instant) {
+        let Self { shortcut, buffer, .. } = self;
+        shortcut.expire(now, &mut |key| {
+            buffer.push(&[key]);
+        });
+    }
+}

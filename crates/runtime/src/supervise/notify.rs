@@ -1,0 +1,127 @@
+//! What the container's first process says of itself (sd_notify(3)), and what of it our own service manager is told.
+//!
+//! The container is not trusted: words are passed on one by one, as far as they say something about the container as a
+//! whole. Descriptors that it wants to be kept go one level up, as systemd-nspawn(1) describes it under
+//! `--notify-ready=`.
+
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+
+use rustix::io::Errno;
+use rustix::net::SocketAddrUnix;
+
+/// The longest message that is looked at, in bytes.
+const LONGEST: usize = 4096;
+
+/// The service manager that started us.
+#[derive(Debug)]
+pub struct Upstream {
+    address: SocketAddrUnix,
+    socket: OwnedFd,
+}
+
+impl Upstream {
+    /// The one at `$NOTIFY_SOCKET`: a path, or an abstract name after `@`.
+    ///
+    /// # Errors
+    /// `EINVAL` for an address of another kind, `EMFILE`.
+    pub fn new(variable: &OsStr) -> rustix::io::Result<Self> {
+        let address = match variable.as_bytes() {
+            [b'@', name @ ..] if !name.is_empty() => SocketAddrUnix::new_abstract_name(name)?,
+            [b'/', ..] => SocketAddrUnix::new(variable)?,
+            _ => return Err(Errno::INVAL),
+        };
+        Ok(Self { address, socket: sys::notify::unbound()? })
+    }
+
+    /// Tells it something. A manager that is gone or too busy is not waited for: nothing depends on its knowing.
+    pub(super) fn tell(&self, message: &str) {
+        let _ = sys::notify::send(self.socket.as_fd(), &self.address, message.as_bytes(), &[]);
+    }
+
+    fn pass_on(&self, message: &str, descriptors: &[BorrowedFd<'_>]) {
+        let _ = sys::notify::send(self.socket.as_fd(), &self.address, message.as_bytes(), descriptors);
+    }
+}
+
+/// Reads one message from the container's socket, and passes on what concerns `upstream`. Messages that no process of
+/// the container can have sent, or that are too long, are thrown away.
+///
+/// # Errors
+/// Those of recvmsg(2).
+pub(super) fn receive(
+    socket: BorrowedFd<'_>,
+    first: i32,
+    wait_for_ready: bool,
+    upstream: Option<&Upstream>,
+) -> rustix::io::Result<()> {
+    let mut buffer = [0; LONGEST];
+    let Some(received) = sys::notify::receive(socket, &mut buffer)? else { return Ok(()) };
+    let (Some(upstream), false) = (upstream, received.truncated) else { return Ok(()) };
+    let Ok(text) = std::str::from_utf8(&buffer[..received.length]) else { return Ok(()) };
+    if received.sender != Some(first) {
+        return Ok(());
+    }
+    if text.lines().any(|line| matches!(line, "FDSTORE=1" | "FDSTOREREMOVE=1")) {
+        let descriptors: Vec<_> = received.descriptors.iter().map(AsFd::as_fd).collect();
+        upstream.pass_on(&only(text, &["FDSTORE=", "FDSTOREREMOVE=", "FDNAME=", "FDPOLL="]), &descriptors);
+    }
+    let mut words = String::new();
+    for line in text.lines() {
+        match line.split_once('=') {
+            Some(("READY", "1")) if wait_for_ready => words.push_str("READY=1\n"),
+            Some(("STOPPING", "1")) => words.push_str("STOPPING=1\n"),
+            Some(("STATUS", status)) => words.push_str(&format!("STATUS=Container running: {status}\n")),
+            _ => {}
+        }
+    }
+    if !words.is_empty() {
+        upstream.tell(&words);
+    }
+    Ok(())
+}
+
+fn only(text: &str, fields: &[&str]) -> String {
+    let lines = text.lines().filter(|line| fields.iter().any(|field| line.starts_with(field)));
+    lines.flat_map(|line| [line, "\n"]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses() {
+        assert!(Upstream::new(OsStr::new("/run/systemd/notify")).is_ok());
+        assert!(Upstream::new(OsStr::new("@name")).is_ok());
+        for bad in ["", "@", "vsock:2:1234", "relative"] {
+            assert_eq!(Upstream::new(OsStr::new(bad)).err(), Some(Errno::INVAL), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_the_first_process_says_is_passed_on_word_by_word() {
+        let name = format!("@redd-notify-{}", std::process::id());
+        let inside = SocketAddrUnix::new_abstract_name(format!("{name}-inside").as_bytes()).expect("name");
+        let manager_address = SocketAddrUnix::new_abstract_name(&name.as_bytes()[1..]).expect("name");
+        let manager = sys::notify::listen(&manager_address).expect("listen");
+        let socket = sys::notify::listen(&inside).expect("listen");
+        let client = sys::notify::unbound().expect("socket");
+        let upstream = Upstream::new(OsStr::new(&name)).expect("upstream");
+        let us = std::process::id() as i32;
+        let said = |message: &str, first: i32, wait: bool| {
+            sys::notify::send(client.as_fd(), &inside, message.as_bytes(), &[]).expect("send");
+            receive(socket.as_fd(), first, wait, Some(&upstream)).expect("receive");
+            let mut buffer = [0; 512];
+            let heard = sys::notify::receive(manager.as_fd(), &mut buffer).expect("receive");
+            heard.map(|heard| String::from_utf8_lossy(&buffer[..heard.length]).into_owned())
+        };
+        let all = "READY=1\nSTATUS=up\nMAINPID=1\nX_SYSTEMD_UNIT=a\n";
+        assert_eq!(said(all, us, true).as_deref(), Some("READY=1\nSTATUS=Container running: up\n"));
+        assert_eq!(said(all, us, false).as_deref(), Some("STATUS=Container running: up\n"));
+        assert_eq!(said("MAINPID=1", us, true), None);
+        assert_eq!(said(all, us + 1, true), None, "another process of the container");
+        assert_eq!(said("FDSTORE=1\nFDNAME=a\nX=1", us, true).as_deref(), Some("FDSTORE=1\nFDNAME=a\n"));
+    }
+}

@@ -1,0 +1,128 @@
+//! The signals that the supervisor takes: blocked, and read from a descriptor.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::io;
+use rustix::process::Signal;
+use sys::signal::{self, SignalSet};
+
+/// Signals that would end this process. All of them ask for an end of the container, so that none leaves the terminal raw.
+const STOPPING: [Signal; 11] = [
+    Signal::TERM,
+    Signal::INT,
+    Signal::HUP,
+    Signal::QUIT,
+    Signal::USR1,
+    Signal::USR2,
+    Signal::ALARM,
+    Signal::VTALARM,
+    Signal::PROF,
+    Signal::XCPU,
+    Signal::POWER,
+];
+
+/// Signals that mean something else, or only must not have their usual effect (`PIPE`, `TTIN`, `TTOU`: the system call that caused
+/// them fails or succeeds instead).
+const OTHERS: [Signal; 7] =
+    [Signal::CHILD, Signal::WINCH, Signal::TSTP, Signal::CONT, Signal::PIPE, Signal::TTIN, Signal::TTOU];
+
+/// Signals whose being ignored was the wish of whoever started us, as with `nohup(1)`: they stay without effect.
+const IGNORABLE: [Signal; 4] = [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TSTP];
+
+/// What a signal asks of the supervisor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Request {
+    /// End the container.
+    Stop,
+    /// A child changed its state.
+    Child,
+    /// Our terminal has another size.
+    WindowSize,
+    /// Stop as a job (`^Z` by other means than the raw terminal).
+    Suspend,
+    /// We were continued as a job.
+    Continue,
+}
+
+/// The blocked signals. They stay blocked when this is dropped: what is undone after the container should not be interrupted.
+#[derive(Debug)]
+pub struct Signals {
+    descriptor: OwnedFd,
+    original: SignalSet,
+}
+
+impl Signals {
+    /// Blocks the signals that the supervisor takes, in the calling thread. To be called before the first clone, so that none
+    /// is lost; the child sets [`Signals::original_mask`] again (or an empty one) and default dispositions
+    /// ([`sys::signal::reset_dispositions`]).
+    ///
+    /// # Errors
+    /// Those of `signalfd(2)`: no descriptors or memory left.
+    pub fn block() -> io::Result<Self> {
+        let signals: SignalSet = STOPPING
+            .into_iter()
+            .chain(OTHERS)
+            .filter(|signal| !(IGNORABLE.contains(signal) && signal::is_ignored(signal.as_raw())))
+            .map(Signal::as_raw)
+            .collect();
+        let original = signal::block(&signals)?;
+        let descriptor = signal::open(&signals)?;
+        Ok(Self { descriptor, original })
+    }
+
+    /// What was blocked before.
+    #[must_use]
+    pub fn original_mask(&self) -> SignalSet {
+        self.original
+    }
+
+    /// Whether one of the pending signals asks for an end; the others are used up.
+    pub(crate) fn asks_for_end(&self) -> io::Result<bool> {
+        let mut asks = false;
+        while let Some(request) = self.next()? {
+            asks |= request == Request::Stop;
+        }
+        Ok(asks)
+    }
+
+    /// The next request, if one is pending.
+    pub(super) fn next(&self) -> io::Result<Option<Request>> {
+        while let Some(delivered) = signal::next(self.descriptor.as_fd())? {
+            if let Some(request) = request(delivered.signal) {
+                return Ok(Some(request));
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl AsFd for Signals {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
+    }
+}
+
+fn request(signal: i32) -> Option<Request> {
+    match Signal::from_named_raw(signal)? {
+        Signal::CHILD => Some(Request::Child),
+        Signal::WINCH => Some(Request::WindowSize),
+        Signal::TSTP => Some(Request::Suspend),
+        Signal::CONT => Some(Request::Continue),
+        signal if STOPPING.contains(&signal) => Some(Request::Stop),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signals_mean_what_they_should() {
+        assert_eq!(request(Signal::TERM.as_raw()), Some(Request::Stop));
+        assert_eq!(request(Signal::HUP.as_raw()), Some(Request::Stop));
+        assert_eq!(request(Signal::WINCH.as_raw()), Some(Request::WindowSize));
+        assert_eq!(request(Signal::PIPE.as_raw()), None);
+        assert_eq!(request(signal::real_time_minimum()), None);
+    }
+}
