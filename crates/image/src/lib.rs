@@ -7,14 +7,25 @@
 //! | [`tree`] | an opened and examined directory tree |
 //! | [`locate`] | from a path or a machine name to a tree |
 //! | [`lock`] | who may use a tree or a name at the same time |
-//! | [`ephemeral`] | a temporary copy: the upper layer of an overlay |
+//! | [`record`] | what a run has made, for whoever has to undo it |
+//! | [`holder`] | temporary directories that are found again |
+//! | [`ephemeral`] | a temporary copy: snapshot, overlay or faithful copy |
+//! | [`template`] | a new tree made from another one |
+//! | [`snapshot`], [`copy`] | how both are made |
+//! | [`remove`] | removal of what may be hostile |
 
+pub mod copy;
 pub mod ephemeral;
 mod escape;
+pub mod holder;
 pub mod locate;
 pub mod lock;
 pub mod lock_file;
+pub mod record;
+pub mod remove;
 pub mod run_directory;
+pub mod snapshot;
+pub mod template;
 pub mod tree;
 
 pub use run_directory::RunDirectory;

@@ -28,6 +28,7 @@ use sys::file_lock::{self, Mode};
 
 use crate::escape::{escape, unescape};
 use crate::lock_file::{LockFile, list, read_all};
+use crate::record::{self, Entry, Record};
 use crate::run_directory::{RunDirectory, open_file};
 use crate::tree::Tree;
 
@@ -93,6 +94,7 @@ pub struct TreeLock {
     /// Released in this order: first the peer's, then ours.
     _peer: Option<LockFile>,
     _own: LockFile,
+    dead: Vec<String>,
 }
 
 impl TreeLock {
@@ -119,12 +121,53 @@ impl TreeLock {
         let name = OsString::from(format!("inode-{}", tree.identity));
         let directory = run.locks();
         let own = acquire(&directory, &name, mode)?.ok_or_else(|| busy(&directory, &name, tree, mode))?;
+        let dead = dead_holders(&own).map_err(|source| Error::File { path: own.path().to_owned(), source })?;
         let line = Holder::line(mode, holder.as_str(), &tree.path);
         own.append(line.as_bytes()).map_err(|source| Error::File { path: own.path().to_owned(), source })?;
         if !tree.is_host_root {
             refuse_nested(&directory, &name, tree, mode)?;
         }
-        Ok(Self { _peer: take_peer(run, &name, tree, mode)?, _own: own })
+        Ok(Self { _peer: take_peer(run, &name, tree, mode)?, _own: own, dead })
+    }
+
+    /// The machines that held this lock and died without releasing it, if nobody holds it now.
+    #[must_use]
+    pub fn dead(&self) -> &[String] {
+        &self.dead
+    }
+}
+
+/// The file exists only while somebody holds it, so if nobody else does, all that is in it was left by the dead. It is
+/// emptied then.
+fn dead_holders(own: &LockFile) -> rustix::io::Result<Vec<String>> {
+    if own.is_empty()? || !own.is_alone()? {
+        return Ok(Vec::new());
+    }
+    let contents = own.contents()?;
+    own.clear()?;
+    Ok(contents.split(|&byte| byte == b'\n').filter_map(Holder::parse).map(|holder| holder.machine).collect())
+}
+
+/// Whether somebody writes to the tree, or to one above or below it; changes nothing.
+///
+/// # Errors
+/// [`Error::File`].
+pub fn is_written(run: &RunDirectory, tree: &Tree) -> Result<bool, Error> {
+    let name = OsString::from(format!("inode-{}", tree.identity));
+    let directory = run.locks();
+    for directory in [directory.as_path(), run.peer_locks()] {
+        let error = |source| Error::File { path: directory.join(&name), source };
+        match open_file(directory, &name, OFlags::RDWR) {
+            Err(Errno::NOENT) => {}
+            Err(source) => return Err(error(source)),
+            Ok(fd) if file_lock::would_conflict(fd.as_fd(), Mode::Shared).map_err(error)? => return Ok(true),
+            Ok(_) => {}
+        }
+    }
+    match refuse_nested(&directory, &name, tree, Mode::Shared) {
+        Ok(()) => Ok(false),
+        Err(Error::NestedBusy { .. }) => Ok(true),
+        Err(error) => Err(error),
     }
 }
 
@@ -228,10 +271,12 @@ fn holders(directory: &Path, name: &OsStr) -> Vec<Holder> {
     holders
 }
 
-/// A machine name kept from others for as long as this lives.
+/// A machine name kept from others for as long as this lives. Its file tells what the run has made.
 #[derive(Debug)]
 pub struct NameLock {
-    _lock: LockFile,
+    lock: LockFile,
+    machine: String,
+    left: Record,
 }
 
 impl NameLock {
@@ -242,25 +287,94 @@ impl NameLock {
     pub fn take(run: &RunDirectory, name: &MachineName) -> Result<Self, Error> {
         let file = OsString::from(format!("{NAME_PREFIX}{name}"));
         match acquire(&run.locks(), &file, Mode::Exclusive)? {
-            Some(lock) => Ok(Self { _lock: lock }),
+            Some(lock) => Self::read(lock, name.as_str()),
             None => Err(Error::NameTaken(name.to_string())),
         }
     }
+
+    /// Takes the name if no machine of that name runs.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub fn take_dead(run: &RunDirectory, name: &MachineName) -> Result<Option<Self>, Error> {
+        match Self::take(run, name) {
+            Ok(lock) => Ok(Some(lock)),
+            Err(Error::NameTaken(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn read(lock: LockFile, machine: &str) -> Result<Self, Error> {
+        let error = |source| Error::File { path: lock.path().to_owned(), source };
+        let left =
+            if lock.is_empty().map_err(error)? { Vec::new() } else { record::parse(&lock.contents().map_err(error)?) };
+        Ok(Self { lock, machine: machine.to_owned(), left })
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn machine(&self) -> &str {
+        &self.machine
+    }
+
+    /// What a run of this name has made that died without undoing it.
+    #[must_use]
+    pub fn left(&self) -> &[Entry] {
+        &self.left
+    }
+
+    /// Tells what is about to be made.
+    ///
+    /// # Errors
+    /// Those of `write(2)`.
+    pub fn note(&self, entries: &[Entry]) -> Result<(), Error> {
+        let text: String = entries.iter().map(Entry::line).collect();
+        self.lock.append(text.as_bytes()).map_err(|source| Error::File { path: self.lock.path().to_owned(), source })
+    }
+
+    /// Releases the name but leaves the file, because something of what it tells could not be undone.
+    pub fn keep(self) {
+        self.lock.keep();
+    }
+
+    /// What was left is undone.
+    ///
+    /// # Errors
+    /// Those of `ftruncate(2)`.
+    pub fn clear(&mut self) -> Result<(), Error> {
+        self.left.clear();
+        self.lock.clear().map_err(|source| Error::File { path: self.lock.path().to_owned(), source })
+    }
 }
 
-/// Removes the files of locks whose holders died without releasing them, and tells how many. Such files are in nobody's
-/// way; this is for `--cleanup`, after which nothing is to be left.
+/// The machines that have lock files, alive or not.
+///
+/// # Errors
+/// Those of listing the directory.
+pub fn machines(run: &RunDirectory) -> Result<Vec<String>, Error> {
+    let directory = run.locks();
+    let names = list(&directory).map_err(|source| Error::File { path: directory, source })?;
+    Ok(names.iter().filter_map(|name| name.to_str()?.strip_prefix(NAME_PREFIX)).map(str::to_owned).collect())
+}
+
+/// Removes the files of the locks of trees and of ranges of ids whose holders died without releasing them, and tells
+/// how many. Such files are in nobody's way; this is for `--cleanup`, after which nothing is to be left.
 ///
 /// # Errors
 /// Those of listing the directory or locking a file.
 pub fn sweep(run: &RunDirectory) -> Result<usize, Error> {
-    let directory = run.locks();
     let mut removed = 0;
-    let names = list(&directory).map_err(|source| Error::File { path: directory.clone(), source })?;
-    for name in names {
-        let lock = LockFile::acquire_existing(&directory, &name, Mode::Exclusive)
-            .map_err(|source| Error::File { path: directory.join(&name), source })?;
-        removed += usize::from(lock.is_some());
+    for (ours, peer) in [(run.locks(), run.peer_locks()), (run.ranges(), run.peer_ranges())] {
+        for name in list(&ours).map_err(|source| Error::File { path: ours.clone(), source })? {
+            if name.as_bytes().starts_with(NAME_PREFIX.as_bytes()) {
+                continue;
+            }
+            for directory in [peer, ours.as_path()] {
+                let lock = LockFile::acquire_existing(directory, &name, Mode::Exclusive)
+                    .map_err(|source| Error::File { path: directory.join(&name), source })?;
+                removed += usize::from(lock.is_some());
+            }
+        }
     }
     Ok(removed)
 }

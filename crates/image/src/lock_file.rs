@@ -73,6 +73,37 @@ impl LockFile {
         if written == text.len() { Ok(()) } else { Err(Errno::IO) }
     }
 
+    /// Whether there are no contents.
+    ///
+    /// # Errors
+    /// Those of `fstat(2)`.
+    pub fn is_empty(&self) -> rustix::io::Result<bool> {
+        Ok(rustix::fs::fstat(&self.fd)?.st_size == 0)
+    }
+
+    /// Removes the contents.
+    ///
+    /// # Errors
+    /// Those of `ftruncate(2)`.
+    pub fn clear(&self) -> rustix::io::Result<()> {
+        rustix::fs::ftruncate(&self.fd, 0)
+    }
+
+    /// Whether nobody else holds it too.
+    ///
+    /// # Errors
+    /// Those of `F_OFD_GETLK`.
+    pub fn is_alone(&self) -> rustix::io::Result<bool> {
+        Ok(!file_lock::would_conflict(self.fd.as_fd(), Mode::Exclusive)?)
+    }
+
+    /// Releases the lock and leaves the file.
+    pub fn keep(self) {
+        let _ = file_lock::unlock(self.fd.as_fd());
+        // Without the removal; the descriptor stays open until the process ends.
+        std::mem::forget(self);
+    }
+
     /// The contents.
     ///
     /// # Errors

@@ -7,24 +7,30 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 
-/// The directories of locks and journals. Each is made when first needed; all vanish with a reboot.
+/// The directories of locks. Each is made when first needed; all vanish with a reboot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunDirectory {
     base: PathBuf,
     peer_locks: PathBuf,
+    peer_ranges: PathBuf,
 }
 
 impl RunDirectory {
     /// `/run/redd`, and the lock directory of `systemd-nspawn` where there is one.
     #[must_use]
     pub fn system() -> Self {
-        Self::at(PathBuf::from("/run/redd"), PathBuf::from("/run/systemd/nspawn/locks"))
+        Self {
+            base: PathBuf::from("/run/redd"),
+            peer_locks: PathBuf::from("/run/systemd/nspawn/locks"),
+            peer_ranges: PathBuf::from("/run/systemd/nspawn-uid"),
+        }
     }
 
     /// Elsewhere: for users without privileges, and tests.
     #[must_use]
     pub fn at(base: PathBuf, peer_locks: PathBuf) -> Self {
-        Self { base, peer_locks }
+        let peer_ranges = base.join("peer-ids");
+        Self { base, peer_locks, peer_ranges }
     }
 
     /// The directory itself.
@@ -45,10 +51,16 @@ impl RunDirectory {
         &self.peer_locks
     }
 
-    /// Where journals are.
+    /// Where locks of ranges of user and group ids are.
     #[must_use]
-    pub fn undo(&self) -> PathBuf {
-        self.base.join("undo")
+    pub fn ranges(&self) -> PathBuf {
+        self.base.join("ids")
+    }
+
+    /// Where `systemd-nspawn` keeps its locks of ranges of ids; it need not exist.
+    #[must_use]
+    pub fn peer_ranges(&self) -> &Path {
+        &self.peer_ranges
     }
 }
 

@@ -1,0 +1,344 @@
+//! Faithful copies of directory trees: contents with their holes, hard links, owners, permissions, extended attributes
+//! (ACLs and capabilities are such), times, links, device nodes, fifos and sockets.
+//!
+//! The tree is hostile: everything is opened by name in an opened directory, no symbolic link is followed, what is
+//! mounted in the tree is not part of it. The copy is made where only the caller can reach it.
+
+mod attributes;
+mod contents;
+
+use std::collections::HashMap;
+use std::ffi::{CStr, CString, OsStr};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+use rustix::fs::{
+    AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, linkat, mkdirat, mknodat, openat, openat2, readlinkat,
+    statat, symlinkat,
+};
+use rustix::io::Errno;
+
+use crate::Tree;
+use crate::tree::Identity;
+
+pub use attributes::of_root as attributes_of_root;
+use attributes::{Attributes, Subject};
+use contents::Contents;
+
+/// How many directories are held open on each side.
+const HELD_OPEN: usize = 32;
+/// How often the observer is asked, in entries.
+const ASKED_EVERY: u64 = 64;
+const RESOLVE: ResolveFlags = ResolveFlags::NO_SYMLINKS.union(ResolveFlags::NO_XDEV);
+const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC).union(OFlags::NOFOLLOW);
+
+/// How far a copy has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Files, directories and all else.
+    pub entries: u64,
+    /// Bytes of contents, holes left out.
+    pub bytes: u64,
+}
+
+/// Is told how far a copy has come, now and then, and says whether to go on.
+pub type Observer<'a> = &'a mut dyn FnMut(Progress) -> bool;
+
+/// A copy that was made.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// How much it was.
+    pub progress: Progress,
+    /// Contents are shared with the original until one of them changes (reflinks).
+    pub shared: bool,
+    /// Attributes that the copy's file system does not take, and the number of times.
+    pub lost: Vec<(String, u64)>,
+}
+
+/// Why there is no copy.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The observer said so.
+    #[error("the copy was interrupted")]
+    Interrupted,
+    /// The kernel said no.
+    #[error("cannot {what} {path} of the tree", path = .path.display())]
+    System {
+        /// Which step.
+        what: &'static str,
+        /// Relative to the tree.
+        path: PathBuf,
+        /// Why.
+        source: Errno,
+    },
+}
+
+/// Copies the tree to `name` in the directory `at`. An empty directory, such as a new subvolume, may be there already.
+///
+/// # Errors
+/// [`Error`]; what was made before it is left for the caller to remove.
+pub fn directory(tree: &Tree, at: BorrowedFd<'_>, name: &OsStr, observe: Observer<'_>) -> Result<Report, Error> {
+    let error = |what| move |source| Error::System { what, path: PathBuf::from("."), source };
+    let from = without_mounts(tree).map_err(error("open the root"))?;
+    match mkdirat(at, name, Mode::RWXU) {
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(errno) => return Err(error("make a directory for the copy")(errno)),
+    }
+    let to = openat(at, name, DIRECTORY, Mode::empty()).map_err(error("open the copy"))?;
+    let root = rustix::io::dup(&to).map_err(error("open the copy"))?;
+    let mut copy = Copy {
+        levels: Vec::new(),
+        root,
+        links: HashMap::new(),
+        attributes: Attributes::new(),
+        contents: Contents::new(),
+        progress: Progress::default(),
+        observe,
+    };
+    copy.enter(CString::default(), from, to).map_err(|failure| copy.explain(failure))?;
+    while !copy.levels.is_empty() {
+        copy.step().map_err(|failure| copy.explain(failure))?;
+    }
+    let Copy { attributes, contents, mut progress, .. } = copy;
+    progress.bytes = contents.bytes;
+    Ok(Report { progress, shared: contents.shared, lost: attributes.lost })
+}
+
+/// The root without what is mounted below it. Without the privilege to make mounts, mount points are left empty.
+fn without_mounts(tree: &Tree) -> rustix::io::Result<OwnedFd> {
+    use rustix::mount::OpenTreeFlags as Flags;
+    let flags = Flags::OPEN_TREE_CLONE | Flags::OPEN_TREE_CLOEXEC | Flags::AT_EMPTY_PATH;
+    match rustix::mount::open_tree(&tree.fd, "", flags) {
+        Ok(alone) => openat(&alone, ".", DIRECTORY, Mode::empty()),
+        Err(_) => tree.reopen(),
+    }
+}
+
+/// A failed step, and the name in the deepest directory that it was about.
+struct Failure {
+    what: &'static str,
+    name: CString,
+    /// None stands for an interruption.
+    errno: Option<Errno>,
+}
+
+fn failure(what: &'static str, name: &CStr) -> impl FnOnce(Errno) -> Failure {
+    let name = name.to_owned();
+    move |errno| Failure { what, name, errno: Some(errno) }
+}
+
+struct Level {
+    name: CString,
+    from: Option<OwnedFd>,
+    to: Option<OwnedFd>,
+    identities: (Identity, Identity),
+    status: Stat,
+    /// Directories in it that are still to be copied.
+    children: Vec<CString>,
+}
+
+struct Copy<'a> {
+    levels: Vec<Level>,
+    /// The copy's root.
+    root: OwnedFd,
+    /// Where the first of several links to a file is in the copy, and how many are to come.
+    links: HashMap<Identity, (Vec<CString>, u64)>,
+    attributes: Attributes,
+    contents: Contents,
+    progress: Progress,
+    observe: Observer<'a>,
+}
+
+impl Copy<'_> {
+    fn explain(&self, failure: Failure) -> Error {
+        let Some(source) = failure.errno else { return Error::Interrupted };
+        let names = self.levels.iter().map(|level| &level.name).chain([&failure.name]);
+        let path = names.map(|name| OsStr::from_bytes(name.to_bytes())).collect();
+        Error::System { what: failure.what, path, source }
+    }
+
+    /// Copies the next directory of the deepest one, or finishes that.
+    fn step(&mut self) -> Result<(), Failure> {
+        let Some(child) = self.levels.last_mut().and_then(|level| level.children.pop()) else { return self.leave() };
+        let (from, to) = self.here(&child)?;
+        let source = match openat2(from, &child, DIRECTORY, Mode::empty(), RESOLVE) {
+            Ok(source) => source,
+            Err(Errno::NOENT) => return Ok(()),
+            // Something is mounted there: a place for it, as nothing more is known of what is below.
+            Err(Errno::XDEV) => {
+                return mkdirat(to, &child, Mode::from_raw_mode(0o755)).map_err(failure("make", &child));
+            }
+            Err(errno) => return Err(failure("open", &child)(errno)),
+        };
+        mkdirat(to, &child, Mode::RWXU).map_err(failure("make", &child))?;
+        let target = openat(to, &child, DIRECTORY, Mode::empty()).map_err(failure("open the copy of", &child))?;
+        self.enter(child, source, target)
+    }
+
+    /// Both sides of the deepest directory.
+    fn here(&self, about: &CStr) -> Result<(BorrowedFd<'_>, BorrowedFd<'_>), Failure> {
+        let level = self.levels.last();
+        let sides = level.and_then(|level| Some((level.from.as_ref()?.as_fd(), level.to.as_ref()?.as_fd())));
+        sides.ok_or_else(|| failure("open", about)(Errno::BADF))
+    }
+
+    /// Copies all that is in a directory and is none itself.
+    fn enter(&mut self, name: CString, from: OwnedFd, to: OwnedFd) -> Result<(), Failure> {
+        let look = |fd: &OwnedFd| rustix::fs::fstat(fd).map_err(failure("examine", &name));
+        let (status, copied) = (look(&from)?, look(&to)?);
+        let listing = Dir::read_from(&from).map_err(failure("read", &name))?;
+        let identities = (Identity::from(&status), Identity::from(&copied));
+        self.levels.push(Level { name, from: Some(from), to: Some(to), identities, status, children: Vec::new() });
+        if let Some(far) = self.levels.len().checked_sub(HELD_OPEN + 1) {
+            (self.levels[far].from, self.levels[far].to) = (None, None);
+        }
+        let mut children = Vec::new();
+        for entry in listing {
+            let entry = entry.map_err(failure("read", c"."))?;
+            let name = entry.file_name();
+            if matches!(name.to_bytes(), b"." | b"..") {
+                continue;
+            }
+            self.count()?;
+            if self.entry(name, entry.file_type())? {
+                children.push(name.to_owned());
+            }
+        }
+        if let Some(level) = self.levels.last_mut() {
+            level.children = children;
+        }
+        Ok(())
+    }
+
+    fn count(&mut self) -> Result<(), Failure> {
+        self.progress.entries += 1;
+        if self.progress.entries.is_multiple_of(ASKED_EVERY) {
+            self.ask()?;
+        }
+        Ok(())
+    }
+
+    fn ask(&mut self) -> Result<(), Failure> {
+        self.progress.bytes = self.contents.bytes;
+        if (self.observe)(self.progress) {
+            return Ok(());
+        }
+        Err(Failure { what: "copy", name: CString::default(), errno: None })
+    }
+
+    /// Copies one entry; tells whether it is a directory, which is not copied here.
+    fn entry(&mut self, name: &CStr, kind: FileType) -> Result<bool, Failure> {
+        let (from, _) = self.here(name)?;
+        if kind == FileType::Directory {
+            return Ok(true);
+        }
+        if kind == FileType::RegularFile {
+            return self.file(name).map(|()| false);
+        }
+        let status = match statat(from, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => return Ok(false),
+            other => other.map_err(failure("examine", name))?,
+        };
+        match FileType::from_raw_mode(status.st_mode) {
+            FileType::Directory => return Ok(true),
+            FileType::RegularFile => self.file(name)?,
+            _ if self.link(name, &status)? => {}
+            kind => self.special(name, kind, &status)?,
+        }
+        Ok(false)
+    }
+
+    fn file(&mut self, name: &CStr) -> Result<(), Failure> {
+        let (from, _) = self.here(name)?;
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let source = match openat2(from, name, flags, Mode::empty(), RESOLVE) {
+            // Gone meanwhile, or something is mounted there.
+            Err(Errno::NOENT | Errno::XDEV) => return Ok(()),
+            other => other.map_err(failure("open", name))?,
+        };
+        let status = rustix::fs::fstat(&source).map_err(failure("examine", name))?;
+        if !FileType::from_raw_mode(status.st_mode).is_file() {
+            return Err(failure("copy", name)(Errno::STALE));
+        }
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        if status.st_nlink > 1 && self.link(name, &status)? {
+            return Ok(());
+        }
+        let (_, to) = self.here(name)?;
+        let target = openat(to, name, flags, Mode::RUSR | Mode::WUSR).map_err(failure("make the copy of", name))?;
+        let mut position = 0;
+        loop {
+            let done = self.contents.copy(&source, &target, &status, position).map_err(failure("copy", name))?;
+            match done {
+                None => break,
+                Some(next) => position = next,
+            }
+            self.ask()?;
+        }
+        let (source, target) = (Subject::Open(source.as_fd()), Subject::Open(target.as_fd()));
+        self.attributes.copy(&source, &target, &status).map_err(failure("copy the attributes of", name))
+    }
+
+    fn special(&mut self, name: &CStr, kind: FileType, status: &Stat) -> Result<(), Failure> {
+        let (from, to) = self.here(name)?;
+        if kind == FileType::Symlink {
+            let target = readlinkat(from, name, Vec::new()).map_err(failure("read", name))?;
+            symlinkat(&target, to, name).map_err(failure("make the copy of", name))?;
+        } else {
+            let mode = Mode::from_raw_mode(status.st_mode & 0o7777);
+            mknodat(to, name, kind, mode, status.st_rdev).map_err(failure("make the copy of", name))?;
+        }
+        let (from, to) = (rustix::io::dup(from), rustix::io::dup(to));
+        let (from, to) = (from.map_err(failure("open", name))?, to.map_err(failure("open", name))?);
+        let (source, target) = (Subject::named(from.as_fd(), name), Subject::named(to.as_fd(), name));
+        self.attributes.copy(&source, &target, status).map_err(failure("copy the attributes of", name))
+    }
+
+    /// Links the name to what was copied before from the same file, if that is so. Else remembers it.
+    fn link(&mut self, name: &CStr, status: &Stat) -> Result<bool, Failure> {
+        if status.st_nlink <= 1 {
+            return Ok(false);
+        }
+        let identity = Identity::from(status);
+        let Some((path, to_come)) = self.links.get_mut(&identity) else {
+            let names = self.levels.iter().skip(1).map(|level| &level.name);
+            let path = names.cloned().chain([name.to_owned()]).collect();
+            #[allow(clippy::unnecessary_cast)] // its type differs between architectures
+            self.links.insert(identity, (path, status.st_nlink as u64 - 1));
+            return Ok(false);
+        };
+        *to_come -= 1;
+        let (path, last) = (path.clone(), *to_come == 0);
+        if last {
+            self.links.remove(&identity);
+        }
+        let Some((old, directories)) = path.split_last() else { return Ok(false) };
+        let mut place = rustix::io::dup(&self.root).map_err(failure("open the copy of", name))?;
+        for directory in directories {
+            place = openat(&place, directory, DIRECTORY, Mode::empty()).map_err(failure("open the copy of", name))?;
+        }
+        let (_, to) = self.here(name)?;
+        linkat(&place, old, to, name, AtFlags::empty()).map_err(failure("link the copy of", name))?;
+        Ok(true)
+    }
+
+    /// The deepest directory is complete: it gets its attributes, and the one above is gone on with.
+    fn leave(&mut self) -> Result<(), Failure> {
+        let Some(level) = self.levels.pop() else { return Ok(()) };
+        let (Some(from), Some(to)) = (&level.from, &level.to) else {
+            return Err(failure("open", &level.name)(Errno::BADF));
+        };
+        if let Some(above) = self.levels.last_mut().filter(|above| above.from.is_none()) {
+            let back = |below: &OwnedFd, identity| match openat(below, "..", DIRECTORY, Mode::empty()) {
+                Ok(fd) if Identity::of(fd.as_fd()) == Ok(identity) => Ok(fd),
+                Ok(_) => Err(failure("come back from", &level.name)(Errno::STALE)),
+                Err(errno) => Err(failure("come back from", &level.name)(errno)),
+            };
+            above.from = Some(back(from, above.identities.0)?);
+            above.to = Some(back(to, above.identities.1)?);
+        }
+        let (source, target) = (Subject::Open(from.as_fd()), Subject::Open(to.as_fd()));
+        self.attributes.copy(&source, &target, &level.status).map_err(failure("copy the attributes of", &level.name))
+    }
+}

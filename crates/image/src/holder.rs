@@ -1,0 +1,190 @@
+//! Temporary directories that can be found again after a violent death: `.#redd.MACHINE`, beside a tree or in
+//! `/var/tmp`.
+//!
+//! Whether its owner lives is told by two locks that the kernel releases: the one of the machine's name, which the owner
+//! takes first, and a `flock(2)` of the directory itself, which is seen also by those who share the directory but not
+//! `/run`.
+
+use std::ffi::{OsStr, OsString};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, flock, mkdirat, openat};
+use rustix::io::Errno;
+
+use crate::remove;
+use crate::tree::Identity;
+
+/// What all names begin with; image tools take names with `.#` for temporary ones.
+const PREFIX: &str = ".#redd.";
+const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC).union(OFlags::NOFOLLOW);
+
+/// Why there is no such directory.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It is in use.
+    #[error("{0} is in use by another run; give this one another name with -M")]
+    InUse(PathBuf),
+    /// The kernel said no.
+    #[error("cannot make the directory {path}", path = .path.display())]
+    Make {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: Errno,
+    },
+    /// A dead one of the same name stays.
+    #[error(transparent)]
+    Remove(#[from] remove::Error),
+}
+
+/// A directory that is ours as long as this lives. Dropping it leaves the directory behind, as a death does.
+#[derive(Debug)]
+pub struct Holder {
+    place: OwnedFd,
+    name: OsString,
+    fd: OwnedFd,
+    path: PathBuf,
+}
+
+/// The name that a machine's directory has.
+#[must_use]
+pub fn name(machine: &str) -> OsString {
+    format!("{PREFIX}{machine}").into()
+}
+
+/// The machine that a directory of this name belongs to.
+#[must_use]
+pub fn machine(name: &OsStr) -> Option<&str> {
+    name.to_str()?.strip_prefix(PREFIX).filter(|machine| !machine.is_empty())
+}
+
+impl Holder {
+    /// Makes the directory in `place`, for root alone. A dead one of the same name is removed.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn create(place: &Path, machine: &str) -> Result<Self, Error> {
+        let name = name(machine);
+        let path = place.join(&name);
+        let error = |source| Error::Make { path: path.clone(), source };
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let place = rustix::fs::open(place, flags, Mode::empty()).map_err(error)?;
+        loop {
+            match mkdirat(&place, &name, Mode::RWXU) {
+                Ok(()) => {}
+                Err(Errno::EXIST) => {
+                    if !remove_dead(place.as_fd(), &name)? {
+                        return Err(Error::InUse(path));
+                    }
+                    continue;
+                }
+                Err(errno) => return Err(error(errno)),
+            }
+            let fd = match openat(&place, &name, DIRECTORY, Mode::empty()) {
+                // Somebody took it for a dead one before it was locked.
+                Err(Errno::NOENT) => continue,
+                other => other.map_err(error)?,
+            };
+            if lock(&fd).map_err(error)? && is_named(place.as_fd(), &name, &fd) {
+                return Ok(Self { place, name, fd, path });
+            }
+        }
+    }
+
+    /// The open directory.
+    #[must_use]
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    /// The directory that it is in.
+    #[must_use]
+    pub fn place(&self) -> BorrowedFd<'_> {
+        self.place.as_fd()
+    }
+
+    /// Its path.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Removes it with all that is in it.
+    ///
+    /// # Errors
+    /// The first thing that stays.
+    pub fn remove(self) -> Result<(), remove::Error> {
+        remove::tree(self.place.as_fd(), &self.name).map_err(|error| above(error, &self.path))
+    }
+}
+
+/// Makes an error's path absolute.
+fn above(error: remove::Error, holder: &Path) -> remove::Error {
+    let path = holder.parent().unwrap_or(holder).join(&error.path);
+    remove::Error { path, ..error }
+}
+
+/// False if somebody else has it. A file system without locks is taken as having none in the way.
+fn lock(directory: &OwnedFd) -> rustix::io::Result<bool> {
+    match flock(directory, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) | Err(Errno::NOLCK | Errno::OPNOTSUPP | Errno::INVAL | Errno::NOSYS) => Ok(true),
+        Err(Errno::WOULDBLOCK) => Ok(false),
+        Err(errno) => Err(errno),
+    }
+}
+
+fn is_named(place: BorrowedFd<'_>, name: &OsStr, fd: &OwnedFd) -> bool {
+    match (rustix::fs::statat(place, name, AtFlags::SYMLINK_NOFOLLOW), rustix::fs::fstat(fd)) {
+        (Ok(named), Ok(open)) => Identity::from(&named) == Identity::from(&open),
+        _ => false,
+    }
+}
+
+/// Removes a directory whose owner is dead; false if it is alive, or if the directory is another user's and so none of
+/// ours. The caller holds the lock of the machine's name.
+///
+/// # Errors
+/// The first thing that stays.
+pub fn remove_dead(place: BorrowedFd<'_>, name: &OsStr) -> Result<bool, remove::Error> {
+    let error = |source| remove::Error { path: name.into(), more: 0, source };
+    let fd = match openat(place, name, DIRECTORY, Mode::empty()) {
+        Err(Errno::NOENT) => return Ok(true),
+        Err(Errno::NOTDIR | Errno::LOOP) => return Ok(false),
+        other => other.map_err(error)?,
+    };
+    let owner = rustix::fs::fstat(&fd).map_err(error)?.st_uid;
+    if owner != rustix::process::geteuid().as_raw() || !lock(&fd).map_err(error)? {
+        return Ok(false);
+    }
+    remove::tree(place, name)?;
+    Ok(true)
+}
+
+/// The same by path.
+///
+/// # Errors
+/// The first thing that stays.
+pub fn remove_dead_at(path: &Path) -> Result<bool, remove::Error> {
+    let (Some(place), Some(name)) = (path.parent(), path.file_name()) else { return Ok(false) };
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    match rustix::fs::open(place, flags, Mode::empty()) {
+        Err(Errno::NOENT | Errno::NOTDIR) => Ok(true),
+        Err(source) => Err(remove::Error { path: place.to_owned(), more: 0, source }),
+        Ok(fd) => remove_dead(fd.as_fd(), name).map_err(|error| above(error, path)),
+    }
+}
+
+/// The machines of the directories in `place`, alive or not, at most `limit` of them. A place that cannot be read has
+/// none.
+#[must_use]
+pub fn list(place: &Path, limit: usize) -> Vec<String> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let Ok(fd) = rustix::fs::open(place, flags, Mode::empty()) else { return Vec::new() };
+    let Ok(directory) = rustix::fs::Dir::new(fd) else { return Vec::new() };
+    let entries =
+        directory.flatten().filter(|entry| matches!(entry.file_type(), FileType::Directory | FileType::Unknown));
+    let names = entries.filter_map(|entry| machine(OsStr::from_bytes(entry.file_name().to_bytes())).map(str::to_owned));
+    names.take(limit).collect()
+}
