@@ -13,7 +13,7 @@ use rustix::process::{Gid, Uid};
 use crate::Layout;
 
 /// The directory that all of redd's groups are in.
-const COMMON: &str = "redd";
+pub(crate) const COMMON: &str = "redd";
 /// The group that the container gets, inside of the machine's.
 const PAYLOAD: &str = "payload";
 /// The files by which a group is delegated, see cgroups(7).
@@ -55,7 +55,7 @@ impl Group {
     /// # Errors
     /// [`Error::InUse`] if processes are in a group of this name.
     pub fn create(layout: &Layout, machine: &str) -> Result<Self, Error> {
-        let path = layout.path.join(COMMON).join(machine);
+        let path = layout.machine(machine);
         let name = CString::new(machine).map_err(|_| system_error("name", &path, Errno::INVAL))?;
         let common = match open_directory(&layout.own, c"redd") {
             Err(Errno::NOENT) => make(&layout.own, c"redd").and_then(|()| open_directory(&layout.own, c"redd")),
@@ -77,26 +77,6 @@ impl Group {
             .and_then(|()| open_directory(&machine_fd, c"payload"))
             .map_err(|errno| system_error("make", &path, errno))?;
         Ok(Self { common, name, machine: machine_fd, payload, path })
-    }
-
-    /// What a dead run has left of a group of this name.
-    ///
-    /// # Errors
-    /// Those of the system calls.
-    pub fn leftover(layout: &Layout, machine: &str) -> Result<Option<Self>, Error> {
-        let path = layout.path.join(COMMON).join(machine);
-        let name = CString::new(machine).map_err(|_| system_error("name", &path, Errno::INVAL))?;
-        let find = || -> rustix::io::Result<Self> {
-            let common = open_directory(&layout.own, c"redd")?;
-            let machine = open_directory(&common, &name)?;
-            let payload = open_directory(&machine, c"payload").or_else(|_| rustix::io::dup(&machine))?;
-            Ok(Self { common, name: name.clone(), machine, payload, path: path.clone() })
-        };
-        match find() {
-            Ok(group) => Ok(Some(group)),
-            Err(Errno::NOENT) => Ok(None),
-            Err(errno) => Err(system_error("open", &path, errno)),
-        }
     }
 
     /// Where a new process starts with `CLONE_INTO_CGROUP`.
@@ -158,11 +138,11 @@ impl Group {
     }
 }
 
-fn system_error(what: &'static str, path: &std::path::Path, source: Errno) -> Error {
+pub(crate) fn system_error(what: &'static str, path: &std::path::Path, source: Errno) -> Error {
     Error::System { what, path: path.to_owned(), source }
 }
 
-fn open_directory(at: &OwnedFd, name: &CStr) -> rustix::io::Result<OwnedFd> {
+pub(crate) fn open_directory(at: &OwnedFd, name: &CStr) -> rustix::io::Result<OwnedFd> {
     openat(at, name, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
 }
 
@@ -186,7 +166,7 @@ fn is_populated(events: &OwnedFd) -> rustix::io::Result<bool> {
 }
 
 /// Waits until the kernel says that nobody is in the group any more.
-fn wait_until_empty(group: &OwnedFd) -> rustix::io::Result<()> {
+pub(crate) fn wait_until_empty(group: &OwnedFd) -> rustix::io::Result<()> {
     let events = openat(group, "cgroup.events", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
     while is_populated(&events)? {
         let mut watched = [PollFd::new(&events, PollFlags::PRI)];
@@ -199,7 +179,7 @@ fn wait_until_empty(group: &OwnedFd) -> rustix::io::Result<()> {
 }
 
 /// Removes all groups below, the deepest first, without recursion: the container decides how deep they are.
-fn remove_below(top: &OwnedFd) -> rustix::io::Result<()> {
+pub(crate) fn remove_below(top: &OwnedFd) -> rustix::io::Result<()> {
     let mut path: Vec<(OwnedFd, CString)> = Vec::new();
     loop {
         let here = path.last().map_or(top, |(fd, _)| fd);

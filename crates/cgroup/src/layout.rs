@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use crate::group::COMMON;
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
@@ -25,6 +26,12 @@ pub struct Layout {
 }
 
 impl Layout {
+    /// The path of a machine's group.
+    #[must_use]
+    pub fn machine(&self, machine: &str) -> PathBuf {
+        self.path.join(COMMON).join(machine)
+    }
+
     /// Looks for it. Where cgroup2 is not mounted, a mount is made that nobody else sees.
     ///
     /// # Errors

@@ -3,6 +3,8 @@
 pub mod device;
 mod group;
 mod layout;
+mod leftover;
 
 pub use group::{Error, Group};
 pub use layout::Layout;
+pub use leftover::{machines, remove_dead};

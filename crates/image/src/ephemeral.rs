@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, OFlags, StatVfsMountFlags, mkdirat, openat};
 use rustix::io::Errno;
 
-use crate::holder::{self, Holder};
+use crate::holder::{self, Holder, Purpose};
 use crate::tree::FileSystem;
 use crate::{RunDirectory, Tree, copy, lock, remove, snapshot};
 
@@ -175,7 +175,7 @@ pub fn prepare(
     if kind == Kind::Memory {
         return Ok(None);
     }
-    let holder = Holder::create(place, machine)?;
+    let holder = Holder::create(place, machine, Purpose::Copy)?;
     match fill(tree, kind, &holder, observe) {
         Ok(copied) => Ok(Some(Ephemeral { kind, holder, tree: copied })),
         Err(error) => {

@@ -48,16 +48,40 @@ pub struct Holder {
     path: PathBuf,
 }
 
+/// What a directory is for. A machine may have one of each in the same place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// A copy of its tree, or its tree while it is being made.
+    Copy,
+    /// Directories for its mounts.
+    Mounts,
+}
+
+impl Purpose {
+    /// All there are.
+    pub const ALL: [Self; 2] = [Self::Copy, Self::Mounts];
+
+    /// No machine's name has a `#` in it.
+    fn suffix(self) -> &'static str {
+        match self {
+            Self::Copy => "",
+            Self::Mounts => "#mounts",
+        }
+    }
+}
+
 /// The name that a machine's directory has.
 #[must_use]
-pub fn name(machine: &str) -> OsString {
-    format!("{PREFIX}{machine}").into()
+pub fn name(machine: &str, purpose: Purpose) -> OsString {
+    format!("{PREFIX}{machine}{}", purpose.suffix()).into()
 }
 
 /// The machine that a directory of this name belongs to.
 #[must_use]
 pub fn machine(name: &OsStr) -> Option<&str> {
-    name.to_str()?.strip_prefix(PREFIX).filter(|machine| !machine.is_empty())
+    let name = name.to_str()?.strip_prefix(PREFIX)?;
+    let machine = name.strip_suffix(Purpose::Mounts.suffix()).unwrap_or(name);
+    (!machine.is_empty()).then_some(machine)
 }
 
 impl Holder {
@@ -65,8 +89,8 @@ impl Holder {
     ///
     /// # Errors
     /// [`Error`].
-    pub fn create(place: &Path, machine: &str) -> Result<Self, Error> {
-        let name = name(machine);
+    pub fn create(place: &Path, machine: &str, purpose: Purpose) -> Result<Self, Error> {
+        let name = name(machine, purpose);
         let path = place.join(&name);
         let error = |source| Error::Make { path: path.clone(), source };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;

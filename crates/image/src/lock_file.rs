@@ -124,6 +124,14 @@ impl Drop for LockFile {
     }
 }
 
+/// Whether somebody holds the lock `directory/name` exclusively or shared; false also if it cannot be looked at.
+#[must_use]
+pub fn is_locked(directory: &Path, name: &OsStr) -> bool {
+    open_file(directory, name, OFlags::RDWR)
+        .and_then(|fd| file_lock::would_conflict(fd.as_fd(), Mode::Exclusive))
+        .unwrap_or(false)
+}
+
 /// All bytes of an open file, from its beginning.
 pub(crate) fn read_all(fd: &OwnedFd) -> rustix::io::Result<Vec<u8>> {
     let mut contents = Vec::new();

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{RenameFlags, renameat_with};
 use rustix::io::Errno;
 
-use crate::holder::{self, Holder};
+use crate::holder::{self, Holder, Purpose};
 use crate::tree::FileSystem;
 use crate::{Tree, copy, snapshot};
 
@@ -56,7 +56,7 @@ pub fn make(template: &Tree, target: &Path, machine: &str, observe: copy::Observ
     let (Some(place), Some(name)) = (target.parent(), target.file_name()) else {
         return Err(place_error(Errno::INVAL));
     };
-    let holder = Holder::create(place, machine)?;
+    let holder = Holder::create(place, machine, Purpose::Copy)?;
     let result = fill(template, &holder, observe).and_then(|made| {
         match renameat_with(holder.fd(), "root", holder.place(), name, RenameFlags::NOREPLACE) {
             Ok(()) => Ok(made),

@@ -3,8 +3,8 @@
 use std::fmt::{self, Display, Formatter};
 
 use crate::{
-    FileStep, InnerStep, LaunchStep, MountFlags, NodeKind, OuterStep, ParentStep, Plan, Root, SourceNumber,
-    SpecialKind, WorkingDirectory,
+    EphemeralKind, FileStep, InnerStep, LaunchStep, MountFlags, NodeKind, OuterStep, ParentStep, Plan, Root,
+    SourceNumber, SpecialKind, WorkingDirectory,
 };
 
 /// One line for each step, under a heading for each stage.
@@ -84,8 +84,16 @@ impl Display for ParentStep {
             Self::LockTree { shared: true } => f.write_str("lock the tree for reading"),
             Self::LockTree { shared: false } => f.write_str("lock the tree for writing"),
             Self::LockIdRange(range) => write!(f, "lock the user and group ids {range}"),
-            Self::CopyTemplate(path) => write!(f, "copy {} if the tree does not exist", path.display()),
-            Self::MakeEphemeral => f.write_str("make the ephemeral copy"),
+            Self::CopyTemplate { from, to } => write!(f, "make {} from {}", to.display(), from.display()),
+            Self::MakeEphemeral { kind: EphemeralKind::Snapshot, place } => {
+                write!(f, "make a snapshot of the tree in {}", place.display())
+            }
+            Self::MakeEphemeral { kind: EphemeralKind::Copy, place } => {
+                write!(f, "make a copy of the tree in {}", place.display())
+            }
+            Self::MakeEphemeral { place, .. } => {
+                write!(f, "make the upper layer of the ephemeral copy in {}", place.display())
+            }
             Self::MakeTemporary { number, owner } => {
                 write!(f, "make a temporary directory of user {owner} for mount {number}")
             }

@@ -94,8 +94,10 @@ pub struct TreeFacts {
     pub owner: u32,
     /// Ids can be mapped on its file system.
     pub idmap: bool,
-    /// How a copy of it is made that lives as long as the container.
-    pub ephemeral: EphemeralKind,
+    /// How a copy of it is made that lives as long as the container. Absent where none is asked for.
+    pub ephemeral: Option<EphemeralFacts>,
+    /// The tree does not exist yet and is to be made from this one, which the other facts are about.
+    pub template: Option<PathBuf>,
     /// It has an os-release file.
     pub os_release: bool,
     /// The machine id that is set in it.
@@ -104,13 +106,28 @@ pub struct TreeFacts {
     pub merged_usr: bool,
 }
 
+/// The copy that lives as long as the container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct EphemeralFacts {
+    /// How it is made.
+    pub kind: EphemeralKind,
+    /// The directory in which its own is made.
+    pub place: PathBuf,
+    /// What a person should know about it, as a sentence.
+    pub notice: Option<String>,
+}
+
 /// How a copy of a tree is made that lives as long as the container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum EphemeralKind {
     /// A btrfs snapshot.
     Snapshot,
-    /// An overlay over the tree.
+    /// An overlay over the tree, whose upper layer is on disk.
     Overlay,
+    /// An overlay over the tree, whose upper layer is in memory.
+    Memory,
+    /// File by file.
+    Copy,
 }
 
 /// The source of a bind mount.

@@ -14,7 +14,8 @@ use uuid::Uuid;
 
 pub use explain::explain;
 pub use facts::{
-    CallerFacts, EphemeralKind, HostFacts, HostSystem, NodeKind, Random, SourceFacts, StandardStreams, TreeFacts,
+    CallerFacts, EphemeralFacts, EphemeralKind, HostFacts, HostSystem, NodeKind, Random, SourceFacts, StandardStreams,
+    TreeFacts,
 };
 pub use resolve::{Error, machine_name, resolve};
 pub use step::{
@@ -28,8 +29,10 @@ pub struct Plan {
     pub machine: String,
     /// The tree, without symbolic links.
     pub tree: PathBuf,
-    /// Say what is started and how it is ended.
+    /// Say nothing about what is started and how it is ended.
     pub quiet: bool,
+    /// What a person should know, as sentences.
+    pub notices: Vec<String>,
     /// Who looks after the container.
     pub lifecycle: Lifecycle,
     /// The namespaces beside mount, PID, UTS and IPC, which it always has.

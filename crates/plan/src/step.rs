@@ -3,7 +3,9 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use crate::EphemeralKind;
 use serde::Serialize;
+
 use spec::{AbsPath, PivotRoot, UidRange};
 
 /// What is done once, by the caller itself, before the first process is made. Each registers its undo.
@@ -18,10 +20,20 @@ pub enum ParentStep {
     },
     /// Nobody else may use these user and group ids while the container runs.
     LockIdRange(UidRange),
-    /// Make the tree from a template if it does not exist yet.
-    CopyTemplate(PathBuf),
+    /// Make the tree from a template.
+    CopyTemplate {
+        /// The template.
+        from: PathBuf,
+        /// The tree.
+        to: PathBuf,
+    },
     /// Make the ephemeral copy of the tree; it is removed at the end.
-    MakeEphemeral,
+    MakeEphemeral {
+        /// How.
+        kind: EphemeralKind,
+        /// The directory in which its own is made.
+        place: PathBuf,
+    },
     /// Make a directory below `/var/tmp` for a custom mount; it is removed at the end.
     MakeTemporary {
         /// The mount's number.

@@ -72,6 +72,10 @@ pub enum Done {
 /// # Errors
 /// An [`Error`]; the host is then as before.
 pub fn run(spec: &ContainerSpec, caller: CallerFacts, say: &dyn Fn(&str)) -> Result<Done, Error> {
+    if spec.run().cleanup {
+        return Ok(cleanup(spec, say));
+    }
+    let progress = caller.console.output_is_terminal && !spec.run().quiet;
     let (facts, tree) = facts::probe(spec, caller)?;
     let plan = plan::resolve(spec, &facts)?;
     match spec.run().dry_run {
@@ -84,8 +88,10 @@ pub fn run(spec: &ContainerSpec, caller: CallerFacts, say: &dyn Fn(&str)) -> Res
     let signals = Signals::block().map_err(|errno| Error::System("take signals", errno))?;
     let prepared = Prepared { filter: filter(&plan)?, signal_mask: signals.original_mask() };
     let watcher = Watcher { signals, upstream, say };
-    let acquired = parent::run(&plan, tree)?;
+    let asked_to_end = parent::Caller { say, interrupted: &sys::signal::end_is_pending, progress };
+    let acquired = parent::run(&plan, tree, asked_to_end)?;
     if !plan.quiet {
+        plan.notices.iter().for_each(|notice| say(notice));
         say(&format!("Running {} from {}.", plan.machine, plan.tree.display()));
         if plan.supervision.console == spec::ConsoleMode::Interactive {
             say("Press ^] three times within a second to end it.");
@@ -110,6 +116,16 @@ pub fn run(spec: &ContainerSpec, caller: CallerFacts, say: &dyn Fn(&str)) -> Res
         Outcome::Rebooted | Outcome::PoweredOff => ExitCode::SUCCESS,
     };
     Ok(Done::Ended(code, left))
+}
+
+/// `--cleanup`.
+fn cleanup(spec: &ContainerSpec, say: &dyn Fn(&str)) -> Done {
+    let undone = crate::undo::cleanup(spec);
+    if !spec.run().quiet {
+        undone.removed.iter().for_each(|what| say(&format!("Removed {what}.")));
+    }
+    let code = if undone.errors.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    Done::Ended(code, undone.errors)
 }
 
 fn filter(plan: &Plan) -> Result<Vec<sys::seccomp::Instruction>, Error> {

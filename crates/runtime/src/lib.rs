@@ -8,6 +8,7 @@
 //! | [`stage`] | launch → outer → inner → payload: at each start |
 //! | [`proto`] | what the stages tell the supervisor |
 //! | [`supervise`] | the loop that stays while the container runs |
+//! | [`undo`] | removes what runs that died have left |
 //! | [`engine`] | all of it in order |
 
 pub mod engine;
@@ -19,6 +20,7 @@ pub mod proto;
 mod rlimit;
 pub mod stage;
 pub mod supervise;
+pub mod undo;
 
 /// An error with all its causes, in one line.
 #[must_use]

@@ -3,23 +3,38 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
+use image::ephemeral::{Ephemeral, Kind};
+use image::holder::{Holder, Purpose};
 use image::lock::{NameLock, TreeLock};
-use image::{RunDirectory, Tree};
-use plan::{ParentStep, Plan};
+use image::record::Entry;
+use image::{RunDirectory, Tree, copy, template};
+use plan::{EphemeralKind, ParentStep, Plan};
 use spec::MachineName;
 
 use crate::id_range::RangeLock;
 use crate::stage::launch::OverlayDirectory;
+use crate::undo::{self, TEMPORARY};
 
-/// What is held while the container runs.
+/// What is held while the container runs. Locks are given back last, in the order of the fields.
 #[derive(Debug)]
 pub struct Acquired {
     tree: Tree,
-    ephemeral: Option<image::ephemeral::Ephemeral>,
-    temporary: Vec<(usize, PathBuf)>,
-    _name: Option<NameLock>,
-    _tree_lock: Option<TreeLock>,
+    ephemeral: Option<Ephemeral>,
+    temporary: Option<Holder>,
     _range: Option<RangeLock>,
+    _tree_lock: Option<TreeLock>,
+    name: Option<NameLock>,
+}
+
+/// What the steps need from the outside.
+#[derive(Clone, Copy)]
+pub struct Caller<'a> {
+    /// Tells a person something.
+    pub say: &'a dyn Fn(&str),
+    /// Whether the caller wants it all to end.
+    pub interrupted: &'a dyn Fn() -> bool,
+    /// Copies that take long tell how far they have come.
+    pub progress: bool,
 }
 
 /// Why it could not be had.
@@ -37,21 +52,24 @@ pub enum Error {
     /// The copy.
     #[error(transparent)]
     Ephemeral(#[from] image::ephemeral::Error),
-    /// Not carried out yet.
-    #[error("--template= is not carried out by this version yet")]
-    Template,
+    /// The tree from a template.
+    #[error(transparent)]
+    Template(#[from] template::Error),
     /// A temporary directory.
-    #[error("cannot make a temporary directory in /var/tmp")]
-    Temporary(#[source] std::io::Error),
+    #[error(transparent)]
+    Holder(#[from] image::holder::Error),
+    /// A temporary directory for a mount.
+    #[error("cannot make a temporary directory in {TEMPORARY}")]
+    Temporary(#[source] rustix::io::Errno),
     /// A name of ours is none.
     #[error(transparent)]
     Name(#[from] spec::NameError),
 }
 
 impl Acquired {
-    /// The directory that becomes the root: the tree's, or its snapshot's.
+    /// The directory that becomes the root: the tree's, or its copy's.
     pub fn root(&self) -> BorrowedFd<'_> {
-        self.tree.fd.as_fd()
+        self.ephemeral.as_ref().and_then(Ephemeral::tree).unwrap_or(&self.tree).fd.as_fd()
     }
 
     /// A mount of the directory of the layers of an ephemeral overlay.
@@ -59,7 +77,7 @@ impl Acquired {
     /// # Errors
     /// Those of open_tree(2).
     pub fn overlay(&self) -> rustix::io::Result<Option<OverlayDirectory>> {
-        let Some((holder, path)) = self.ephemeral.as_ref().map(image::ephemeral::Ephemeral::layers) else {
+        let Some((holder, path)) = self.ephemeral.as_ref().and_then(Ephemeral::layers) else {
             return Ok(None);
         };
         let holder = crate::stage::files::take_mount(holder, false)?;
@@ -67,22 +85,28 @@ impl Acquired {
     }
 
     /// The temporary directory for a custom mount.
-    pub fn temporary(&self, number: usize) -> Option<&Path> {
-        self.temporary.iter().find(|(known, _)| *known == number).map(|(_, path)| path.as_path())
+    pub fn temporary(&self, number: usize) -> Option<PathBuf> {
+        self.temporary.as_ref().map(|holder| holder.path().join(number.to_string()))
     }
 
-    /// Gives everything back, the copy first. All errors are told.
+    /// Tells what is about to be made, for whoever has to undo it after a violent death.
+    ///
+    /// # Errors
+    /// Those of writing the lock's file.
+    pub fn note(&self, entry: Entry) -> Result<(), image::lock::Error> {
+        self.name.as_ref().map_or(Ok(()), |name| name.note(&[entry]))
+    }
+
+    /// Gives everything back, the copy first. All errors are told; what they are about is found again by `--cleanup`.
     pub fn release(self) -> Vec<String> {
-        let mut errors = Vec::new();
-        if let Some(copy) = self.ephemeral
-            && let Err(error) = copy.remove()
-        {
-            errors.push(crate::chain(&error));
-        }
-        for (_, path) in self.temporary {
-            if let Err(error) = std::fs::remove_dir_all(&path) {
-                errors.push(format!("cannot remove {}: {error}", path.display()));
-            }
+        let Self { tree: _, ephemeral, temporary, _range, _tree_lock, name } = self;
+        let copy = ephemeral.map(Ephemeral::remove);
+        let temporary = temporary.map(Holder::remove);
+        let errors: Vec<String> =
+            [copy, temporary].into_iter().flatten().filter_map(Result::err).map(|error| crate::chain(&error)).collect();
+        drop((_range, _tree_lock));
+        if let (Some(name), false) = (name, errors.is_empty()) {
+            name.keep();
         }
         errors
     }
@@ -92,62 +116,160 @@ impl Acquired {
 ///
 /// # Errors
 /// The first step that failed; what was done before it is undone.
-pub fn run(plan: &Plan, tree: Tree) -> Result<Acquired, Error> {
-    let run_directory = RunDirectory::system();
+pub fn run(plan: &Plan, tree: Tree, caller: Caller<'_>) -> Result<Acquired, Error> {
     let machine = MachineName::try_from(plan.machine.as_str())?;
-    let mut acquired =
-        Acquired { tree, ephemeral: None, temporary: Vec::new(), _name: None, _tree_lock: None, _range: None };
+    let acquired = Acquired { tree, ephemeral: None, temporary: None, _range: None, _tree_lock: None, name: None };
+    let mut parent = Parent { plan, run: RunDirectory::system(), machine, acquired, caller };
     for step in &plan.parent {
-        if let Err(error) = carry_out(step, &mut acquired, &run_directory, &machine) {
+        if let Err(error) = parent.carry_out(step) {
             // The first error is the one to tell; what it left is told by --cleanup.
-            drop(acquired.release());
+            drop(parent.acquired.release());
             return Err(error);
         }
     }
-    Ok(acquired)
+    Ok(parent.acquired)
 }
 
-fn carry_out(
-    step: &ParentStep,
-    acquired: &mut Acquired,
-    run_directory: &RunDirectory,
-    machine: &MachineName,
-) -> Result<(), Error> {
-    match step {
-        ParentStep::LockName => acquired._name = Some(NameLock::take(run_directory, machine)?),
-        ParentStep::LockTree { shared } => {
-            let lock = if *shared { TreeLock::shared } else { TreeLock::exclusive };
-            acquired._tree_lock = Some(lock(run_directory, &acquired.tree, machine)?);
+struct Parent<'a> {
+    plan: &'a Plan,
+    run: RunDirectory,
+    machine: MachineName,
+    acquired: Acquired,
+    caller: Caller<'a>,
+}
+
+impl Parent<'_> {
+    fn carry_out(&mut self, step: &ParentStep) -> Result<(), Error> {
+        match step {
+            ParentStep::LockName => self.lock_name()?,
+            ParentStep::LockTree { shared } => {
+                let lock = if *shared { TreeLock::shared } else { TreeLock::exclusive };
+                let lock = lock(&self.run, &self.acquired.tree, &self.machine)?;
+                self.heal(lock.dead());
+                self.acquired._tree_lock = Some(lock);
+            }
+            ParentStep::LockIdRange(range) => {
+                self.acquired._range = Some(RangeLock::take(&self.run, range.start())?);
+            }
+            ParentStep::CopyTemplate { from: _, to } => self.copy_template(to)?,
+            ParentStep::MakeEphemeral { kind, place } => {
+                let kind = match kind {
+                    EphemeralKind::Snapshot => Kind::Snapshot,
+                    EphemeralKind::Overlay => Kind::Overlay,
+                    EphemeralKind::Memory => Kind::Memory,
+                    EphemeralKind::Copy => Kind::Copy,
+                };
+                if self.acquired._tree_lock.is_none() {
+                    self.heal(&[]);
+                }
+                let mut observer = Observer::new("Copied", self.caller);
+                let choice = (kind, place.as_path());
+                self.acquired.ephemeral =
+                    image::ephemeral::prepare(&self.acquired.tree, self.machine.as_str(), choice, &mut |progress| {
+                        observer.go_on(progress)
+                    })?;
+            }
+            ParentStep::MakeTemporary { number, owner } => self.make_temporary(*number, *owner)?,
         }
-        ParentStep::LockIdRange(range) => {
-            acquired._range = Some(RangeLock::take(range.start())?);
+        Ok(())
+    }
+
+    /// All that the plan will make is told at once.
+    fn lock_name(&mut self) -> Result<(), Error> {
+        let mut lock = NameLock::take(&self.run, &self.machine)?;
+        if !lock.left().is_empty() {
+            self.tell(&undo::machine(&self.run, &mut lock));
         }
-        ParentStep::CopyTemplate(_) => return Err(Error::Template),
-        ParentStep::MakeEphemeral => {
-            acquired.ephemeral = Some(image::ephemeral::prepare(&acquired.tree, machine.as_str())?);
+        let name = |purpose| image::holder::name(self.machine.as_str(), purpose);
+        let copy = |place: &Path| Entry::Directory(place.join(name(Purpose::Copy)));
+        let mut entries = vec![Entry::Tree(self.plan.tree.clone())];
+        for step in &self.plan.parent {
+            entries.extend(match step {
+                ParentStep::LockName | ParentStep::LockTree { .. } => None,
+                ParentStep::LockIdRange(range) => Some(Entry::Range(range.start())),
+                ParentStep::CopyTemplate { to, .. } => to.parent().map(copy),
+                ParentStep::MakeEphemeral { place, .. } => Some(copy(place)),
+                ParentStep::MakeTemporary { .. } => {
+                    Some(Entry::Directory(Path::new(TEMPORARY).join(name(Purpose::Mounts))))
+                }
+            });
         }
-        ParentStep::MakeTemporary { number, owner } => {
-            let path = make_temporary(*owner).map_err(Error::Temporary)?;
-            acquired.temporary.push((*number, path));
+        entries.dedup();
+        lock.note(&entries)?;
+        self.acquired.name = Some(lock);
+        Ok(())
+    }
+
+    fn heal(&self, dead: &[String]) {
+        let place = if self.acquired.tree.is_host_root { Some(Path::new(TEMPORARY)) } else { self.plan.tree.parent() };
+        self.tell(&undo::heal(&self.run, dead, place));
+    }
+
+    fn tell(&self, undone: &undo::Undone) {
+        for error in &undone.errors {
+            (self.caller.say)(&format!("What a run that died has left could not be removed: {error}."));
         }
     }
-    Ok(())
-}
 
-/// A new directory below `/var/tmp` that belongs to the container's root.
-fn make_temporary(owner: u32) -> std::io::Result<PathBuf> {
-    use std::os::unix::fs::DirBuilderExt;
-    loop {
-        let mut random = [0; 8];
-        rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())?;
-        let path = PathBuf::from(format!("/var/tmp/.#redd.bind{:016x}", u64::from_ne_bytes(random)));
-        match std::fs::DirBuilder::new().mode(0o755).create(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error),
-            Ok(()) => {
-                std::os::unix::fs::chown(&path, Some(owner), Some(owner))?;
-                return Ok(path);
+    /// The template is not to be written to while it is copied.
+    fn copy_template(&mut self, target: &Path) -> Result<(), Error> {
+        let held = TreeLock::shared(&self.run, &self.acquired.tree, &self.machine);
+        let held = match held {
+            // A snapshot is of one moment, whoever writes; the host's own root is always written to.
+            Err(_) if self.acquired.tree.is_subvolume => None,
+            other => Some(other?),
+        };
+        let mut observer = Observer::new("Copied", self.caller);
+        let made = template::make(&self.acquired.tree, target, self.machine.as_str(), &mut |progress| {
+            observer.go_on(progress)
+        })?;
+        drop(held);
+        if let template::Made::Copy(copy::Report { lost, .. }) = made {
+            for (attribute, count) in lost {
+                (self.caller.say)(&format!("Note: the attribute {attribute} of {count} files could not be copied."));
             }
         }
+        self.acquired.tree = Tree::open(target)?;
+        Ok(())
+    }
+
+    /// A new directory that belongs to the container's root, in one that only the host's can reach.
+    fn make_temporary(&mut self, number: usize, owner: u32) -> Result<(), Error> {
+        use rustix::fs::{AtFlags, Gid, Mode, Uid, chownat, mkdirat};
+        let holder = match self.acquired.temporary.take() {
+            Some(holder) => holder,
+            None => Holder::create(Path::new(TEMPORARY), self.machine.as_str(), Purpose::Mounts)?,
+        };
+        let name = number.to_string();
+        let made = mkdirat(holder.fd(), &name, Mode::from_raw_mode(0o755));
+        let (uid, gid) = (Uid::from_raw(owner), Gid::from_raw(owner));
+        let given = made.and_then(|()| chownat(holder.fd(), &name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW));
+        self.acquired.temporary = Some(holder);
+        given.map_err(Error::Temporary)
+    }
+}
+
+/// Watches over a copy that may take long.
+struct Observer<'a> {
+    verb: &'static str,
+    caller: Caller<'a>,
+    told: std::time::Instant,
+}
+
+impl<'a> Observer<'a> {
+    /// How often it is told how far a copy has come.
+    const EVERY: std::time::Duration = std::time::Duration::from_secs(2);
+
+    fn new(verb: &'static str, caller: Caller<'a>) -> Self {
+        Self { verb, caller, told: std::time::Instant::now() }
+    }
+
+    fn go_on(&mut self, progress: copy::Progress) -> bool {
+        if self.caller.progress && self.told.elapsed() >= Self::EVERY {
+            self.told = std::time::Instant::now();
+            let copy::Progress { entries, bytes } = progress;
+            (self.caller.say)(&format!("{} {entries} files, {} MB.", self.verb, bytes / 1_000_000));
+        }
+        !(self.caller.interrupted)()
     }
 }

@@ -48,7 +48,7 @@ use Argument::{None as Bare, Optional as Opt, Required as Req};
 pub const OPTIONS: &[OptionRow] = &[
     row("quiet", Some('q'), Bare, "run", "Say nothing about the run itself"),
     row("settings", None, Req("MODE"), "run", "Read settings files (only \"no\" yet)"),
-    later("cleanup", None, Bare, "run"),
+    row("cleanup", None, Bare, "run", "Remove what runs that died have left, and start nothing"),
     row("dry-run", None, Opt("text|json"), "run", "Show what would happen, change nothing"),
     later("system", None, Bare, "run"),
     later("user", None, Opt("NAME"), "run"),
@@ -57,7 +57,7 @@ pub const OPTIONS: &[OptionRow] = &[
     row("help", Some('h'), Bare, "run", "Show this text"),
     row("version", None, Bare, "run", "Show the version"),
     row("directory", Some('D'), Req("PATH"), "image", "The tree to use as root directory"),
-    later("template", None, Req("PATH"), "image"),
+    row("template", None, Req("PATH"), "image", "Make the tree from this one if it does not exist"),
     row("ephemeral", Some('x'), Bare, "image", "Run a copy that is removed at the end"),
     later("image", Some('i'), Req("PATH"), "image"),
     later("image-policy", None, Req("POLICY"), "image"),

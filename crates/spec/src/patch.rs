@@ -115,6 +115,8 @@ fn apply(
         }
         "directory" => spec.image.source = Source::Directory(current.join(value)),
         "ephemeral" => spec.image.ephemeral = true,
+        "template" => spec.image.template = Some(current.join(value)),
+        "cleanup" => spec.run.cleanup = true,
         "read-only" => spec.image.read_only = true,
         "volatile" => spec.image.volatile = volatile(word.value.as_deref())?,
         "pivot-root" => spec.image.pivot_root = Some(pivot_root(text()?)?),
@@ -335,6 +337,12 @@ fn check(spec: &ContainerSpec, words: &[Word]) -> Result<(), UsageError> {
     let given = |name: &str| words.iter().any(|word| word.name == name);
     if given("boot") && given("as-pid2") {
         return Err(UsageError::Conflict("--boot and --as-pid2 exclude each other"));
+    }
+    if given("template") && given("ephemeral") {
+        return Err(UsageError::Conflict("--template and --ephemeral exclude each other"));
+    }
+    if given("cleanup") && !given("directory") && !given("machine") {
+        return Err(UsageError::Conflict("--cleanup needs --directory or --machine to know where to look"));
     }
     if spec.exec.mode == StartMode::Boot && spec.console.mode == Some(ConsoleMode::Pipe) {
         return Err(UsageError::Conflict("--boot needs a console, so it does not go with --pipe"));

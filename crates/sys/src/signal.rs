@@ -103,6 +103,16 @@ fn change_mask(how: libc::c_int, signals: &SignalSet) -> Result<SignalSet> {
     }
 }
 
+/// Whether one of the signals that ask a program to end (`SIGINT`, `SIGTERM`, `SIGHUP`, `SIGQUIT`) waits, blocked, to be
+/// taken, see [`sigpending(2)`](https://man7.org/linux/man-pages/man2/sigpending.2.html).
+#[must_use]
+pub fn end_is_pending() -> bool {
+    let mut set = SignalSet::empty();
+    // SAFETY: the kernel writes a set, to which this is the only reference.
+    let result = unsafe { libc::sigpending(&raw mut set.0) };
+    result == 0 && [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT].iter().any(|signal| set.contains(*signal))
+}
+
 /// Whether this process ignores the signal, as `nohup(1)` and shells without job control arrange it for their children.
 #[must_use]
 pub fn is_ignored(signal: i32) -> bool {

@@ -11,8 +11,8 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use crate::{
-    EphemeralKind, FileStep, HostFacts, InnerStep, LaunchStep, Lifecycle, Limits, Namespaces, NodeKind, OuterStep,
-    ParentStep, Plan, ResourceLimit, Supervision, UserNamespace,
+    EphemeralFacts, EphemeralKind, FileStep, HostFacts, InnerStep, LaunchStep, Lifecycle, Limits, Namespaces, NodeKind,
+    OuterStep, ParentStep, Plan, ResourceLimit, Supervision, UserNamespace,
 };
 
 /// Why there is no plan. The second line of the message is the next step.
@@ -69,6 +69,7 @@ pub fn resolve(spec: &ContainerSpec, facts: &HostFacts) -> Result<Plan, Error> {
     Ok(Plan {
         tree: facts.tree.path.clone(),
         quiet: spec.run().quiet,
+        notices: notices(&context),
         lifecycle: Lifecycle::Supervised,
         namespaces: Namespaces { user, network: private_network, cgroup: spec.run().cgroup_namespace },
         parent: parent_steps(&context),
@@ -111,6 +112,16 @@ impl Context<'_> {
         let image = self.spec.image();
         (image.read_only || image.volatile == Volatile::State || self.facts.tree.read_only && !image.ephemeral)
             && !matches!(image.volatile, Volatile::Yes | Volatile::Overlay)
+    }
+
+    /// The copy that is made of the tree. A volatile mode leaves the tree as it is and needs none.
+    fn ephemeral(&self) -> Option<&EphemeralFacts> {
+        let image = self.spec.image();
+        self.facts.tree.ephemeral.as_ref().filter(|_| image.ephemeral && image.volatile == Volatile::No)
+    }
+
+    fn copies(&self, kind: EphemeralKind) -> bool {
+        self.ephemeral().is_some_and(|copy| copy.kind == kind)
     }
 }
 
@@ -176,14 +187,25 @@ fn kill_signal(spec: &ContainerSpec) -> Option<i32> {
     }
 }
 
+fn notices(context: &Context<'_>) -> Vec<String> {
+    let image = context.spec.image();
+    let mut notices: Vec<String> = context.ephemeral().and_then(|copy| copy.notice.clone()).into_iter().collect();
+    if image.template.is_some() && context.facts.tree.template.is_none() {
+        notices.push(format!("{} exists, so the template is not used.", context.facts.tree.path.display()));
+    }
+    notices
+}
+
 fn parent_steps(context: &Context<'_>) -> Vec<ParentStep> {
     let image = context.spec.image();
     let mut steps = vec![ParentStep::LockName];
-    if let Some(template) = &image.template {
-        steps.push(ParentStep::CopyTemplate(template.clone()));
+    if let Some(from) = &context.facts.tree.template {
+        steps.push(ParentStep::CopyTemplate { from: from.clone(), to: context.facts.tree.path.clone() });
     }
-    // The host's own root is in use by the host: nobody could ever have it alone.
-    if !context.facts.tree.host_root {
+    // The host's own root is in use by the host: nobody could ever have it alone. A copy that is one by itself does not
+    // mind who writes to the tree.
+    let alone = context.copies(EphemeralKind::Snapshot) || context.copies(EphemeralKind::Copy);
+    if !context.facts.tree.host_root && !alone {
         let shared = context.root_read_only() || image.ephemeral || image.volatile != Volatile::No;
         steps.push(ParentStep::LockTree { shared });
     }
@@ -192,8 +214,10 @@ fn parent_steps(context: &Context<'_>) -> Vec<ParentStep> {
     {
         steps.push(ParentStep::LockIdRange(user.range));
     }
-    if image.ephemeral {
-        steps.push(ParentStep::MakeEphemeral);
+    if let Some(EphemeralFacts { kind, place, .. }) = context.ephemeral()
+        && *kind != EphemeralKind::Memory
+    {
+        steps.push(ParentStep::MakeEphemeral { kind: *kind, place: place.clone() });
     }
     for (number, mount) in context.spec.mounts().iter().enumerate() {
         if custom_mounts::is_temporary(mount) {
@@ -206,12 +230,10 @@ fn parent_steps(context: &Context<'_>) -> Vec<ParentStep> {
 
 fn launch_steps(context: &Context<'_>) -> Vec<LaunchStep> {
     let image = context.spec.image();
-    let overlay = image.ephemeral && context.facts.tree.ephemeral == EphemeralKind::Overlay
-        || image.volatile == Volatile::Overlay;
     let mut steps = vec![LaunchStep::MakeControlGroup];
     steps.push(LaunchStep::TakeTree {
         subdirectory: (image.volatile == Volatile::Yes).then_some("usr"),
-        recursive: !overlay && !image.ephemeral,
+        recursive: !image.ephemeral && image.volatile != Volatile::Overlay,
     });
     if let Some(path) = &context.facts.host.os_release {
         let number = crate::SourceNumber::OsRelease;

@@ -7,12 +7,12 @@ use crate::{EphemeralKind, FileStep, FileSystem, MountFlags, OuterStep, Root};
 
 pub(super) fn steps(context: &Context<'_>, steps: &mut Vec<OuterStep>) -> Result<(), Error> {
     let image = context.spec.image();
-    let overlay_copy = image.ephemeral && context.facts.tree.ephemeral == EphemeralKind::Overlay;
     let root = match image.volatile {
         Volatile::Yes => Root::VolatileTmpfs,
         Volatile::Overlay => Root::VolatileOverlay,
         Volatile::State => Root::Tree { read_only: true },
-        Volatile::No if overlay_copy => Root::Overlay,
+        Volatile::No if context.copies(EphemeralKind::Overlay) => Root::Overlay,
+        Volatile::No if context.copies(EphemeralKind::Memory) => Root::VolatileOverlay,
         Volatile::No => Root::Tree { read_only: context.root_read_only() },
     };
     steps.push(OuterStep::MakeRoot(root));

@@ -4,11 +4,16 @@ mod host;
 mod tree;
 
 use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
 
+use image::{RunDirectory, Tree};
 use plan::{CallerFacts, HostFacts, NodeKind, Random, SourceFacts};
 use rustix::fs::{FileType, major, minor};
 use spec::{BindSource, ContainerSpec, CustomMount, PrivateUsers, Source};
 use uuid::Uuid;
+
+/// Where a machine that is made from a template is put.
+const MACHINES: &str = "/var/lib/machines";
 
 /// Why the facts cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -16,6 +21,17 @@ pub enum Error {
     /// The tree.
     #[error(transparent)]
     Tree(#[from] image::locate::Error),
+    /// Where a tree is to be made.
+    #[error("cannot make a tree in {path}", path = .path.display())]
+    Parent {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Locks of the tree.
+    #[error(transparent)]
+    Lock(#[from] image::lock::Error),
     /// A range of user ids.
     #[error(transparent)]
     Range(#[from] crate::id_range::Error),
@@ -36,28 +52,58 @@ pub enum Error {
 ///
 /// # Errors
 /// An [`Error`] for what the container cannot do without.
-pub fn probe(spec: &ContainerSpec, caller: CallerFacts) -> Result<(HostFacts, image::Tree), Error> {
-    let tree = match &spec.image().source {
-        Source::Directory(path) => image::locate::directory(path)?,
-        Source::Machine(name) => image::locate::machine(name)?,
-    };
+pub fn probe(spec: &ContainerSpec, caller: CallerFacts) -> Result<(HostFacts, Tree), Error> {
+    let run = RunDirectory::system();
+    let (tree, target) = find(spec)?;
     let random = random()?;
     let machine = spec.identity().machine.as_ref().map(|name| name.as_str().to_owned());
-    let name = machine
-        .unwrap_or_else(|| tree.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default());
+    let name = machine.unwrap_or_else(|| {
+        target
+            .as_ref()
+            .unwrap_or(&tree.path)
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned())
+            .unwrap_or_default()
+    });
     let free_id_range = match spec.users().private_users {
-        PrivateUsers::Pick => Some(crate::id_range::find_free(&name, tree.uid)?),
+        PrivateUsers::Pick => Some(crate::id_range::find_free(&run, &name, tree.uid)?),
         _ => None,
     };
     let facts = HostFacts {
         caller,
         host: host::probe(),
-        tree: tree::probe(&tree),
+        tree: tree::probe(&run, spec, &tree, target)?,
         sources: spec.mounts().iter().map(source).collect::<Result<_, _>>()?,
         free_id_range,
         random,
     };
     Ok((facts, tree))
+}
+
+/// The tree. If it is still to be made from a template: that, and where the tree will be.
+fn find(spec: &ContainerSpec) -> Result<(Tree, Option<PathBuf>), Error> {
+    use image::locate;
+    let found = match &spec.image().source {
+        Source::Directory(path) => locate::directory(path),
+        Source::Machine(name) => locate::machine(name),
+    };
+    let target = match (&found, &spec.image().source) {
+        (Err(locate::Error::Tree(image::tree::Error::Missing(_))), Source::Directory(path)) => path.clone(),
+        (Err(locate::Error::NoMachine { .. }), Source::Machine(name)) => Path::new(MACHINES).join(name.as_str()),
+        _ => return Ok((found?, None)),
+    };
+    let Some(template) = &spec.image().template else { return Ok((found?, None)) };
+    let template = locate::directory(template)?;
+    Ok((template, Some(resolve_parent(&target)?)))
+}
+
+/// The path without symbolic links, of something that does not exist yet in a directory that does.
+fn resolve_parent(target: &Path) -> Result<PathBuf, Error> {
+    let (Some(parent), Some(name)) = (target.parent(), target.file_name()) else { return Ok(target.to_owned()) };
+    match std::fs::canonicalize(parent) {
+        Ok(parent) => Ok(parent.join(name)),
+        Err(source) => Err(Error::Parent { path: parent.to_owned(), source }),
+    }
 }
 
 fn random() -> Result<Random, Error> {

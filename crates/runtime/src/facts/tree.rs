@@ -1,23 +1,53 @@
 //! The tree that becomes the root. It is hostile: its files are reached inside of it and read as text of limited size.
 
-use image::{FileSystem, Tree};
-use plan::{EphemeralKind, TreeFacts};
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+
+use image::ephemeral::{self, Kind};
+use image::{FileSystem, RunDirectory, Tree};
+use plan::{EphemeralFacts, EphemeralKind, TreeFacts};
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2, readlinkat};
 use uuid::Uuid;
 
-pub(super) fn probe(tree: &Tree) -> TreeFacts {
+/// `target` is where the tree will be, if it is to be made from `tree`.
+pub(super) fn probe(
+    run: &RunDirectory,
+    spec: &spec::ContainerSpec,
+    tree: &Tree,
+    target: Option<PathBuf>,
+) -> Result<TreeFacts, image::lock::Error> {
     let exists = |path: &str| open(tree, path, OFlags::PATH).is_ok();
-    TreeFacts {
-        path: tree.path.clone(),
-        host_root: tree.is_host_root,
-        read_only: tree.read_only,
+    let copied = target.is_some();
+    let fs = target.as_ref().and_then(|path| path.parent()).map_or(tree.fs, |parent| file_system(parent, tree.fs));
+    let ephemeral = if spec.image().ephemeral { Some(copy(run, tree)?) } else { None };
+    Ok(TreeFacts {
+        path: target.unwrap_or_else(|| tree.path.clone()),
+        host_root: tree.is_host_root && !copied,
+        read_only: tree.read_only && !copied,
         owner: tree.uid,
-        idmap: maps_ids(tree.fs),
-        ephemeral: EphemeralKind::Overlay,
+        idmap: maps_ids(fs),
+        ephemeral,
+        template: copied.then(|| tree.path.clone()),
         os_release: exists("etc/os-release") || exists("usr/lib/os-release"),
         machine_id: machine_id(tree),
         merged_usr: exists("usr") && readlinkat(&tree.fd, "bin", Vec::new()).is_ok(),
-    }
+    })
+}
+
+fn copy(run: &RunDirectory, tree: &Tree) -> Result<EphemeralFacts, image::lock::Error> {
+    let ephemeral::Choice { kind, place, notice } = ephemeral::choose(run, tree)?;
+    let kind = match kind {
+        Kind::Snapshot => EphemeralKind::Snapshot,
+        Kind::Overlay => EphemeralKind::Overlay,
+        Kind::Memory => EphemeralKind::Memory,
+        Kind::Copy => EphemeralKind::Copy,
+    };
+    Ok(EphemeralFacts { kind, place, notice })
+}
+
+fn file_system(directory: &std::path::Path, otherwise: FileSystem) -> FileSystem {
+    let opened = rustix::fs::open(directory, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+    opened.and_then(|fd| FileSystem::of(fd.as_fd())).unwrap_or(otherwise)
 }
 
 /// File systems whose mounts can map ids; the kernel has the last word.

@@ -48,6 +48,9 @@ pub enum Error {
         /// Why.
         failure: Failure,
     },
+    /// The record of what is made.
+    #[error(transparent)]
+    Record(#[from] image::lock::Error),
     /// The control group.
     #[error(transparent)]
     Group(#[from] cgroup::Error),
@@ -73,13 +76,13 @@ pub fn run(plan: &Plan, acquired: &Acquired) -> Result<Launched, Error> {
     for step in &plan.launch {
         let failed = |failure| Error::Step { step: step.to_string(), failure };
         match step {
-            LaunchStep::MakeControlGroup => group = Some(make_group(plan)?),
+            LaunchStep::MakeControlGroup => group = Some(make_group(plan, acquired)?),
             LaunchStep::TakeTree { subdirectory, recursive } => {
                 tree = Some(take_tree(acquired, *subdirectory, *recursive).map_err(failed)?);
             }
             LaunchStep::TakeTemporary(number) => {
                 let path = acquired.temporary(*number).ok_or_else(|| failed(Errno::NOENT.into()))?;
-                let mount = take_source(path, false).map_err(failed)?;
+                let mount = take_source(&path, false).map_err(failed)?;
                 sources.push((SourceNumber::Temporary(*number), mount));
             }
             LaunchStep::TakeSource { path, recursive, number } => {
@@ -95,9 +98,11 @@ pub fn run(plan: &Plan, acquired: &Acquired) -> Result<Launched, Error> {
     Ok(Launched { tree, root_directory, sources, overlay, group })
 }
 
-fn make_group(plan: &Plan) -> Result<cgroup::Group, Error> {
+fn make_group(plan: &Plan, acquired: &Acquired) -> Result<cgroup::Group, Error> {
     let failed = |errno| Error::Step { step: "find the control groups".into(), failure: Failure::from(errno) };
-    let group = cgroup::Group::create(&cgroup::Layout::probe().map_err(failed)?, &plan.machine)?;
+    let layout = cgroup::Layout::probe().map_err(failed)?;
+    acquired.note(image::record::Entry::Group(layout.machine(&plan.machine)))?;
+    let group = cgroup::Group::create(&layout, &plan.machine)?;
     if let Some(user) = plan.namespaces.user {
         group.delegate(user.range.start(), user.range.start())?;
     }

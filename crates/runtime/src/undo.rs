@@ -1,0 +1,160 @@
+//! Undoes what runs that died have left: at the next start of their tree, and for `--cleanup`.
+//!
+//! Whoever holds the lock of a machine's name knows that no run of that machine lives. What such a run has made stands
+//! in the lock's file; it is found by its name, too, so that what outlived a reboot is also removed.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use image::holder::Purpose;
+use image::lock::NameLock;
+use image::lock_file::LockFile;
+use image::record::Entry;
+use image::{RunDirectory, holder};
+use spec::{ContainerSpec, MachineName, Source};
+use sys::file_lock::Mode;
+
+use crate::chain;
+
+/// Where temporary directories are that are not beside a tree.
+pub(crate) const TEMPORARY: &str = "/var/tmp";
+/// How many directories beside a tree are looked at when it is started.
+const LOOKED_AT: usize = 64;
+
+/// What was undone.
+#[derive(Debug, Default)]
+pub struct Undone {
+    /// What was removed, in words.
+    pub removed: Vec<String>,
+    /// What could not be.
+    pub errors: Vec<String>,
+}
+
+impl Undone {
+    fn note<E: std::error::Error>(&mut self, what: &str, result: Result<bool, E>) {
+        match result {
+            Ok(true) => self.removed.push(what.to_owned()),
+            Ok(false) => {}
+            Err(error) => self.errors.push(chain(&error)),
+        }
+    }
+}
+
+/// Undoes what dead runs of the machine have made, as its lock's file tells. The file is emptied if all went well.
+pub fn machine(run: &RunDirectory, lock: &mut NameLock) -> Undone {
+    let mut undone = Undone::default();
+    let left = lock.left().to_vec();
+    entries(run, &left, &mut undone);
+    if undone.errors.is_empty()
+        && let Err(error) = lock.clear()
+    {
+        undone.errors.push(chain(&error));
+    }
+    undone
+}
+
+/// Processes first: they may use the rest.
+fn entries(run: &RunDirectory, left: &[Entry], undone: &mut Undone) {
+    for entry in left {
+        if let Entry::Group(path) = entry {
+            undone.note(&format!("the control group {}", path.display()), cgroup::remove_dead(path));
+        }
+    }
+    for entry in left.iter().rev() {
+        match entry {
+            Entry::Tree(_) | Entry::Group(_) => {}
+            Entry::Directory(path) => directory(path, undone),
+            Entry::Range(start) => {
+                for place in [run.peer_ranges().to_owned(), run.ranges()] {
+                    let file = start.to_string();
+                    // Whoever has taken the range since keeps it: nothing is taken then, and else it is removed by
+                    // being released.
+                    let lock = LockFile::acquire_existing(&place, file.as_ref(), Mode::Exclusive);
+                    undone.note(&format!("the lock {}/{file}", place.display()), lock.map(|lock| lock.is_some()));
+                }
+            }
+        }
+    }
+}
+
+fn directory(path: &Path, undone: &mut Undone) {
+    if rustix::fs::access(path, rustix::fs::Access::EXISTS).is_ok() {
+        undone.note(&format!("the directory {}", path.display()), holder::remove_dead_at(path));
+    }
+}
+
+/// Undoes what a dead run of this machine has left in these places too, if there is one.
+fn by_name(run: &RunDirectory, name: &str, places: &[PathBuf], groups: Option<&cgroup::Layout>, undone: &mut Undone) {
+    let Ok(machine) = MachineName::try_from(name) else { return };
+    let lock = match NameLock::take_dead(run, &machine) {
+        Ok(Some(lock)) => lock,
+        Ok(None) => return,
+        Err(error) => return undone.errors.push(chain(&error)),
+    };
+    let mut left = lock.left().to_vec();
+    let group = groups.map(|layout| Entry::Group(layout.machine(name)));
+    let directories = places.iter().flat_map(|place| {
+        Purpose::ALL.iter().map(|purpose| Entry::Directory(place.join(holder::name(name, *purpose))))
+    });
+    for entry in directories.chain(group) {
+        if !left.contains(&entry) {
+            left.push(entry);
+        }
+    }
+    let before = undone.errors.len();
+    entries(run, &left, undone);
+    if undone.errors.len() > before {
+        lock.keep();
+    }
+}
+
+/// Heals what dead runs of the same tree have left, cheaply: `machines` are those that are known to have died, `place` is
+/// the directory that the tree is in.
+pub fn heal(run: &RunDirectory, machines: &[String], place: Option<&Path>) -> Undone {
+    let mut undone = Undone::default();
+    let beside = place.map(|place| holder::list(place, LOOKED_AT)).unwrap_or_default();
+    if machines.is_empty() && beside.is_empty() {
+        return undone;
+    }
+    let places: Vec<PathBuf> = place.map(Path::to_owned).into_iter().chain([TEMPORARY.into()]).collect();
+    let layout = cgroup::Layout::probe().ok();
+    for name in machines.iter().chain(&beside) {
+        by_name(run, name, &places, layout.as_ref(), &mut undone);
+    }
+    undone
+}
+
+/// `--cleanup`: removes all that dead runs have left, as far as it can be found from what is asked for.
+pub fn cleanup(spec: &ContainerSpec) -> Undone {
+    let run = RunDirectory::system();
+    let mut undone = Undone::default();
+    let mut places: Vec<PathBuf> = match &spec.image().source {
+        Source::Directory(path) => {
+            let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.clone());
+            path.parent().map(Path::to_owned).into_iter().collect()
+        }
+        Source::Machine(_) => image::locate::SEARCH.iter().map(PathBuf::from).collect(),
+    };
+    places.push(TEMPORARY.into());
+    let mut names: BTreeSet<String> = places.iter().flat_map(|place| holder::list(place, usize::MAX)).collect();
+    match image::lock::machines(&run) {
+        Ok(machines) => names.extend(machines),
+        Err(error) => undone.errors.push(chain(&error)),
+    }
+    let layout = cgroup::Layout::probe().ok();
+    if let Some(layout) = &layout {
+        match cgroup::machines(layout) {
+            Ok(machines) => names.extend(machines),
+            Err(error) => undone.errors.push(chain(&error)),
+        }
+    }
+    for name in &names {
+        by_name(&run, name, &places, layout.as_ref(), &mut undone);
+    }
+    match image::lock::sweep(&run) {
+        Ok(0) => {}
+        Ok(count) => undone.removed.push(format!("{count} lock files")),
+        Err(error) => undone.errors.push(chain(&error)),
+    }
+    undone
+}
