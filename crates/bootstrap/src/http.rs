@@ -2,6 +2,7 @@
 //! file where the server can do that.
 
 mod absolute_form;
+mod resolver;
 
 use std::io::{self, Read};
 use std::sync::OnceLock;
@@ -9,8 +10,10 @@ use std::time::{Duration, Instant};
 
 use ureq::Agent;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
+use ureq::unversioned::transport::DefaultConnector;
 
-use absolute_form::{ByProxy, ForwardConnector};
+use absolute_form::ForwardConnector;
+use resolver::Remembering;
 
 /// How long to wait and how often to try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -176,10 +179,10 @@ impl Client {
         let proxy = proxy.map(read_proxy).transpose()?;
         let plain = match &proxy {
             Some(proxy) if proxy.protocol() == ureq::ProxyProtocol::Http => {
-                let config = configuration(&patience, None, None);
-                Agent::with_parts(config, ForwardConnector::new(proxy), ByProxy::new(proxy))
+                let resolver = Remembering::always(proxy.uri().clone());
+                Agent::with_parts(configuration(&patience, None, None), ForwardConnector::new(proxy), resolver)
             }
-            proxy => Agent::new_with_config(configuration(&patience, proxy.clone(), None)),
+            proxy => agent(configuration(&patience, proxy.clone(), None)),
         };
         Ok(Self { patience, proxy, plain, tls: OnceLock::new() })
     }
@@ -192,7 +195,7 @@ impl Client {
         if scheme("https://") {
             return Ok(self.tls.get_or_init(|| {
                 let tls = TlsConfig::builder().root_certs(root_certificates()).build();
-                Agent::new_with_config(configuration(&self.patience, self.proxy.clone(), Some(tls)))
+                agent(configuration(&self.patience, self.proxy.clone(), Some(tls)))
             }));
         }
         Err(Error::Url { url: url.to_owned(), reason: "it begins with neither http:// nor https://".to_owned() })
@@ -271,6 +274,10 @@ impl Client {
     pub fn patience(&self) -> &Patience {
         &self.patience
     }
+}
+
+fn agent(configuration: ureq::config::Config) -> Agent {
+    Agent::with_parts(configuration, DefaultConnector::default(), Remembering::default())
 }
 
 fn configuration(patience: &Patience, proxy: Option<ureq::Proxy>, tls: Option<TlsConfig>) -> ureq::config::Config {

@@ -9,11 +9,13 @@
 mod certificate;
 mod cleartext;
 
+use std::io::{BufRead, BufReader};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use pgp::armor::Dearmor;
 use pgp::composed::{Deserializable, SignedPublicKey};
 use pgp::crypto::hash::HashAlgorithm;
-use pgp::packet::{Signature, SignatureType, SignatureVersion, SubpacketData};
+use pgp::packet::{Packet, PacketParser, Signature, SignatureType, SignatureVersion, SubpacketData};
 
 use certificate::Certificate;
 
@@ -131,25 +133,22 @@ impl Certificates {
     pub fn parse(keyring: &[u8]) -> Result<Self, Error> {
         let mut certificates = Vec::new();
         let mut failure = "there is no certificate in it".to_owned();
-        let mut take = |read: pgp::errors::Result<SignedPublicKey>| match read {
-            Ok(certificate) => certificates.push(certificate),
-            Err(e) => failure = e.to_string(),
+        let mut take = |packets: &mut dyn BufRead| {
+            for certificate in SignedPublicKey::from_packets(packets_of(packets).peekable()) {
+                match certificate {
+                    Ok(certificate) => certificates.push(certificate),
+                    Err(e) => failure = e.to_string(),
+                }
+            }
         };
         if keyring.first().is_some_and(|first| first & 0x80 != 0) {
-            match SignedPublicKey::from_bytes_many(keyring) {
-                Ok(all) => all.for_each(&mut take),
-                Err(e) => take(Err(e)),
-            }
+            take(&mut &*keyring);
         } else {
-            let text = String::from_utf8_lossy(keyring);
-            const BEGIN: &str = "-----BEGIN PGP PUBLIC KEY BLOCK-----";
-            for (start, _) in text.match_indices(BEGIN) {
-                let block = &text[start..];
-                let end = block[BEGIN.len()..].find(BEGIN).map_or(block.len(), |at| BEGIN.len() + at);
-                match SignedPublicKey::from_string_many(&block[..end]) {
-                    Ok((all, _)) => all.for_each(&mut take),
-                    Err(e) => take(Err(e)),
-                }
+            const BEGIN: &[u8] = b"-----BEGIN PGP PUBLIC KEY BLOCK-----";
+            let starts: Vec<usize> = memchr::memmem::find_iter(keyring, BEGIN).collect();
+            for (nr, start) in starts.iter().enumerate() {
+                let end = starts.get(nr + 1).copied().unwrap_or(keyring.len());
+                take(&mut BufReader::new(Dearmor::new(&keyring[*start..end])));
             }
         }
         if certificates.is_empty() {
@@ -200,6 +199,20 @@ impl Certificates {
         }
         Err(refusal.unwrap_or_else(|| Refusal::UnknownKey(issuer(signature))))
     }
+}
+
+/// The packets of certificates: without those that only mean something to the program that wrote them (GnuPG puts its
+/// trust packets between a key and its user ids), and without those of a kind or version that is not known.
+fn packets_of(reader: &mut dyn BufRead) -> impl Iterator<Item = pgp::errors::Result<Packet>> {
+    const MOST: usize = 100_000;
+    PacketParser::new(reader).take(MOST).filter(|packet| match packet {
+        Ok(Packet::Trust(_) | Packet::Marker(_) | Packet::Padding(_)) => false,
+        Err(pgp::errors::Error::Unsupported { .. }) => false,
+        Err(pgp::errors::Error::InvalidPacketContent { source }) => {
+            !matches!(**source, pgp::errors::Error::Unsupported { .. })
+        }
+        _ => true,
+    })
 }
 
 fn seconds(time: SystemTime) -> u64 {

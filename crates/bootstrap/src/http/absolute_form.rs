@@ -5,29 +5,7 @@ use std::fmt;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use ureq::config::Config;
-use ureq::http::Uri;
-use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTimeout, TcpConnector, Transport};
-
-/// Resolves every address to the proxy's.
-#[derive(Debug)]
-pub(super) struct ByProxy {
-    proxy: Uri,
-    resolver: DefaultResolver,
-}
-
-impl ByProxy {
-    pub(super) fn new(proxy: &ureq::Proxy) -> Self {
-        Self { proxy: proxy.uri().clone(), resolver: DefaultResolver::default() }
-    }
-}
-
-impl Resolver for ByProxy {
-    fn resolve(&self, _: &Uri, config: &Config, timeout: NextTimeout) -> Result<ResolvedSocketAddrs, ureq::Error> {
-        self.resolver.resolve(&self.proxy, config, timeout)
-    }
-}
 
 /// Connects to the proxy and has requests rewritten for it.
 pub(super) struct ForwardConnector {

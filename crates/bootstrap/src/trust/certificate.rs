@@ -51,7 +51,7 @@ impl<'a> Certificate<'a> {
     }
 
     /// Judges the primary key; gives its newest signature on itself.
-    fn primary(&self) -> Result<&'a Signature, Refusal> {
+    pub(super) fn primary(&self) -> Result<&'a Signature, Refusal> {
         let key = &self.certificate.primary_key;
         is_strong(key)?;
         if self.is_revoked() {

@@ -535,6 +535,19 @@ fn framing() {
 }
 
 #[test]
+fn gnupgs_trust_packets_are_passed_over() {
+    let signer = Signer::new();
+    let mut keyring = Vec::new();
+    for packet in PacketParser::new(&signer.keyring()[..]) {
+        packet.unwrap().to_writer(&mut keyring).unwrap();
+        // Tag 12, six bytes, as in a keyring that GnuPG has written.
+        keyring.extend([0xb0, 6, 0, 3, b'g', b'p', b'g', 0]);
+    }
+    let certificates = Certificates::parse(&keyring).unwrap();
+    certificates.verify_cleartext(signer.sign(TEXT).as_bytes(), now()).unwrap();
+}
+
+#[test]
 fn the_archives_own_certificates() {
     use crate::apt::distribution::Distribution;
     let documented = include_str!("../../keyrings/README.md");
@@ -545,6 +558,16 @@ fn the_archives_own_certificates() {
     assert_eq!(fingerprints.len(), 12);
     for fingerprint in &fingerprints {
         assert!(documented.contains(&format!("`{fingerprint}`")), "{fingerprint} is not in keyrings/README.md");
+    }
+    // Each key has certified itself in a way that holds; the oldest one of Ubuntu has done so with SHA-1.
+    for distribution in [Distribution::Debian, Distribution::Ubuntu] {
+        for certificate in &Certificates::parse(distribution.keyring()).unwrap().certificates {
+            let key = name(&certificate.primary_key);
+            match Certificate::new(certificate, NOW).primary() {
+                Err(Refusal::WeakHash(_)) if key == "790BC7277767219C42C86F933B4FE6ACC0B21F32" => {}
+                result => assert!(result.is_ok(), "{key}: {result:?}"),
+            }
+        }
     }
     let table = documented.lines().filter(|line| line.starts_with('|') && line.contains("Key"));
     assert_eq!(table.count(), fingerprints.len());
