@@ -1,0 +1,263 @@
+//! The console: modes, keys, readers, ends.
+
+use std::io::Read;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use rustix::termios::LocalModes;
+use testkit::{Spawn, Terminal, fixture, requires};
+
+const REDD: &str = env!("CARGO_BIN_EXE_redd-spawn");
+const LIMIT: Duration = Duration::from_secs(20);
+const ESCAPE: &str = "\x1d";
+
+/// A script in a small tree on a terminal.
+fn on_terminal(tree: &fixture::Tree, options: &[&str], script: &str) -> Terminal {
+    Terminal::start(
+        Command::new(REDD).arg("-q").arg("-D").arg(tree.path()).args(options).args(["/bin/sh", "-c", script]),
+    )
+}
+
+fn piped(tree: &fixture::Tree, options: &[&str], script: &str) -> Command {
+    let mut command = Command::new(REDD);
+    command.arg("-q").arg("-D").arg(tree.path()).args(options).args(["/bin/sh", "-c", script]);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn pid(number: u32) -> Pid {
+    Pid::from_raw(number as i32).expect("a process id")
+}
+
+#[test]
+fn a_terminal_is_interactive_and_raw_and_restored() {
+    requires!(root, cgroup2);
+    let tree = fixture::tree();
+    let mut terminal = on_terminal(&tree, &[], "tty; read word; echo \"got <$word>\"; exit 5");
+    terminal.expect("/dev/pts/0", LIMIT);
+    assert!(!terminal.settings().local_modes.contains(LocalModes::ICANON), "our side is not raw");
+    terminal.write_line("hello");
+    terminal.expect("got <hello>", LIMIT);
+    assert_eq!(terminal.wait(LIMIT).code(), Some(5));
+    assert!(terminal.settings().local_modes.contains(LocalModes::ICANON | LocalModes::ECHO), "not restored");
+}
+
+#[test]
+fn control_c_reaches_the_container_and_not_us() {
+    requires!(root, cgroup2);
+    let tree = fixture::tree();
+    let script = "trap 'echo interrupted; exit 3' INT; echo ready; while :; do sleep 0.1; done";
+    let mut terminal = on_terminal(&tree, &[], script);
+    terminal.expect("ready", LIMIT);
+    terminal.write("\x03");
+    terminal.expect("interrupted", LIMIT);
+    assert_eq!(terminal.wait(LIMIT).code(), Some(3));
+}
+
+#[test]
+fn the_window_size_is_followed() {
+    requires!(root, cgroup2, program "stty");
+    let tree = fixture::tree();
+    let script = "stty size; trap 'stty size; exit 0' WINCH; echo ready; while :; do sleep 0.1; done";
+    let mut terminal = on_terminal(&tree, &["--bind-ro=/usr", "--bind-ro=/lib", "--bind-ro=/lib64"], script);
+    terminal.expect("24 80", LIMIT);
+    terminal.expect("ready", LIMIT);
+    terminal.resize(100, 33);
+    terminal.expect("33 100", LIMIT);
+    assert_eq!(terminal.wait(LIMIT).code(), Some(0));
+}
+
+#[test]
+fn three_escapes_within_a_second_kill() {
+    requires!(root, cgroup2);
+    let tree = fixture::tree();
+    let mut terminal = on_terminal(&tree, &["--kill-signal=SIGUSR1"], "trap '' TERM USR1; echo ready; sleep 600");
+    terminal.expect("ready", LIMIT);
+    terminal.write(&ESCAPE.repeat(3));
+    assert_eq!(terminal.wait(LIMIT).code(), Some(128 + 9));
+    assert!(terminal.settings().local_modes.contains(LocalModes::ICANON), "not restored");
+}
+
+#[test]
+fn escapes_ask_for_power_off_and_are_not_seen_inside() {
+    requires!(root, cgroup2);
+    let tree = fixture::tree();
+    let script = "trap 'echo asked; exit 4' USR1; echo ready; while :; do read -r x && echo \"<$x>\"; done";
+    let mut terminal = on_terminal(&tree, &["--kill-signal=SIGUSR1"], script);
+    terminal.expect("ready", LIMIT);
+    terminal.write(&format!("a{ESCAPE}b\r"));
+    terminal.expect(&format!("<a{ESCAPE}b>"), LIMIT);
+    terminal.write(&format!("{ESCAPE}{ESCAPE}p\r"));
+    terminal.expect("asked", LIMIT);
+    assert_eq!(terminal.wait(LIMIT).code(), Some(4));
+}
+
+#[test]
+fn the_end_of_input_reaches_the_payload() {
+    requires!(root, cgroup2);
+    let tree = fixture::tree();
+    let cat = |input: &str| {
+        let command = Spawn::redd(REDD, tree.path()).args(["--console=interactive", "/bin/sh", "-c", "cat; echo end"]);
+        command.input(input).limit(LIMIT).run().expect_code(0).output.replace('\r', "")
+    };
+    assert_eq!(cat(""), "end\n");
+    assert_eq!(cat("line\n"), "line\nline\nend\n");
+    assert_eq!(cat("part"), "partpartend\n");
+}
+
+#[test]
+fn without_a_terminal_output_is_shown_and_input_is_not_read() {
+    requires!(root, cgroup2);
+    let tree = fixture::tree();
+    let ended =
+        Spawn::redd(REDD, tree.path()).script("tty; echo out; echo err >&2; exit 6").input("x\n").limit(LIMIT).run();
+    let ended = ended.expect_code(6);
+    assert_eq!(ended.output, "/dev/pts/0\r\nout\r\nerr\r\n");
+    assert_eq!(ended.errors, "");
+}
+
+#[test]
+fn a_passive_console_shows_nothing() {
+    requires!(root, cgroup2);
+    let tree = fixture::tree();
+    let script = "tty >/tty; i=0; while [ $i -lt 20000 ]; do echo $i; i=$((i+1)); done; exit 2";
+    let ended =
+        Spawn::redd(REDD, tree.path()).arg("--console=passive").script(script).limit(LIMIT).run().expect_code(2);
+    assert_eq!((ended.output.as_str(), ended.errors.as_str()), ("", ""));
+    assert_eq!(std::fs::read_to_string(tree.join("/tty")).expect("file"), "/dev/pts/0\n");
+}
+
+#[test]
+fn pipes_are_the_streams_themselves() {
+    requires!(root, cgroup2);
+    let tree = fixture::tree();
+    for mode in ["--pipe", "--console=pipe", "--console=autopipe"] {
+        let script = "cat; echo err >&2; ls /dev/console; exit 7";
+        let ended = Spawn::redd(REDD, tree.path()).arg(mode).script(script).input("in\n").limit(LIMIT).run();
+        let ended = ended.expect_code(7);
+        assert_eq!(ended.output, "in\n", "{mode}");
+        assert!(ended.errors.starts_with("err\n") && ended.errors.contains("/dev/console"), "{mode}: {ended}");
+    }
+}
+
+#[test]
+fn the_last_output_is_complete() {
+    requires!(root, cgroup2);
+    let tree = fixture::tree();
+    let mut child =
+        piped(&tree, &[], "i=0; while [ $i -lt 30000 ]; do echo $i; i=$((i+1)); done").spawn().expect("start");
+    // A reader that is slow to begin with, but alive.
+    std::thread::sleep(Duration::from_secs(2));
+    let mut text = String::new();
+    child.stdout.take().expect("pipe").read_to_string(&mut text).expect("read");
+    assert!(child.wait().expect("wait").success());
+    assert_eq!(text.lines().count(), 30000);
+    assert_eq!(text.lines().last(), Some("29999"));
+}
+
+#[test]
+fn a_reader_that_is_gone_does_not_stop_the_container() {
+    requires!(root, cgroup2);
+    let tree = fixture::tree();
+    let script = "i=0; while [ $i -lt 30000 ]; do echo $i; i=$((i+1)); done; echo done >/done; exit 3";
+    let mut child = piped(&tree, &[], script).spawn().expect("start");
+    drop(child.stdout.take());
+    assert_eq!(child.wait().expect("wait").code(), Some(3));
+    assert!(tree.join("/done").exists());
+}
+
+#[test]
+fn a_reader_that_does_not_read_does_not_stop_the_container() {
+    requires!(root, cgroup2);
+    let tree = fixture::tree();
+    let script = "i=0; while [ $i -lt 60000 ]; do echo 0123456789$i; i=$((i+1)); done; echo done >/done; exit 3";
+    let mut child = piped(&tree, &[], script).spawn().expect("start");
+    let _never_read = child.stdout.take();
+    let start = Instant::now();
+    assert_eq!(child.wait().expect("wait").code(), Some(3));
+    assert!(start.elapsed() < Duration::from_secs(60));
+    assert!(tree.join("/done").exists());
+}
+
+#[test]
+fn a_signal_asks_and_a_second_one_kills() {
+    requires!(root, cgroup2);
+    let tree = fixture::tree();
+    let run = |options: &[&str], script: &str, signals: &[Signal]| {
+        let mut child = piped(&tree, options, &format!("{script}; echo ready; while :; do sleep 0.1; done"))
+            .spawn()
+            .expect("start");
+        let mut output = child.stdout.take().expect("pipe");
+        let mut seen = String::new();
+        let mut byte = [0; 1];
+        while !seen.contains("ready") && output.read(&mut byte).expect("read") == 1 {
+            seen.push(char::from(byte[0]));
+        }
+        for signal in signals {
+            kill_process(pid(child.id()), *signal).expect("kill");
+            std::thread::sleep(Duration::from_millis(300));
+        }
+        child.wait().expect("wait").code()
+    };
+    let polite = ["--kill-signal=SIGUSR1"];
+    assert_eq!(run(&polite, "trap 'exit 9' USR1", &[Signal::TERM]), Some(9));
+    assert_eq!(run(&polite, "trap 'exit 9' USR1", &[Signal::INT]), Some(9));
+    assert_eq!(run(&polite, "trap 'exit 9' USR1", &[Signal::HUP]), Some(9));
+    assert_eq!(run(&polite, "trap '' USR1", &[Signal::TERM, Signal::TERM]), Some(128 + 9));
+    assert_eq!(run(&[], "trap '' TERM", &[Signal::TERM]), Some(128 + 9));
+}
+
+#[test]
+fn the_terminal_is_restored_when_we_are_ended() {
+    requires!(root, cgroup2);
+    for signal in [Signal::TERM, Signal::HUP, Signal::QUIT, Signal::INT] {
+        let tree = fixture::tree();
+        let mut terminal = on_terminal(&tree, &[], "echo ready; sleep 600");
+        terminal.expect("ready", LIMIT);
+        kill_process(pid(terminal.pid()), signal).expect("kill");
+        assert_eq!(terminal.wait(LIMIT).code(), Some(128 + 9));
+        assert!(terminal.settings().local_modes.contains(LocalModes::ICANON), "not restored after {signal:?}");
+    }
+}
+
+#[test]
+fn we_stop_and_go_on_as_a_job() {
+    requires!(root, cgroup2);
+    let tree = fixture::tree();
+    let mut terminal = on_terminal(&tree, &[], "echo ready; read x; echo \"got $x\"; exit 0");
+    terminal.expect("ready", LIMIT);
+    kill_process(pid(terminal.pid()), Signal::TSTP).expect("kill");
+    let end = Instant::now() + LIMIT;
+    while !terminal.settings().local_modes.contains(LocalModes::ICANON) {
+        assert!(Instant::now() < end, "the terminal was not given back");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    kill_process(pid(terminal.pid()), Signal::CONT).expect("kill");
+    while terminal.settings().local_modes.contains(LocalModes::ICANON) {
+        assert!(Instant::now() < end, "the terminal was not taken again");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    terminal.write_line("more");
+    terminal.expect("got more", LIMIT);
+    assert_eq!(terminal.wait(LIMIT).code(), Some(0));
+}
+
+#[test]
+fn the_service_manager_is_told() {
+    requires!(root, cgroup2);
+    let tree = fixture::tree();
+    let directory = tempfile::tempdir().expect("directory");
+    let path = directory.path().join("notify");
+    let socket = std::os::unix::net::UnixDatagram::bind(&path).expect("bind");
+    socket.set_read_timeout(Some(Duration::from_secs(5))).expect("time-out");
+    let ended = Spawn::redd(REDD, tree.path()).script("exit 0").env("NOTIFY_SOCKET", &path).limit(LIMIT).run();
+    ended.expect_code(0);
+    let mut bytes = [0; 512];
+    let length = socket.recv(&mut bytes).expect("a message");
+    let text = String::from_utf8_lossy(&bytes[..length]);
+    assert!(text.contains("READY=1\n") && text.contains("X_NSPAWN_LEADER_PID="), "{text}");
+    let wrong = Spawn::redd(REDD, tree.path()).script("exit 0").env("NOTIFY_SOCKET", "nonsense").limit(LIMIT).run();
+    let wrong = wrong.expect_code(1);
+    assert!(wrong.errors.contains("NOTIFY_SOCKET"), "{wrong}");
+}
