@@ -5,8 +5,8 @@ use std::process::Command;
 
 fn main() {
     let variable = |name: &str| std::env::var(name).unwrap_or_else(|_| panic!("cargo sets {name}"));
-    let source = "src/bin/probe.rs";
-    println!("cargo::rerun-if-changed={source}");
+    let source = "src/bin/probe/main.rs";
+    println!("cargo::rerun-if-changed=src/bin/probe");
     let binary = PathBuf::from(variable("OUT_DIR")).join("probe");
     let status = Command::new(variable("RUSTC"))
         .args(["--edition=2024", "--target", &variable("TARGET"), "-Ctarget-feature=+crt-static", "-Copt-level=1"])

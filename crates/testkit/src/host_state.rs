@@ -71,7 +71,10 @@ fn facts(tree: &Path, watched: &[PathBuf]) -> BTreeMap<String, String> {
     }
     for directory in NOTES {
         list(Path::new(directory), &mut |path, _| {
-            facts.insert(format!("note {}", path.display()), String::new());
+            // Directories for notes stay; what is noted must not.
+            if !path.is_dir() {
+                facts.insert(format!("note {}", path.display()), String::new());
+            }
         });
     }
     let beside = [tree.parent(), Some(Path::new("/var/tmp")), Some(Path::new("/tmp"))];

@@ -59,7 +59,7 @@ pub(super) fn outer(context: &Context<'_>, steps: &mut Vec<FileStep>) -> Result<
         steps.push(FileStep::Mount {
             file_system: FileSystem::Sysfs,
             target: path("/sys")?,
-            options: Vec::new(),
+            options: sysfs_options(context),
             attributes: sysfs_flags(context),
         });
     }
@@ -138,6 +138,14 @@ fn run_host(context: &Context<'_>, steps: &mut Vec<FileStep>) -> Result<(), Erro
     Ok(())
 }
 
+/// An instance that is read-only itself stays so for who clears the attribute of its mounts.
+fn sysfs_options(context: &Context<'_>) -> Vec<String> {
+    match context.spec.security().api_vfs_writable {
+        ApiVfs::No => vec!["ro".to_owned()],
+        ApiVfs::Yes | ApiVfs::Network => Vec::new(),
+    }
+}
+
 fn sysfs_flags(context: &Context<'_>) -> MountFlags {
     match context.spec.security().api_vfs_writable {
         ApiVfs::Yes => MountFlags::API,
@@ -178,7 +186,7 @@ fn private_sysfs(context: &Context<'_>, steps: &mut Vec<FileStep>) -> Result<(),
     steps.push(FileStep::Mount {
         file_system: FileSystem::Sysfs,
         target: path("/sys/full")?,
-        options: Vec::new(),
+        options: sysfs_options(context),
         attributes: MountFlags::API,
     });
     for name in ["block", "bus", "class", "dev", "devices", "kernel"] {

@@ -3,7 +3,9 @@
 //!
 //! Compiled by the build script without any crate, so that it is static and runs in any tree.
 
-use std::ffi::OsString;
+mod escape;
+mod kernel;
+
 use std::fs;
 use std::io::Write;
 use std::process::ExitCode;
@@ -12,16 +14,17 @@ fn main() -> ExitCode {
     let mut arguments = std::env::args_os();
     arguments.next();
     let what = arguments.next().unwrap_or_default();
-    let rest: Vec<OsString> = arguments.collect();
+    let rest: Vec<String> = arguments.map(|argument| argument.to_string_lossy().into_owned()).collect();
     match what.to_string_lossy().as_ref() {
         "self" => about_self(),
         "descriptors" => descriptors(),
+        "inject" => inject(),
+        "escape" => escape::run(&escape::Host::from_arguments(&rest)),
         other => {
             say(&format!("error=there is no probe {other:?}"));
             return ExitCode::from(2);
         }
     }
-    drop(rest);
     ExitCode::SUCCESS
 }
 
@@ -56,4 +59,11 @@ fn descriptors() {
             }
         }
     }
+}
+
+/// Types a letter on the terminal that is standard input: TIOCSTI.
+fn inject() {
+    let letter = b'X';
+    let result = kernel::control(0, 0x5412, &raw const letter as usize);
+    say(&format!("inject={result:?}"));
 }
