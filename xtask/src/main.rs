@@ -1,6 +1,7 @@
 //! The tasks of this repository. `cargo xtask test` checks and tests everything, `cargo xtask acceptance` does what
 //! is long or measured.
 
+mod bench;
 mod checks;
 mod docs;
 mod layers;
@@ -33,6 +34,8 @@ enum Task {
     Sizes,
     /// Check that the documentation names what is there, and run its tested blocks
     Docs,
+    /// Compare with other container programs that are installed, as root
+    Bench(bench::Bench),
 }
 
 fn main() -> ExitCode {
@@ -56,6 +59,7 @@ fn carry_out(task: Task) -> Result<()> {
             docs::check(&names())?;
             docs::run_blocks(Mark::Tested)
         }
+        Task::Bench(bench) => bench::run(&bench),
     }
 }
 

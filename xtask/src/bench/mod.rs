@@ -1,0 +1,162 @@
+//! Measuring redd beside other container programs. The numbers of the works are those of the page of benchmarks.
+
+mod machine;
+mod memory;
+mod peers;
+mod programs;
+mod report;
+mod runner;
+mod tree;
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use serde_json::json;
+
+use crate::workspace::{root, say, tell};
+use peers::{Peers, able};
+use report::Table;
+use runner::{Contestant, printed_number, take_turns, time};
+use tree::Trees;
+
+/// What to measure and what to do with it.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Bench {
+    /// Only these works: P1 (start), P2 (ephemeral start), P4 (boot), P7 (memory), P9 (system calls)
+    #[arg(long, value_delimiter = ',', value_name = "P1,...")]
+    only: Vec<String>,
+    /// Start containers in a copy of this tree, instead of one that is made
+    #[arg(long, value_name = "DIR")]
+    tree: Option<PathBuf>,
+    /// How many rounds at the most
+    #[arg(long, default_value_t = 100)]
+    rounds: usize,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// Write docs/benchmarks.md
+    #[arg(long)]
+    write: bool,
+}
+
+/// The works.
+const WORKS: &[&str] = &["P1", "P2", "P4", "P7", "P9"];
+
+/// The seconds that one contestant may take altogether in one work.
+const PATIENCE: f64 = 20.0;
+
+/// Measures, shows and perhaps writes down.
+pub(crate) fn run(bench: &Bench) -> Result<()> {
+    if let Some(unknown) = bench.only.iter().find(|only| !WORKS.contains(&&***only)) {
+        bail!("{unknown} is not measured; these are: {}", WORKS.join(", "));
+    }
+    if !rustix::process::geteuid().is_root() {
+        bail!("starting containers takes root");
+    }
+    let wanted = |id: &str| bench.only.is_empty() || bench.only.iter().any(|only| only == id);
+    let programs = programs::build()?;
+    let trees = tree::prepare(bench.tree.as_deref(), &programs)?;
+    let mut peers = Peers::new(programs);
+    let mut tables = Vec::new();
+    let mut add = |table: Table| {
+        say(&format!("\n{}", table.markdown()));
+        tables.push(table);
+    };
+    if wanted("P1") {
+        add(start(&mut peers, &trees, bench.rounds)?);
+    }
+    if wanted("P2") {
+        add(ephemeral(&peers, &trees, bench.rounds)?);
+    }
+    if wanted("P4") {
+        add(boot(&peers, &trees, bench.rounds)?);
+    }
+    if wanted("P7") {
+        add(kept_memory(&peers, &trees)?);
+    }
+    if wanted("P9") {
+        add(system_calls(&mut peers, &trees)?);
+    }
+    let machine = machine::describe(&trees.small);
+    let versions = versions();
+    if bench.json {
+        let all = json!({"machine": machine, "versions": versions, "tables": tables});
+        tell(&serde_json::to_string_pretty(&all)?)?;
+    }
+    if bench.write {
+        let path = root().join("docs/benchmarks.md");
+        std::fs::write(&path, report::page(&machine, &versions, &tables))
+            .with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// The first lines of what the peers say about their versions.
+fn versions() -> Vec<String> {
+    let first_line = |program: &&str| {
+        let output = Command::new(program).arg("--version").output().ok()?;
+        Some(String::from_utf8_lossy(&output.stdout).lines().next()?.trim().to_owned())
+    };
+    let names = [("systemd-nspawn", "systemd-nspawn: "), ("bwrap", ""), ("crun", ""), ("runc", ""), ("youki", "")];
+    names.iter().filter_map(|(program, prefix)| Some(format!("{prefix}{}", first_line(program)?))).collect()
+}
+
+fn start(peers: &mut Peers, trees: &Trees, rounds: usize) -> Result<Table> {
+    let tree = &trees.small;
+    let words = ["/bin/true"];
+    let mut all = vec![peers.floor(tree), peers.redd("redd", tree, &words)];
+    all.extend(peers.bubblewrap(tree, &words));
+    all.extend(peers.oci(tree, &words, false)?);
+    all.extend(peers.nspawn("systemd-nspawn", tree, &words));
+    let measured = take_turns(&able(all)?, rounds, PATIENCE, &time)?;
+    let table = Table::new("P1", "start `/bin/true` in a small Debian, and be gone", "ms", &measured);
+    let ratio = table.ratio("redd");
+    Ok(table.bar("redd / floor", ratio, 1.5).ahead("redd", &["bwrap", "crun", "runc", "youki", "systemd-nspawn"]))
+}
+
+fn ephemeral(peers: &Peers, trees: &Trees, rounds: usize) -> Result<Table> {
+    let (small, big) = (&trees.small, &trees.big);
+    let words = ["-x", "/bin/true"];
+    let mut all = vec![
+        peers.redd("redd, the tree itself", small, &words[1..]),
+        peers.redd("redd -x", small, &words),
+        peers.redd("redd -x, 2 GiB more", big, &words),
+    ];
+    all.extend(peers.nspawn("systemd-nspawn -x", small, &words));
+    all.extend(peers.nspawn("systemd-nspawn -x, 2 GiB more", big, &words));
+    let measured = take_turns(&able(all)?, rounds, PATIENCE, &time)?;
+    let table = Table::new("P2", "the same in an ephemeral copy", "ms", &measured);
+    let (small, big) = (table.ratio("redd -x"), table.ratio("redd -x, 2 GiB more"));
+    Ok(table.bar("redd -x / redd", small, 1.2).bar("redd -x, 2 GiB more / redd", big, 1.2))
+}
+
+fn boot(peers: &Peers, trees: &Trees, rounds: usize) -> Result<Table> {
+    let words = ["-b", "systemd.unit=redd-bench.service"];
+    let mut all = vec![peers.redd("redd -b", &trees.small, &words)];
+    all.extend(peers.nspawn("systemd-nspawn -b", &trees.small, &words));
+    let measured = take_turns(&able(all)?, rounds.min(20), 3.0 * PATIENCE, &time)?;
+    let table = Table::new("P4", "boot to `multi-user.target`, power off, and be gone", "ms", &measured);
+    Ok(table.ahead("redd -b", &["systemd-nspawn -b"]))
+}
+
+fn kept_memory(peers: &Peers, trees: &Trees) -> Result<Table> {
+    let mut all = vec![peers.redd("redd", &trees.small, &["cat"])];
+    all.extend(peers.nspawn("systemd-nspawn", &trees.small, &["cat"]));
+    let measured = take_turns(&all, 5, PATIENCE, &memory::private_dirty)?;
+    let table = Table::new("P7", "memory that a supervisor keeps to itself (private and dirty)", "KiB", &measured);
+    let kept = table.row("redd").map_or(f64::NAN, |row| row.median);
+    Ok(table.bar("redd, in MiB", kept / 1024.0, 0.6))
+}
+
+fn system_calls(peers: &mut Peers, trees: &Trees) -> Result<Table> {
+    let words = ["/redd-bench-calls", "2000000"];
+    let program = trees.small.join("redd-bench-calls");
+    let mut all = vec![Contestant::new("no filter", &[&program.to_string_lossy(), words[1]])];
+    all.push(peers.redd("redd", &trees.small, &words));
+    all.extend(peers.oci(&trees.small, &words, true)?);
+    all.extend(peers.nspawn("systemd-nspawn", &trees.small, &words));
+    let measured = take_turns(&able(all)?, 7, 3.0 * PATIENCE, &printed_number)?;
+    let table = Table::new("P9", "one `getppid` under the filter", "ns", &measured);
+    Ok(table.ahead("redd", &["crun", "runc", "youki", "systemd-nspawn"]))
+}

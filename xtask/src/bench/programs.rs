@@ -1,0 +1,43 @@
+//! The small programs that are measured, or measure from inside a container.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Result, bail};
+
+use crate::workspace::{cargo, find_program, root, run, target_directory};
+
+/// What has been built.
+#[derive(Clone, Debug)]
+pub(super) struct Programs {
+    /// The least a start can cost.
+    pub floor: PathBuf,
+    /// Prints what a system call costs; linked statically, so that it runs in any tree.
+    pub calls: PathBuf,
+    /// The engine.
+    pub redd: PathBuf,
+}
+
+/// Builds the engine as it is installed, and the C programs with whichever compiler there is.
+pub(super) fn build() -> Result<Programs> {
+    cargo(&["build", "--release", "--locked", "--package=redd-spawn"])?;
+    let target = target_directory()?;
+    let directory = target.join("bench");
+    std::fs::create_dir_all(&directory)?;
+    Ok(Programs {
+        floor: compile(&directory, "floor")?,
+        calls: compile(&directory, "calls")?,
+        redd: target.join("release/redd-spawn"),
+    })
+}
+
+fn compile(directory: &Path, name: &str) -> Result<PathBuf> {
+    let Some(compiler) = ["cc", "gcc", "clang"].into_iter().find(|name| find_program(name).is_some()) else {
+        bail!("no C compiler: install gcc");
+    };
+    let source = root().join("xtask/bench").join(name).with_extension("c");
+    let program = directory.join(name);
+    let mut command = Command::new(compiler);
+    run(command.args(["-O2", "-Wall", "-Werror", "-static", "-o"]).arg(&program).arg(&source))?;
+    Ok(program)
+}
