@@ -2,12 +2,15 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::{IsTerminal, Write};
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::ExitCode;
 
 use plan::{CallerFacts, StandardStreams};
 use runtime::engine::{Done, run};
-use spec::command_line::split;
+use spec::HelpStyle;
+use spec::command_line::{Request, read};
+use spec::options::Caller;
 
 /// What wrong words on the command line end with.
 const USAGE: u8 = 2;
@@ -21,14 +24,6 @@ pub fn main(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
         // Nobody is left to tell if this fails.
         let _ = writeln!(std::io::stderr(), "{name}: {text}");
     };
-    if let Ok((words, _)) = split(&arguments) {
-        if words.iter().any(|word| word.name == "help") {
-            return print(&spec::options::help());
-        }
-        if words.iter().any(|word| word.name == "version") {
-            return print(&version(&name));
-        }
-    }
     let current = match std::env::current_dir() {
         Ok(path) => path,
         Err(error) => {
@@ -36,10 +31,15 @@ pub fn main(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let spec = match spec::from_command_line(&arguments, &current, &|name| std::env::var_os(name)) {
-        Ok(spec) => spec,
+    let who = Caller { directory: &current, variable: &|name| std::env::var_os(name) };
+    let spec = match read(&arguments, who) {
+        Ok(Request::Run(spec)) => spec,
+        Ok(Request::Help) => return print(&spec::help(&name, help_style())),
+        Ok(Request::Version) => return print(&version(&name)),
+        Ok(Request::Values(text)) => return print(&text),
+        Ok(Request::Completions(shell)) => return print(&spec::completions(shell, &name)),
         Err(error) => {
-            complain(&error.to_string());
+            complain(&format!("{error} (see \"{name} --help\")"));
             return ExitCode::from(USAGE);
         }
     };
@@ -61,6 +61,18 @@ fn print(text: &str) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
     }
+}
+
+/// As wide as the terminal, with colours there; 80 characters and no colours elsewhere, or where `$NO_COLOR` says so.
+fn help_style() -> HelpStyle {
+    let output = std::io::stdout();
+    if !output.is_terminal() {
+        return HelpStyle { width: 80, colours: false };
+    }
+    let width = sys::terminal::columns(output.as_fd());
+    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+    HelpStyle { width: width.unwrap_or(80), colours: !plain && !dumb }
 }
 
 /// Scripts read the number after `systemd`: it is the version whose manual redd follows.

@@ -1,186 +1,244 @@
 //! The command line of systemd-nspawn(1), with the grammar of getopt_long: clusters of short switches, unique
 //! abbreviations of long ones, and an end at the first word that is no switch.
 
+mod similar;
+#[cfg(test)]
+mod tests;
+
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
 use thiserror::Error;
 
-use crate::options::{Argument, OPTIONS, OptionRow};
+use crate::options::{self, Argument, Caller, Effect, Given, OptionRow, Problem};
+use crate::{ContainerSpec, Shell, SpecPatch};
 
 /// What the words on a command line do not say right.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
 pub enum UsageError {
     /// No such switch.
-    #[error("there is no option {0}; see --help")]
+    #[error("there is no option {0}")]
     Unknown(String),
+    /// No such switch, but one that is written almost like this.
+    #[error("there is no option {0}; did you mean {1}?")]
+    Misspelled(String, String),
     /// More than one switch begins like this.
     #[error("the option {0} could be {1}")]
     Ambiguous(String, String),
     /// Its value is missing.
-    #[error("the option {0} needs a value")]
-    Missing(String),
+    #[error("the option {0} needs a value: {1}")]
+    Missing(String, &'static str),
     /// It takes none.
     #[error("the option {0} takes no value")]
     Superfluous(String),
     /// Known, but not carried out.
-    #[error("the option {0} is not carried out by this version of redd yet")]
-    NotCarriedOut(String),
+    #[error("the option {0} is not carried out by this version of redd: {1}")]
+    NotCarriedOut(String, &'static str),
     /// Its value is none.
     #[error("{option}: {reason}")]
     Value {
-        /// Which.
+        /// Which option, and its value.
         option: String,
         /// Why.
         reason: String,
     },
-    /// Options that exclude each other.
+    /// Options that exclude each other, or one that misses another.
     #[error("{0}")]
     Conflict(&'static str),
 }
 
+/// What a command line asks for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Request {
+    /// The help text.
+    Help,
+    /// The version.
+    Version,
+    /// What a shell needs to complete command lines.
+    Completions(Shell),
+    /// All values that an option takes, one a line.
+    Values(String),
+    /// A container.
+    Run(Box<ContainerSpec>),
+}
+
+/// Reads a command line, without the program's own name. As with getopt_long, words count in their order: what comes
+/// after `--help` is not looked at any more.
+///
+/// # Errors
+/// A [`UsageError`] for the first word that is wrong, or for words that do not go together.
+pub fn read(arguments: &[OsString], caller: Caller<'_>) -> Result<Request, UsageError> {
+    let mut words = Words::new(arguments);
+    let mut patch = SpecPatch::default();
+    while let Some(word) = words.next_word()? {
+        let given = Given { value: word.value.as_deref(), caller };
+        if word.row.lists && given.value.is_some_and(|value| value == "help") {
+            return Ok(Request::Values(word.row.kind.words().join("\n") + "\n"));
+        }
+        match word.row.effect {
+            Effect::Help => return Ok(Request::Help),
+            Effect::Version => return Ok(Request::Version),
+            Effect::Completions => return completions(&word),
+            Effect::Later(why) => return Err(UsageError::NotCarriedOut(word.shown, why)),
+            Effect::Patch(parse) => parse(&mut patch, &given).map_err(|problem| word.problem(&problem))?,
+        }
+    }
+    let rest = words.rest();
+    patch.arguments = Some(rest.to_vec()).filter(|rest| !rest.is_empty());
+    patch.read_environment(caller.variable)?;
+    patch.validate(caller.directory).map(|spec| Request::Run(Box::new(spec)))
+}
+
+fn completions(word: &Word) -> Result<Request, UsageError> {
+    let name = word.value.as_deref().unwrap_or_default().to_string_lossy();
+    match Shell::named(&name) {
+        Some(shell) => Ok(Request::Completions(shell)),
+        None => Err(word.problem(&Problem::Invalid("it is none of bash, zsh, fish".into()))),
+    }
+}
+
 /// A switch and its value, as they stand on the command line.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Word {
-    /// The long name, or the short one where there is no other.
-    pub name: String,
+    /// Which.
+    pub row: &'static OptionRow,
+    /// As it was written, an abbreviation in full.
+    pub shown: String,
     /// The value.
     pub value: Option<OsString>,
 }
 
-/// Parts a command line into its switches and the rest.
-///
-/// # Errors
-/// A [`UsageError`] for the first word that is wrong.
-pub fn split(arguments: &[OsString]) -> Result<(Vec<Word>, Vec<OsString>), UsageError> {
-    let mut words = Vec::new();
-    let mut rest = arguments.iter();
-    while let Some(word) = rest.as_slice().first() {
+impl Word {
+    fn problem(&self, problem: &Problem) -> UsageError {
+        let option = match &self.value {
+            Some(value) if self.shown.starts_with("--") => format!("{}={}", self.shown, value.display()),
+            Some(value) => format!("{} {}", self.shown, value.display()),
+            None => self.shown.clone(),
+        };
+        UsageError::Value { option, reason: problem.to_string() }
+    }
+}
+
+/// The switches of a command line, one after the other.
+#[derive(Debug)]
+pub struct Words<'a> {
+    rest: &'a [OsString],
+    /// What is left of a cluster of short switches.
+    cluster: &'a [u8],
+}
+
+impl<'a> Words<'a> {
+    /// Starts at the first word.
+    #[must_use]
+    pub fn new(arguments: &'a [OsString]) -> Self {
+        Self { rest: arguments, cluster: &[] }
+    }
+
+    /// What is no switch: the program and its arguments. Meant for after the last switch.
+    #[must_use]
+    pub fn rest(&self) -> &'a [OsString] {
+        self.rest
+    }
+
+    /// The next switch; `None` at the first word that is none, and after `--`.
+    ///
+    /// # Errors
+    /// A [`UsageError`] if it is none that exists, or misses a value, or has one that it cannot have.
+    pub fn next_word(&mut self) -> Result<Option<Word>, UsageError> {
+        if !self.cluster.is_empty() {
+            return self.short_switch().map(Some);
+        }
+        let Some((word, rest)) = self.rest.split_first() else { return Ok(None) };
         let bytes = word.as_bytes();
-        if bytes == b"--" {
-            rest.next();
-            break;
-        }
         if bytes.len() < 2 || bytes[0] != b'-' {
-            break;
+            return Ok(None);
         }
-        rest.next();
-        if let Some(long) = bytes.strip_prefix(b"--") {
-            words.push(long_switch(long, &mut rest)?);
-        } else {
-            short_switches(&bytes[1..], &mut rest, &mut words)?;
+        self.rest = rest;
+        match bytes.strip_prefix(b"--") {
+            Some(b"") => Ok(None),
+            Some(long) => self.long_switch(long).map(Some),
+            None => {
+                self.cluster = &bytes[1..];
+                self.short_switch().map(Some)
+            }
         }
     }
-    Ok((words, rest.cloned().collect()))
+
+    fn take(&mut self) -> Option<OsString> {
+        let (word, rest) = self.rest.split_first()?;
+        self.rest = rest;
+        Some(word.clone())
+    }
+
+    fn long_switch(&mut self, text: &[u8]) -> Result<Word, UsageError> {
+        let (name, value) = match text.iter().position(|byte| *byte == b'=') {
+            Some(at) => (&text[..at], Some(OsStr::from_bytes(&text[at + 1..]).to_owned())),
+            None => (text, None),
+        };
+        let row = find_long(&String::from_utf8_lossy(name))?;
+        let shown = row.spelling();
+        if row.long == "user" {
+            return self.user(row, value);
+        }
+        let value = match (row.argument, value) {
+            (Argument::None, Some(_)) => return Err(UsageError::Superfluous(shown)),
+            (Argument::Required(what), None) => Some(self.take().ok_or(UsageError::Missing(shown.clone(), what))?),
+            (_, value) => value,
+        };
+        Ok(Word { row, shown, value })
+    }
+
+    /// `--user` alone chooses a service manager; with a value, or before a word that is no switch, it is `--uid`.
+    fn user(&mut self, row: &'static OptionRow, value: Option<OsString>) -> Result<Word, UsageError> {
+        let is_name = |word: &&OsString| word.len() < 2 || word.as_bytes()[0] != b'-';
+        let value = match value {
+            Some(value) => Some(value),
+            None if self.rest.first().filter(is_name).is_some() => self.take(),
+            None => None,
+        };
+        let row = if value.is_some() { find_long("uid")? } else { row };
+        Ok(Word { row, shown: "--user".into(), value })
+    }
+
+    fn short_switch(&mut self) -> Result<Word, UsageError> {
+        let Some((byte, attached)) = self.cluster.split_first() else {
+            return Err(UsageError::Unknown("-".into()));
+        };
+        self.cluster = attached;
+        let shown = format!("-{}", byte.escape_ascii());
+        let row = options::all()
+            .find(|row| row.short == Some(char::from(*byte)))
+            .ok_or_else(|| UsageError::Unknown(shown.clone()))?;
+        let value = match row.argument {
+            Argument::None => None,
+            Argument::Optional(_) | Argument::Required(_) if !attached.is_empty() => {
+                self.cluster = &[];
+                Some(OsStr::from_bytes(attached).to_owned())
+            }
+            Argument::Optional(_) => None,
+            Argument::Required(what) => Some(self.take().ok_or(UsageError::Missing(shown.clone(), what))?),
+        };
+        Ok(Word { row, shown, value })
+    }
 }
 
-fn long_switch(text: &[u8], rest: &mut std::slice::Iter<'_, OsString>) -> Result<Word, UsageError> {
-    let (name, value) = match text.iter().position(|byte| *byte == b'=') {
-        Some(at) => (&text[..at], Some(OsStr::from_bytes(&text[at + 1..]).to_owned())),
-        None => (text, None),
-    };
-    let name = String::from_utf8_lossy(name).into_owned();
-    let row = find_long(&name)?;
-    let shown = format!("--{}", row.long);
-    let value = match (row.argument, value) {
-        (Argument::None, Some(_)) => return Err(UsageError::Superfluous(shown)),
-        (Argument::Required(_), None) => Some(rest.next().cloned().ok_or(UsageError::Missing(shown.clone()))?),
-        (_, value) => value,
-    };
-    carried_out(row, &shown)?;
-    Ok(Word { name: row.long.to_owned(), value })
-}
-
+/// The switch with this name, or the only one that begins like it.
 fn find_long(name: &str) -> Result<&'static OptionRow, UsageError> {
-    let known = || OPTIONS.iter().filter(|row| !row.long.is_empty());
+    let known = || options::all().filter(|row| !row.long.is_empty());
     if let Some(row) = known().find(|row| row.long == name) {
         return Ok(row);
     }
-    let candidates: Vec<_> = known().filter(|row| !name.is_empty() && row.long.starts_with(name)).collect();
+    let begins = |row: &&OptionRow| !name.is_empty() && !row.own && row.long.starts_with(name);
+    let candidates: Vec<_> = known().filter(begins).collect();
     match candidates[..] {
-        [] => Err(UsageError::Unknown(format!("--{name}"))),
+        [] => Err(match similar::closest(name, known().map(|row| row.long)) {
+            Some(close) => UsageError::Misspelled(format!("--{name}"), format!("--{close}")),
+            None => UsageError::Unknown(format!("--{name}")),
+        }),
         [row] => Ok(row),
-        _ => {
-            let names: Vec<_> = candidates.iter().map(|row| format!("--{}", row.long)).collect();
-            Err(UsageError::Ambiguous(format!("--{name}"), names.join(" or ")))
-        }
-    }
-}
-
-fn short_switches(
-    cluster: &[u8],
-    rest: &mut std::slice::Iter<'_, OsString>,
-    words: &mut Vec<Word>,
-) -> Result<(), UsageError> {
-    for (at, byte) in cluster.iter().enumerate() {
-        let shown = format!("-{}", char::from(*byte));
-        let row = OPTIONS
-            .iter()
-            .find(|row| row.short == Some(char::from(*byte)))
-            .ok_or_else(|| UsageError::Unknown(shown.clone()))?;
-        carried_out(row, &shown)?;
-        let name = if row.long.is_empty() { char::from(*byte).to_string() } else { row.long.to_owned() };
-        if row.argument == Argument::None {
-            words.push(Word { name, value: None });
-            continue;
-        }
-        let attached = &cluster[at + 1..];
-        let value = if attached.is_empty() {
-            rest.next().cloned().ok_or(UsageError::Missing(shown))?
-        } else {
-            OsStr::from_bytes(attached).to_owned()
-        };
-        words.push(Word { name, value: Some(value) });
-        return Ok(());
-    }
-    Ok(())
-}
-
-fn carried_out(row: &OptionRow, shown: &str) -> Result<(), UsageError> {
-    if row.carried_out { Ok(()) } else { Err(UsageError::NotCarriedOut(shown.to_owned())) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse(words: &[&str]) -> Result<(Vec<(String, Option<OsString>)>, Vec<OsString>), UsageError> {
-        let words: Vec<OsString> = words.iter().map(OsString::from).collect();
-        split(&words).map(|(words, rest)| (words.into_iter().map(|word| (word.name, word.value)).collect(), rest))
-    }
-
-    #[test]
-    fn clusters_abbreviations_and_the_first_operand() {
-        let expected = vec![("boot".to_owned(), None), ("directory".to_owned(), Some(OsString::from("/x")))];
-        assert_eq!(parse(&["-bD/x"]), Ok((expected.clone(), vec![])));
-        assert_eq!(parse(&["-bD", "/x"]), Ok((expected.clone(), vec![])));
-        assert_eq!(parse(&["--boo", "--dir", "/x"]), Ok((expected.clone(), vec![])));
-        assert_eq!(
-            parse(&["-b", "--directory=/x", "ls", "-q"]),
-            Ok((expected.clone(), vec!["ls".into(), "-q".into()]))
-        );
-        assert_eq!(parse(&["-b", "--directory=/x", "--", "-q"]), Ok((expected, vec!["-q".into()])));
-    }
-
-    #[test]
-    fn mistakes_are_named() {
-        assert_eq!(parse(&["--nonsense"]), Err(UsageError::Unknown("--nonsense".into())));
-        assert_eq!(parse(&["--private"]), parse(&["--private"]));
-        assert!(matches!(parse(&["--private"]), Err(UsageError::Ambiguous(..))));
-        assert_eq!(parse(&["-D"]), Err(UsageError::Missing("-D".into())));
-        assert_eq!(parse(&["--boot=yes"]), Err(UsageError::Superfluous("--boot".into())));
-    }
-
-    #[test]
-    fn what_is_not_carried_out_is_refused_by_name() {
-        for row in OPTIONS.iter().filter(|row| !row.carried_out) {
-            let word = if row.long.is_empty() {
-                format!("-{}", row.short.expect("a spelling"))
-            } else {
-                format!("--{}", row.long)
-            };
-            let words: Vec<OsString> = vec![word.clone().into(), "value".into()];
-            assert_eq!(split(&words).err(), Some(UsageError::NotCarriedOut(word)));
+        [ref first @ .., last] => {
+            let first: Vec<_> = first.iter().map(|row| row.spelling()).collect();
+            Err(UsageError::Ambiguous(format!("--{name}"), format!("{} or {}", first.join(", "), last.spelling())))
         }
     }
 }

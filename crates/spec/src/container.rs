@@ -212,6 +212,8 @@ pub enum Register {
 pub struct UsersSpec {
     /// Which ids.
     pub private_users: PrivateUsers,
+    /// The host's where the kernel has no user namespaces (`-U`).
+    pub optional: bool,
     /// How the tree's files get them.
     pub ownership: Ownership,
 }

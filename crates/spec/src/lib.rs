@@ -15,7 +15,13 @@ pub use names::{AbsPath, HostName, MachineName, NameError, UidRange};
 pub use resource::{CpuSet, Resource, Rlimit, Signal, ValueError};
 
 pub mod command_line;
+mod completions;
+mod help;
+mod manual;
 pub mod options;
 mod patch;
 
-pub use patch::from_command_line;
+pub use completions::{Shell, completions};
+pub use help::{HelpStyle, help};
+pub use manual::manual_page;
+pub use patch::SpecPatch;

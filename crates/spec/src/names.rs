@@ -31,13 +31,13 @@ pub struct MachineName(String);
 #[serde(transparent)]
 pub struct HostName(String);
 
-/// Labels of letters, digits, dashes and underscores, none empty, none starting or ending with a dash.
+/// Labels of letters, digits and dashes, none empty, none starting or ending with a dash.
 fn is_host_name(text: &str) -> bool {
     let label = |label: &str| {
         !label.is_empty()
             && !label.starts_with('-')
             && !label.ends_with('-')
-            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
     };
     (1..=64).contains(&text.len()) && text.split('.').all(label)
 }
@@ -77,6 +77,17 @@ macro_rules! host_name {
 }
 
 host_name!(MachineName);
+
+impl MachineName {
+    /// The name that is left of `text` without what a name cannot have; `None` where nothing is left.
+    #[must_use]
+    pub fn made_of(text: &str) -> Option<Self> {
+        let allowed = |letter: &char| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '.');
+        let kept: String = text.chars().filter(allowed).take(64).collect();
+        let labels = kept.split('.').map(|label| label.trim_matches('-')).filter(|label| !label.is_empty());
+        Self::try_from(labels.collect::<Vec<_>>().join(".").as_str()).ok()
+    }
+}
 host_name!(HostName);
 
 /// An absolute path without `.` and `..`. Says nothing about what is there.
@@ -195,11 +206,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn names_made_of_paths() {
+        for (text, name) in [("deb_12", "deb12"), (".a..b-.", "a.b"), ("plain", "plain"), ("ä b", "b")] {
+            assert_eq!(MachineName::made_of(text).as_ref().map(MachineName::as_str), Some(name), "{text}");
+        }
+        assert_eq!(MachineName::made_of("._-"), None);
+        assert_eq!(MachineName::made_of(&"x".repeat(80)).map(|name| name.as_str().len()), Some(64));
+    }
+
+    #[test]
     fn host_names() {
-        for good in ["a", "deb12", "my-machine", "a.b.c", "with_underscore", &"x".repeat(64)] {
+        for good in ["a", "deb12", "my-machine", "a.b.c", "A.1", &"x".repeat(64)] {
             assert!(MachineName::try_from(good).is_ok(), "{good}");
         }
-        for bad in ["", ".", "..", "a..b", "-a", "a-", "a/b", "ä", "a b", ".a", "a.", &"x".repeat(65)] {
+        for bad in ["", ".", "..", "a..b", "-a", "a-", "a/b", "ä", "a b", "a_b", ".a", "a.", &"x".repeat(65)] {
             assert!(MachineName::try_from(bad).is_err(), "{bad}");
         }
     }

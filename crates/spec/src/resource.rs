@@ -113,6 +113,16 @@ impl Signal {
     pub const fn number(self) -> i32 {
         self.0
     }
+
+    /// The names of all signals, without `SIG`, in the order of their numbers.
+    #[must_use]
+    pub fn names() -> Vec<String> {
+        let real_time = (0..=REAL_TIME.1 - REAL_TIME.0).map(|offset| match offset {
+            0 => "RTMIN".to_owned(),
+            offset => format!("RTMIN+{offset}"),
+        });
+        SIGNALS.iter().map(|name| (*name).to_owned()).chain(real_time).collect()
+    }
 }
 
 impl FromStr for Signal {
@@ -151,6 +161,15 @@ fn offset(text: &str, sign: char) -> Option<i32> {
 pub struct CpuSet(Vec<u32>);
 
 impl CpuSet {
+    /// Both together.
+    #[must_use]
+    pub fn union(mut self, other: &Self) -> Self {
+        self.0.extend(&other.0);
+        self.0.sort_unstable();
+        self.0.dedup();
+        self
+    }
+
     /// Their numbers, ascending.
     #[must_use]
     pub fn cpus(&self) -> &[u32] {

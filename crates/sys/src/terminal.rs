@@ -47,6 +47,12 @@ pub fn copy_window_size(source: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Resul
     tcsetwinsize(target, Winsize { ws_row, ws_col, ws_xpixel: 0, ws_ypixel: 0 })
 }
 
+/// How many characters a line of the terminal has; `None` where it is no terminal or does not know.
+#[must_use]
+pub fn columns(terminal: BorrowedFd<'_>) -> Option<usize> {
+    tcgetwinsize(terminal).ok().map(|size| usize::from(size.ws_col)).filter(|columns| *columns > 0)
+}
+
 /// Opens what is behind a descriptor once more, non-blocking and close-on-exec.
 ///
 /// The result has flags and an offset of its own: setting `O_NONBLOCK` on a descriptor that was inherited would set it for the

@@ -141,16 +141,12 @@ pub fn machine_name(spec: &ContainerSpec, facts: &HostFacts) -> Result<String, E
             facts.tree.path.file_name().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default()
         }
     };
-    let name = if spec.image().ephemeral {
-        let cut: String = base.chars().take(64 - 17).collect();
-        format!("{cut}-{:016x}", facts.random.suffix)
-    } else {
-        base
-    };
-    match spec::MachineName::try_from(name.as_str()) {
-        Ok(_) => Ok(name),
-        Err(_) => Err(Error::NoName(name)),
+    let Some(name) = spec::MachineName::made_of(&base) else { return Err(Error::NoName(base)) };
+    if !spec.image().ephemeral {
+        return Ok(name.as_str().to_owned());
     }
+    let cut: String = name.as_str().chars().take(64 - 17).collect();
+    Ok(format!("{}-{:016x}", cut.trim_end_matches(['-', '.']), facts.random.suffix))
 }
 
 fn console_mode(spec: &ContainerSpec, facts: &HostFacts) -> ConsoleMode {

@@ -9,6 +9,9 @@ use crate::{HostFacts, UserNamespace};
 const RANGE: u32 = 0x1_0000;
 
 pub(super) fn resolve(spec: &spec::ContainerSpec, facts: &HostFacts) -> Result<Option<UserNamespace>, Error> {
+    if !facts.host.user_namespaces && spec.users().optional {
+        return Ok(None);
+    }
     let range = match spec.users().private_users {
         PrivateUsers::No => return Ok(None),
         PrivateUsers::Identity => UidRange::new(0, RANGE),

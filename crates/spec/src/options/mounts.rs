@@ -1,0 +1,190 @@
+//! Mounts beside the root.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+
+use super::value::{fields, inside, without_dots};
+use super::{Argument, Effect, Given, Merge, OptionRow, Problem, ValueKind, anyone, trusted};
+use crate::{BindSource, CustomMount, SpecPatch};
+
+const BASE: OptionRow = OptionRow { merge: Merge::List, ..OptionRow::BASE };
+const USERS: Effect = Effect::Later("users of the host are not taken inside yet");
+const OVERLAYS: Effect = Effect::Later("overlays beside the root are not mounted yet");
+
+pub(super) const ROWS: &[OptionRow] = &[
+    OptionRow {
+        long: "bind",
+        argument: Argument::Required("SRC[:DST[:OPTIONS]]"),
+        setting: trusted("Files", "Bind"),
+        kind: ValueKind::Path,
+        help: "Mount a path of the host inside",
+        details: "SRC is a path of the host, seen from the current directory; with a + in front it is an absolute path \
+                  in the tree; empty, it is a temporary directory that is removed at the end. DST is an absolute path \
+                  inside the container, and the same as SRC where it is left out. OPTIONS, with commas between them: \
+                  rbind (with the mounts below it, the default), norbind (without), noidmap (ids as they are, the \
+                  default); not carried out by this version: idmap, rootidmap, owneridmap. A backslash in front of a \
+                  colon makes it a part of a path. May be used more than once.",
+        effect: Effect::Patch(bind),
+        ..BASE
+    },
+    OptionRow {
+        long: "bind-ro",
+        argument: Argument::Required("SRC[:DST[:OPTIONS]]"),
+        setting: trusted("Files", "BindReadOnly"),
+        kind: ValueKind::Path,
+        help: "The same, read-only",
+        details: "As --bind=, but nothing can be changed through it.",
+        effect: Effect::Patch(bind_read_only),
+        ..BASE
+    },
+    OptionRow {
+        long: "bind-user",
+        argument: Argument::Required("NAME"),
+        setting: trusted("Files", "BindUser"),
+        kind: ValueKind::User,
+        help: "Take a user of the host inside, with the home directory",
+        details: "May be used more than once.",
+        effect: USERS,
+        ..BASE
+    },
+    OptionRow {
+        long: "bind-user-shell",
+        argument: Argument::Required("BOOL|PATH"),
+        setting: trusted("Files", "BindUserShell"),
+        merge: Merge::Last,
+        kind: ValueKind::Path,
+        help: "The shell of such users",
+        details: "yes for the shell that the host knows.",
+        effect: USERS,
+        ..BASE
+    },
+    OptionRow {
+        long: "bind-user-group",
+        argument: Argument::Required("NAME"),
+        kind: ValueKind::Group,
+        help: "A further group of such users",
+        details: "A group of the container.",
+        effect: USERS,
+        ..BASE
+    },
+    OptionRow {
+        long: "inaccessible",
+        argument: Argument::Required("PATH"),
+        setting: trusted("Files", "Inaccessible"),
+        kind: ValueKind::Inside,
+        help: "Hide a path inside",
+        details: "An empty node of the same kind, which nobody may open, is mounted over it. May be used more than once.",
+        effect: Effect::Patch(inaccessible),
+        ..BASE
+    },
+    OptionRow {
+        long: "tmpfs",
+        argument: Argument::Required("PATH[:OPTIONS]"),
+        setting: anyone("Files", "TemporaryFileSystem"),
+        kind: ValueKind::Inside,
+        help: "Mount an empty file system in memory",
+        details: "At an absolute path inside that is not /, with options as mount(8) takes them. Without options the \
+                  directory belongs to root and has mode 0755. May be used more than once.",
+        effect: Effect::Patch(tmpfs),
+        ..BASE
+    },
+    OptionRow {
+        long: "overlay",
+        argument: Argument::Required("LOWER[:LOWER...]:UPPER:DST"),
+        setting: trusted("Files", "Overlay"),
+        kind: ValueKind::Directory,
+        help: "Mount several directories as one",
+        details: "The lowest comes first; changes go to UPPER.",
+        effect: OVERLAYS,
+        ..BASE
+    },
+    OptionRow {
+        long: "overlay-ro",
+        argument: Argument::Required("LOWER[:LOWER...]:UPPER:DST"),
+        setting: trusted("Files", "OverlayReadOnly"),
+        kind: ValueKind::Directory,
+        help: "The same, read-only",
+        details: "As --overlay=, but nothing can be changed through it.",
+        effect: OVERLAYS,
+        ..BASE
+    },
+];
+
+fn bind(patch: &mut SpecPatch, given: &Given<'_>) -> Result<(), Problem> {
+    let mount = bind_mount(given, false)?;
+    patch.mounts.get_or_insert_default().push(mount);
+    Ok(())
+}
+
+fn bind_read_only(patch: &mut SpecPatch, given: &Given<'_>) -> Result<(), Problem> {
+    let mount = bind_mount(given, true)?;
+    patch.mounts.get_or_insert_default().push(mount);
+    Ok(())
+}
+
+fn bind_mount(given: &Given<'_>, read_only: bool) -> Result<CustomMount, Problem> {
+    let fields = fields(given.raw())?;
+    if fields.len() > 3 {
+        return Err(Problem::invalid("it has more than a source, a destination and options"));
+    }
+    let bytes = fields[0].as_bytes();
+    let source = match bytes.strip_prefix(b"+") {
+        Some(path) => BindSource::Tree(inside(OsStr::from_bytes(path))?),
+        None if bytes.is_empty() => BindSource::Temporary,
+        None => BindSource::Host(given.caller.directory.join(OsStr::from_bytes(bytes))),
+    };
+    let destination = match (fields.get(1).filter(|path| !path.is_empty()), &source) {
+        (Some(path), _) => inside(path)?,
+        (None, BindSource::Tree(path)) => path.clone(),
+        // The current directory, where a relative path begins, has no symbolic links.
+        (None, BindSource::Host(path)) if bytes[0] != b'/' => inside(without_dots(path).as_os_str())?,
+        (None, BindSource::Host(path)) => inside(path.as_os_str())?,
+        (None, BindSource::Temporary) => return Err(Problem::invalid("it has neither a source nor a destination")),
+    };
+    let recursive = recursive(fields.get(2))?;
+    Ok(CustomMount::Bind { source, destination, read_only, recursive })
+}
+
+/// Reads the options of a bind mount; the last one counts.
+fn recursive(options: Option<&OsString>) -> Result<bool, Problem> {
+    let options = options.map(|options| options.to_string_lossy()).unwrap_or_default();
+    let mut recursive = true;
+    for option in options.split(',').filter(|option| !option.is_empty()) {
+        match option {
+            "rbind" => recursive = true,
+            "norbind" => recursive = false,
+            "noidmap" => {}
+            "idmap" | "rootidmap" | "owneridmap" => {
+                return Err(Problem::Later("bind mounts do not map ids yet; use noidmap"));
+            }
+            other => return Err(Problem::Invalid(format!("{other:?} is no option of a bind mount"))),
+        }
+    }
+    Ok(recursive)
+}
+
+fn inaccessible(patch: &mut SpecPatch, given: &Given<'_>) -> Result<(), Problem> {
+    let path = inside(given.raw())?;
+    patch.mounts.get_or_insert_default().push(CustomMount::Inaccessible { path });
+    Ok(())
+}
+
+fn tmpfs(patch: &mut SpecPatch, given: &Given<'_>) -> Result<(), Problem> {
+    // The options are taken as they are, with their colons and backslashes.
+    let bytes = given.raw().as_bytes();
+    let mut escaped = false;
+    let end = bytes.iter().position(|byte| {
+        let ends = *byte == b':' && !escaped;
+        escaped = *byte == b'\\' && !escaped;
+        ends
+    });
+    let path = fields(OsStr::from_bytes(&bytes[..end.unwrap_or(bytes.len())]))?.remove(0);
+    let destination = inside(&path)?;
+    if destination.as_path().parent().is_none() {
+        return Err(Problem::invalid("the root cannot be replaced like this; see --volatile="));
+    }
+    let options = end.map(|end| String::from_utf8_lossy(&bytes[end + 1..]).into_owned());
+    let options = options.filter(|options| !options.is_empty());
+    patch.mounts.get_or_insert_default().push(CustomMount::Tmpfs { destination, options });
+    Ok(())
+}

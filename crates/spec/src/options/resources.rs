@@ -1,0 +1,87 @@
+//! What the payload may use.
+
+use super::value::integer;
+use super::{Argument, Effect, Given, Merge, OptionRow, Problem, ValueKind, anyone, trusted};
+use crate::{Personality, Resource, Rlimit, SpecPatch};
+
+const BASE: OptionRow = OptionRow::BASE;
+
+pub(super) const ROWS: &[OptionRow] = &[
+    OptionRow {
+        long: "rlimit",
+        argument: Argument::Required("NAME=SOFT[:HARD]"),
+        setting: trusted("Exec", "Limit*"),
+        merge: Merge::ByName,
+        kind: ValueKind::Rlimit,
+        lists: true,
+        help: "Limit a resource",
+        details: "A limit of getrlimit(2), such as RLIMIT_NOFILE, with numbers or infinity. One number is both limits. \
+                  Where nothing is said, the limits are the host's first process's. Some count by user: without users \
+                  of its own, the container shares them with the host.",
+        effect: Effect::Patch(rlimit),
+        ..BASE
+    },
+    OptionRow {
+        long: "oom-score-adjust",
+        argument: Argument::Required("N"),
+        setting: trusted("Exec", "OOMScoreAdjust"),
+        help: "How soon it is killed when memory runs out",
+        details: "From -1000, never, to 1000, first. See proc_pid_oom_score_adj(5).",
+        effect: Effect::Patch(oom_score_adjust),
+        ..BASE
+    },
+    OptionRow {
+        long: "cpu-affinity",
+        argument: Argument::Required("LIST"),
+        setting: trusted("Exec", "CPUAffinity"),
+        merge: Merge::Union,
+        help: "The processors it may use",
+        details: "Numbers and ranges of numbers with commas between them, such as 0,2-3. May be used more than once; an \
+                  empty value takes all earlier ones back.",
+        effect: Effect::Patch(cpu_affinity),
+        ..BASE
+    },
+    OptionRow {
+        long: "personality",
+        argument: Argument::Required("ARCH"),
+        setting: anyone("Exec", "Personality"),
+        kind: ValueKind::Words(&["x86", "x86-64"]),
+        help: "The machine that uname tells",
+        details: "x86 for 32 bits on a machine with 64.",
+        effect: Effect::Patch(personality),
+        ..BASE
+    },
+];
+
+fn rlimit(patch: &mut SpecPatch, given: &Given<'_>) -> Result<(), Problem> {
+    let Some((name, limit)) = given.text()?.split_once('=') else {
+        return Err(Problem::invalid("it is not of the form NAME=SOFT[:HARD]"));
+    };
+    let resource: Resource = name.parse().map_err(Problem::invalid)?;
+    let limit: Rlimit = limit.parse().map_err(Problem::invalid)?;
+    patch.rlimits.get_or_insert_default().insert(resource, limit);
+    Ok(())
+}
+
+fn oom_score_adjust(patch: &mut SpecPatch, given: &Given<'_>) -> Result<(), Problem> {
+    let number = integer(given.text()?).and_then(|number| i32::try_from(number).ok());
+    match number {
+        Some(number) if (-1000..=1000).contains(&number) => patch.oom_score_adjust = Some(number),
+        _ => return Err(Problem::invalid("it is no number from -1000 to 1000")),
+    }
+    Ok(())
+}
+
+fn cpu_affinity(patch: &mut SpecPatch, given: &Given<'_>) -> Result<(), Problem> {
+    patch.cpu_affinity = match (patch.cpu_affinity.take(), given.parse_or_reset()?) {
+        (_, None) => None,
+        (None, Some(set)) => Some(set),
+        (Some(earlier), Some(set)) => Some(earlier.union(&set)),
+    };
+    Ok(())
+}
+
+fn personality(patch: &mut SpecPatch, given: &Given<'_>) -> Result<(), Problem> {
+    patch.personality = Some(given.one_of(&[("x86", Personality::X86), ("x86-64", Personality::X86_64)])?);
+    Ok(())
+}

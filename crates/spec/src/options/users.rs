@@ -1,0 +1,91 @@
+//! User namespaces.
+
+use super::{Argument, Effect, Given, OptionRow, Problem, ValueKind, boolean, trusted};
+use crate::{Ownership, PrivateUsers, SpecPatch};
+
+const BASE: OptionRow = OptionRow::BASE;
+
+pub(super) const ROWS: &[OptionRow] = &[
+    OptionRow {
+        long: "private-users",
+        argument: Argument::Optional("MODE"),
+        setting: trusted("Exec", "PrivateUsers"),
+        kind: ValueKind::Words(&["no", "yes", "pick", "identity", "managed"]),
+        help: "Users and groups of its own: pick, identity, no, or FIRST[:COUNT]",
+        details: "Root in a container that has no users of its own is root of the host, which is no boundary. pick: a \
+                  range of 65536 ids that nobody uses is chosen. FIRST[:COUNT]: this range, of 65536 ids where nothing \
+                  else is said. identity: each id is the same inside and outside, which keeps privileges apart but not \
+                  users. no: the host's users, the default. Not carried out by this version: yes, also meant where no \
+                  value is given (the range that the tree's owner is in), and managed.",
+        effect: Effect::Patch(private_users),
+        ..BASE
+    },
+    OptionRow {
+        long: "private-users-ownership",
+        argument: Argument::Required("MODE"),
+        setting: trusted("Files", "PrivateUsersOwnership"),
+        kind: ValueKind::Words(&["off", "chown", "map", "foreign", "auto"]),
+        lists: true,
+        help: "How the tree's files get their owners",
+        details: "off: they have the ids of the range on disk already. map: they have ids from 0 on, and the mount maps \
+                  them. auto: as fits the tree; meant where the range is picked. Not carried out by this version: chown \
+                  and foreign.",
+        effect: Effect::Patch(ownership),
+        ..BASE
+    },
+    OptionRow {
+        long: "private-users-delegate",
+        argument: Argument::Required("N"),
+        setting: trusted("Exec", "PrivateUsersDelegate"),
+        help: "Further ranges for containers inside",
+        details: "How many ranges of 65536 ids are passed on.",
+        effect: Effect::Later("it needs --private-users=managed, which is not carried out either"),
+        ..BASE
+    },
+    OptionRow {
+        short: Some('U'),
+        help: "As --private-users=pick --private-users-ownership=auto",
+        details: "The same as --private-users=pick --private-users-ownership=auto, or as --private-users=no where the \
+                  kernel has no user namespaces.",
+        effect: Effect::Patch(pick_if_possible),
+        ..BASE
+    },
+];
+
+fn private_users(patch: &mut SpecPatch, given: &Given<'_>) -> Result<(), Problem> {
+    let text = given.text()?;
+    let numbers = text.starts_with(|first: char| first.is_ascii_digit());
+    patch.private_users = Some(match (given.value, text) {
+        (_, "pick") => PrivateUsers::Pick,
+        (_, "identity") => PrivateUsers::Identity,
+        (_, "managed") => return Err(Problem::Later("there is no service that gives out ranges; use pick")),
+        // Numbers are ranges here, also 0 and 1.
+        _ if numbers => PrivateUsers::Range(given.parse()?),
+        (None, _) => return Err(OWNER),
+        (Some(_), text) => match boolean(text) {
+            Some(true) => return Err(OWNER),
+            Some(false) => PrivateUsers::No,
+            None => return Err(Problem::invalid("it is none of no, yes, pick, identity, managed, FIRST[:COUNT]")),
+        },
+    });
+    patch.users_optional = Some(false);
+    Ok(())
+}
+
+const OWNER: Problem = Problem::Later("the range is not taken from the tree's owner yet; use pick or FIRST[:COUNT]");
+
+fn ownership(patch: &mut SpecPatch, given: &Given<'_>) -> Result<(), Problem> {
+    if matches!(given.text()?, "chown" | "foreign") {
+        return Err(Problem::Later("files keep their owners on disk; use map or auto"));
+    }
+    patch.ownership =
+        Some(given.one_of(&[("off", Ownership::Off), ("map", Ownership::Map), ("auto", Ownership::Auto)])?);
+    Ok(())
+}
+
+fn pick_if_possible(patch: &mut SpecPatch, _: &Given<'_>) -> Result<(), Problem> {
+    patch.private_users = Some(PrivateUsers::Pick);
+    patch.ownership = Some(Ownership::Auto);
+    patch.users_optional = Some(true);
+    Ok(())
+}
