@@ -261,3 +261,35 @@ fn the_service_manager_is_told() {
     let wrong = wrong.expect_code(1);
     assert!(wrong.errors.contains("NOTIFY_SOCKET"), "{wrong}");
 }
+#[test]
+fn the_payload_dies_with_its_supervisor() {
+    requires!(root, cgroup2);
+    for options in [&[][..], &["-a"], &["-U"], &["-U", "-a"], &["-u", "65534"]] {
+        let tree = fixture::tree();
+        let mark = format!("{}", 4_000_000 + std::process::id());
+        let mut child = piped(&tree, options, &format!("echo ready; sleep {mark}")).spawn().expect("start");
+        let mut ready = [0; 5];
+        child.stdout.as_mut().expect("pipe").read_exact(&mut ready).expect("read");
+        let end = Instant::now() + LIMIT;
+        while !running(&mark) {
+            assert!(Instant::now() < end, "{options:?}: not seen");
+        }
+        child.kill().expect("kill");
+        child.wait().expect("wait");
+        let end = Instant::now() + LIMIT;
+        while running(&mark) {
+            assert!(Instant::now() < end, "{options:?}: the payload lives on");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let cleaned = Command::new(REDD).args(["-q", "--cleanup", "-D"]).arg(tree.path()).output().expect("start");
+        assert!(cleaned.status.success(), "{options:?}: {}", String::from_utf8_lossy(&cleaned.stderr));
+    }
+}
+
+/// Whether a process that is no zombie has the word in its command line.
+fn running(word: &str) -> bool {
+    let processes = std::fs::read_dir("/proc").expect("proc").flatten();
+    processes
+        .filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok())
+        .any(|line| line.split(|byte| *byte == 0).any(|part| part == word.as_bytes()))
+}
