@@ -19,8 +19,8 @@ const NOTES: [&str; 4] = ["/run/redd", "/run/systemd/nspawn-uid", "/run/systemd/
 
 impl HostState {
     /// Looks at the machine, at what lies beside `tree` (temporary copies are made there), and at everything in the
-    /// `watched` directories. Control groups count where their path has the tree's name in it: a machine is never
-    /// quiet. To be exact about the rest, isolate the thread first: [`crate::Isolated`].
+    /// `watched` directories. Control groups and notes count where their path has the tree's name in it: a machine is
+    /// never quiet. To be exact about the rest, isolate the thread first: [`crate::Isolated`].
     pub fn capture(tree: &Path, watched: &[&Path]) -> Self {
         let mut all: Vec<PathBuf> = watched.iter().map(|path| path.to_path_buf()).collect();
         all.push(tree.to_owned());
@@ -71,8 +71,8 @@ fn facts(tree: &Path, watched: &[PathBuf]) -> BTreeMap<String, String> {
     }
     for directory in NOTES {
         list(Path::new(directory), &mut |path, _| {
-            // Directories for notes stay; what is noted must not.
-            if !path.is_dir() {
+            // Directories for notes stay; what is noted of this tree must not.
+            if !path.is_dir() && path.to_string_lossy().contains(&name) {
                 facts.insert(format!("note {}", path.display()), String::new());
             }
         });

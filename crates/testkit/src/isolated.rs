@@ -6,14 +6,15 @@ use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 use rustix::thread::UnshareFlags;
 
 /// The calling thread, and what it starts, live in a mount and a network namespace of their own, with empty
-/// directories in place of those where running containers are noted. So nothing that happens elsewhere on the machine
-/// shows in what the test compares, and nothing that the test breaks is the host's.
+/// directories in place of those where systemd notes running containers. So nothing that happens elsewhere on the
+/// machine shows in what the test compares, and nothing that the test breaks is the host's. The directory where redd
+/// notes them stays the host's: a group whose note is not there is taken for what a dead run has left.
 #[derive(Debug)]
 #[must_use = "the thread stays isolated, but the value says so"]
 pub struct Isolated(());
 
-/// Where engines note what runs.
-const RUN: [&str; 4] = ["/run/redd", "/run/systemd/nspawn-uid", "/run/systemd/nspawn", "/run/systemd/machines"];
+/// Where systemd notes what runs.
+const RUN: [&str; 3] = ["/run/systemd/nspawn-uid", "/run/systemd/nspawn", "/run/systemd/machines"];
 
 impl Isolated {
     /// Isolates the calling thread until it ends. Tests run in a thread each.

@@ -14,12 +14,14 @@ mod isolated;
 mod requirement;
 mod spawn;
 mod terminal;
+mod watch;
 
 pub use host_state::HostState;
 pub use isolated::Isolated;
 pub use requirement::{Requirement, missing};
 pub use spawn::{Ended, Engine, Spawn, run_limited};
 pub use terminal::Terminal;
+pub use watch::OpenWatch;
 
 /// The path of the probe, a static program that runs in any tree. Its first argument says what it does; see its source.
 pub const PROBE: &str = env!("REDD_STATIC_PROBE");

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use image::ephemeral::{self, Kind};
 use image::{FileSystem, RunDirectory, Tree};
 use plan::{EphemeralFacts, EphemeralKind, TreeFacts};
-use rustix::fs::{Mode, OFlags, ResolveFlags, openat2, readlinkat};
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, openat2, readlinkat};
 use uuid::Uuid;
 
 /// `target` is where the tree will be, if it is to be made from `tree`.
@@ -62,6 +62,11 @@ fn open(tree: &Tree, path: &str, flags: OFlags) -> rustix::io::Result<std::os::f
 
 /// What `/etc/machine-id` says, if it is set (machine-id(5)).
 fn machine_id(tree: &Tree) -> Option<Uuid> {
+    // Looked at first: opening a device or a fifo can do things by itself.
+    let found = open(tree, "etc/machine-id", OFlags::PATH).ok()?;
+    if !FileType::from_raw_mode(rustix::fs::fstat(found).ok()?.st_mode).is_file() {
+        return None;
+    }
     let file = open(tree, "etc/machine-id", OFlags::RDONLY | OFlags::NONBLOCK).ok()?;
     let mut text = [0; 33];
     let length = rustix::io::read(&file, &mut text).ok()?;

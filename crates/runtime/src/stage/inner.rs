@@ -164,6 +164,11 @@ fn copy_resolv_conf(files: &mut Files, contents: &[u8]) -> rustix::io::Result<()
         Err(Errno::NOENT) => return Ok(()),
         other => other?,
     };
+    // Looked at first: opening a device or a fifo can do things by itself.
+    match rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(status) if !FileType::from_raw_mode(status.st_mode).is_file() => return Ok(()),
+        _ => {}
+    }
     let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = match rustix::fs::openat(directory, name, flags, Mode::empty()) {
         Err(Errno::LOOP | Errno::ISDIR | Errno::NXIO) => return Ok(()),

@@ -6,7 +6,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
 use plan::{Limits, Plan, Program, WorkingDirectory};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Gid, Rlimit, Uid};
 use rustix::thread::{CapabilitySet, CapabilitySets};
@@ -93,11 +93,16 @@ fn look_up(wanted: Option<&str>) -> Result<(User, Vec<u32>), Failure> {
 
 /// Reads a database of the container; one that is missing is empty.
 fn database(path: &str) -> Result<Vec<u8>, Failure> {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    let file = match rustix::fs::open(path, flags, Mode::empty()) {
+    // Looked at first: opening a device or a fifo can do things by itself.
+    match rustix::fs::stat(path) {
         Err(Errno::NOENT) => return Ok(Vec::new()),
-        other => other.about(path)?,
-    };
+        Ok(status) if !FileType::from_raw_mode(status.st_mode).is_file() => {
+            return Err(Errno::INVAL).about(format_args!("{path} is no regular file"));
+        }
+        other => drop(other.about(path)?),
+    }
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let file = rustix::fs::open(path, flags, Mode::empty()).about(path)?;
     let size = usize::try_from(rustix::fs::fstat(&file)?.st_size).unwrap_or(usize::MAX);
     if size > passwd::LIMIT {
         return Err(Errno::FBIG).about(path);

@@ -16,7 +16,8 @@ fn main() -> ExitCode {
     let what = arguments.next().unwrap_or_default();
     let rest: Vec<String> = arguments.map(|argument| argument.to_string_lossy().into_owned()).collect();
     match what.to_string_lossy().as_ref() {
-        "self" => about_self(),
+        // Without arguments it is an init system that has nothing to do.
+        "self" | "" => about_self(),
         "descriptors" => descriptors(),
         "inject" => inject(),
         "escape" => escape::run(&escape::Host::from_arguments(&rest)),
