@@ -2,12 +2,15 @@
 
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use testkit::{HostState, Terminal, fixture, requires};
 
 const REDD: &str = env!("CARGO_BIN_EXE_redd-spawn");
+/// Each test looks at the host before and after.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 /// A first boot has much to do, on a slow machine that does other things as well.
 const LIMIT: Duration = Duration::from_secs(120);
 
@@ -35,6 +38,7 @@ fn ask(terminal: &mut Terminal, question: &str) -> String {
 #[test]
 fn debian_boots_to_a_login_and_powers_off() {
     requires!(root, cgroup2);
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let Some(tree) = fixture::debian_tree() else { return };
     for options in [&[][..], &["-U"]] {
         let before = HostState::capture(&tree, &[]);
@@ -53,6 +57,7 @@ fn debian_boots_to_a_login_and_powers_off() {
 #[test]
 fn a_reboot_starts_it_again_with_the_same_settings() {
     requires!(root, cgroup2);
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let Some(tree) = fixture::debian_tree() else { return };
     let mut terminal = Terminal::start(&mut command(&tree, &["-U"]));
     log_in(&mut terminal);
@@ -69,6 +74,7 @@ fn a_reboot_starts_it_again_with_the_same_settings() {
 #[test]
 fn a_signal_shuts_it_down_in_order() {
     requires!(root, cgroup2);
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let Some(tree) = fixture::debian_tree() else { return };
     let mut terminal = Terminal::start(&mut command(&tree, &[]));
     terminal.expect("login: ", LIMIT);
@@ -79,6 +85,7 @@ fn a_signal_shuts_it_down_in_order() {
 #[test]
 fn words_for_the_init_system_are_parted() {
     requires!(root, cgroup2);
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let Some(tree) = fixture::debian_tree() else { return };
     let output =
         command(&tree, &["LETTERS=abc", "systemd.unit=exit.target"]).stdin(Stdio::null()).output().expect("start");

@@ -76,8 +76,8 @@ pub fn run(spec: &ContainerSpec, caller: CallerFacts, say: &dyn Fn(&str)) -> Res
         return Ok(cleanup(spec, say));
     }
     let progress = caller.console.output_is_terminal && !spec.run().quiet;
-    let (facts, tree) = facts::probe(spec, caller)?;
-    let plan = plan::resolve(spec, &facts)?;
+    let (mut facts, tree) = facts::probe(spec, caller)?;
+    let mut plan = plan::resolve(spec, &facts)?;
     match spec.run().dry_run {
         Some(DryRun::Text) => return Ok(Done::Text(plan::explain(&plan))),
         Some(DryRun::Json) => return Ok(Done::Text(serde_json::to_string_pretty(&plan)? + "\n")),
@@ -98,14 +98,20 @@ pub fn run(spec: &ContainerSpec, caller: CallerFacts, say: &dyn Fn(&str)) -> Res
         }
     }
     let result = loop {
-        let outcome = launch::run(&plan, &acquired).map_err(Error::from).and_then(|launched| {
-            let outcome = start(&plan, &prepared, &launched, &watcher);
-            // Whatever it was: nothing of it goes on.
-            let ended = launched.group.end();
-            outcome.and_then(|outcome| ended.map(|()| outcome).map_err(Error::from))
-        });
-        match outcome {
-            Ok(Outcome::Rebooted) => say("The container reboots."),
+        match live(&plan, &prepared, &acquired, &watcher) {
+            Ok(Outcome::Rebooted) => {
+                if !plan.quiet {
+                    say(&format!("{} reboots.", plan.machine));
+                }
+                // All stays as it was, but for the id of the boot.
+                plan = match facts::another_boot(&mut facts)
+                    .map_err(Error::from)
+                    .and_then(|()| Ok(plan::resolve(spec, &facts)?))
+                {
+                    Ok(plan) => plan,
+                    Err(error) => break Err(error),
+                };
+            }
             other => break other,
         }
     };
@@ -116,6 +122,22 @@ pub fn run(spec: &ContainerSpec, caller: CallerFacts, say: &dyn Fn(&str)) -> Res
         Outcome::Rebooted | Outcome::PoweredOff => ExitCode::SUCCESS,
     };
     Ok(Done::Ended(code, left))
+}
+
+/// From one start to its end.
+fn live(
+    plan: &Plan,
+    prepared: &Prepared,
+    acquired: &parent::Acquired,
+    watcher: &Watcher<'_>,
+) -> Result<Outcome, Error> {
+    let launched = launch::run(plan, acquired)?;
+    let outcome = start(plan, prepared, &launched, watcher);
+    // Whatever it was: nothing of it goes on.
+    let ended = launched.group.end();
+    let outcome = outcome?;
+    ended?;
+    Ok(outcome)
 }
 
 /// `--cleanup`.

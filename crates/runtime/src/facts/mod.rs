@@ -106,6 +106,15 @@ fn resolve_parent(target: &Path) -> Result<PathBuf, Error> {
     }
 }
 
+/// The facts for the next boot of the same container.
+///
+/// # Errors
+/// [`Error::Random`].
+pub fn another_boot(facts: &mut HostFacts) -> Result<(), Error> {
+    facts.random.boot_id = random()?.boot_id;
+    Ok(())
+}
+
 fn random() -> Result<Random, Error> {
     let mut bytes = [0u8; 40];
     rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()).map_err(Error::Random)?;
