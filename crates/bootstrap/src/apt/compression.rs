@@ -35,7 +35,7 @@ impl Compression {
     /// Content that cannot be decompressed, or that is longer than the limit.
     pub(crate) fn decompress(self, compressed: &[u8], limit: u64) -> io::Result<Vec<u8>> {
         match self {
-            Self::Xz => read(liblzma::read::XzDecoder::new_multi_decoder(compressed), limit),
+            Self::Xz => read_xz(compressed, limit),
             Self::Zstd => read(zstd::stream::read::Decoder::with_buffer(compressed)?, limit),
             Self::Gzip => read(flate2::bufread::MultiGzDecoder::new(compressed), limit),
             Self::Plain => read(compressed, limit),
@@ -43,11 +43,40 @@ impl Compression {
     }
 }
 
+/// What an index claims to be large is not reserved blindly.
+const MOST_RESERVED: u64 = 256 << 20;
+
 fn read(reader: impl Read, limit: u64) -> io::Result<Vec<u8>> {
-    // What the index claims is not reserved blindly.
-    const MOST_RESERVED: u64 = 256 << 20;
     let mut content = Vec::with_capacity(limit.min(MOST_RESERVED) as usize + 1);
     reader.take(limit.saturating_add(1)).read_to_end(&mut content)?;
+    checked(content, limit)
+}
+
+/// The blocks of a stream are decompressed by several threads at once; archives write several.
+fn read_xz(mut compressed: &[u8], limit: u64) -> io::Result<Vec<u8>> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(4) as u32;
+    let mut content = Vec::with_capacity(limit.min(MOST_RESERVED) as usize + 1);
+    loop {
+        // With more memory than that for all threads together, one of them works alone.
+        let stream = liblzma::stream::MtStreamBuilder::new()
+            .threads(threads)
+            .memlimit_threading(MOST_RESERVED)
+            .memlimit_stop(u64::MAX)
+            .decoder()?;
+        let mut decoder = liblzma::bufread::XzDecoder::new_stream(compressed, stream);
+        let room = limit.saturating_add(1) - content.len() as u64;
+        decoder.by_ref().take(room).read_to_end(&mut content)?;
+        content = checked(content, limit)?;
+        // Another stream may follow, and zeroes in between.
+        let rest = decoder.into_inner();
+        compressed = &rest[rest.iter().take_while(|byte| **byte == 0).count()..];
+        if compressed.is_empty() {
+            return Ok(content);
+        }
+    }
+}
+
+fn checked(content: Vec<u8>, limit: u64) -> io::Result<Vec<u8>> {
     if content.len() as u64 > limit {
         return Err(io::Error::new(io::ErrorKind::InvalidData, format!("it has more than {limit} bytes decompressed")));
     }
@@ -75,6 +104,21 @@ pub(crate) mod tests {
             }
             Compression::Plain => content.to_vec(),
         }
+    }
+
+    #[test]
+    fn xz_of_several_blocks() {
+        let content: Vec<u8> = (0..3_000_000_u32).flat_map(|nr| (nr / 7).to_le_bytes()).collect();
+        let stream =
+            liblzma::stream::MtStreamBuilder::new().preset(0).block_size(1 << 20).threads(2).encoder().unwrap();
+        let mut encoder = liblzma::write::XzEncoder::new_stream(Vec::new(), stream);
+        encoder.write_all(&content).unwrap();
+        let mut compressed = encoder.finish().unwrap();
+        assert!(Compression::Xz.decompress(&compressed, content.len() as u64).unwrap() == content);
+        assert!(Compression::Xz.decompress(&compressed, content.len() as u64 - 1).is_err());
+        let middle = compressed.len() / 2;
+        compressed[middle] ^= 1;
+        assert!(Compression::Xz.decompress(&compressed, content.len() as u64).is_err());
     }
 
     #[test]

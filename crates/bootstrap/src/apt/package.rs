@@ -91,12 +91,24 @@ impl Package {
         if u32::try_from(index.len()).is_err() {
             return Err(Error::TooLarge);
         }
-        let mut packages = Vec::with_capacity(index.len() / 1024);
-        let mut all = paragraphs(index);
-        while let Some((start, paragraph)) = all.next_at() {
-            packages.push(Self::read(index, start, paragraph)?);
-        }
-        Ok(packages)
+        let parts = parts(index);
+        let read = |part: Range<usize>| {
+            let mut packages = Vec::with_capacity(part.len() / 768);
+            let mut all = paragraphs(&index[part.clone()]);
+            while let Some((start, paragraph)) = all.next_at() {
+                packages.push(Self::read(index, part.start + start, paragraph)?);
+            }
+            Ok(packages)
+        };
+        std::thread::scope(|scope| {
+            let readers: Vec<_> = parts.into_iter().map(|part| scope.spawn(|| read(part))).collect();
+            let mut packages = Vec::new();
+            for reader in readers {
+                let mut read = reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+                if packages.is_empty() { packages = read } else { packages.append(&mut read) }
+            }
+            Ok(packages)
+        })
     }
 
     /// Reads one package's paragraph.
@@ -271,6 +283,24 @@ impl Package {
     }
 }
 
+/// Divides an index between paragraphs, into as many parts as threads are worth while.
+fn parts(index: &str) -> Vec<Range<usize>> {
+    const SMALLEST: usize = 4 << 20;
+    let count = std::thread::available_parallelism().map_or(1, usize::from).min(4).min(index.len() / SMALLEST).max(1);
+    let mut parts = Vec::new();
+    let mut start = 0;
+    for nr in 1..=count {
+        let from = (index.len() / count * nr).max(start);
+        let end = match memchr::memmem::find(&index.as_bytes()[from..], b"\n\n") {
+            Some(at) if nr < count => from + at + 1,
+            _ => index.len(),
+        };
+        parts.push(start..end);
+        start = end;
+    }
+    parts
+}
+
 fn bad(package: &str, field: &'static str, value: &str, reason: &'static str) -> Error {
     Error::Value { package: package.to_owned(), field, value: value.chars().take(120).collect(), reason }
 }
@@ -356,6 +386,22 @@ SHA256: 00
         ] {
             assert!(Package::parse(paragraph).is_err(), "{paragraph}");
         }
+    }
+
+    #[test]
+    fn large_indices_are_read_in_parts() {
+        let count = 200_000;
+        let mut index = String::new();
+        for nr in 0..count {
+            index += &format!("Package: p{nr}\nVersion: 1\nArchitecture: all\nDescription: some text to fill it\n\n");
+        }
+        for index in [index.as_str(), index.trim_end()] {
+            let packages = Package::parse_index(&index.into()).unwrap();
+            assert_eq!(packages.len(), count);
+            assert!(packages.iter().enumerate().all(|(nr, package)| package.name() == format!("p{nr}")));
+        }
+        let one = format!("Package: p\nVersion: 1\nArchitecture: all\nDescription: {}\n", "x".repeat(20 << 20));
+        assert_eq!(Package::parse_index(&one.as_str().into()).unwrap().len(), 1);
     }
 
     proptest! {
