@@ -429,7 +429,8 @@ fn the_hosts_own_mirror() {
     for path in archive.download(&wanted, &Silent).unwrap() {
         assert!(fs::read(path).unwrap().starts_with(b"!<arch>\n"));
     }
-    for package in archive.packages() {
+    // Some of all: reading every relation takes long without optimisation.
+    for package in archive.packages().iter().step_by(10) {
         for field in super::super::relation::Field::ALL {
             package.relations(field).unwrap();
         }
