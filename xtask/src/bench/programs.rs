@@ -25,19 +25,19 @@ pub(super) fn build() -> Result<Programs> {
     let directory = target.join("bench");
     std::fs::create_dir_all(&directory)?;
     Ok(Programs {
-        floor: compile(&directory, "floor")?,
-        calls: compile(&directory, "calls")?,
+        floor: compile(&directory, "floor", &[])?,
+        calls: compile(&directory, "calls", &["-static"])?,
         redd: target.join("release/redd-spawn"),
     })
 }
 
-fn compile(directory: &Path, name: &str) -> Result<PathBuf> {
+fn compile(directory: &Path, name: &str, options: &[&str]) -> Result<PathBuf> {
     let Some(compiler) = ["cc", "gcc", "clang"].into_iter().find(|name| find_program(name).is_some()) else {
         bail!("no C compiler: install gcc");
     };
     let source = root().join("xtask/bench").join(name).with_extension("c");
     let program = directory.join(name);
     let mut command = Command::new(compiler);
-    run(command.args(["-O2", "-Wall", "-Werror", "-static", "-o"]).arg(&program).arg(&source))?;
+    run(command.args(["-O2", "-Wall", "-Werror"]).args(options).arg("-o").arg(&program).arg(&source))?;
     Ok(program)
 }
