@@ -169,21 +169,24 @@ fn copy_resolv_conf(files: &mut Files, contents: &[u8]) -> rustix::io::Result<()
         Ok(status) if !FileType::from_raw_mode(status.st_mode).is_file() => return Ok(()),
         _ => {}
     }
-    let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = match rustix::fs::openat(directory, name, flags, Mode::empty()) {
+    let open = |access| {
+        let flags = access | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        rustix::fs::openat(directory, name, flags, Mode::from_raw_mode(0o644))
+    };
+    let regular = |file: &OwnedFd| Ok(FileType::from_raw_mode(rustix::fs::fstat(file)?.st_mode).is_file());
+    // Read only: opening it for writing already copies it to the upper layer of an overlay.
+    let file = match open(OFlags::RDONLY) {
         Err(Errno::LOOP | Errno::ISDIR | Errno::NXIO) => return Ok(()),
-        Err(Errno::NOENT) => {
-            rustix::fs::openat(directory, name, flags | OFlags::CREATE | OFlags::EXCL, Mode::from_raw_mode(0o644))?
-        }
+        Err(Errno::NOENT) => return write_all(open(OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL)?.as_fd(), contents),
         other => other?,
     };
-    let status = rustix::fs::fstat(&file)?;
-    if !FileType::from_raw_mode(status.st_mode).is_file() {
-        return Ok(());
-    }
     let mut present = vec![0; contents.len() + 1];
     let length = rustix::io::pread(&file, &mut present, 0)?;
-    if &present[..length] == contents {
+    if !regular(&file)? || &present[..length] == contents {
+        return Ok(());
+    }
+    let file = open(OFlags::WRONLY)?;
+    if !regular(&file)? {
         return Ok(());
     }
     rustix::fs::ftruncate(&file, 0)?;
