@@ -24,6 +24,10 @@ const NEEDED: &[Needed] = &[
     needed("mkfs.btrfs", "btrfs-progs", "snapshots and reflinks"),
     needed("mkfs.ext4", "e2fsprogs", "file systems of their own"),
     needed("findmnt", "util-linux", "what is mounted before and after"),
+    needed("fish", "fish", "completions in the shell that they are for"),
+    needed("zsh", "zsh", "completions in the shell that they are for"),
+    needed("groff", "groff", "the manual page without warnings"),
+    needed("man", "man-db", "the manual page without warnings"),
     needed("ip", "iproute2", "links and namespaces"),
 ];
 

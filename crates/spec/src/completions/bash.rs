@@ -1,6 +1,6 @@
 //! Completion for bash(1). It needs nothing beside bash itself.
 
-use super::{MACHINES, rows};
+use super::{MACHINES, proposals, rows};
 use crate::options::{Argument, OptionRow, ValueKind};
 
 pub(super) fn script(name: &str) -> String {
@@ -87,7 +87,7 @@ fn values(row: &OptionRow) -> String {
             let names: Vec<_> = row.kind.words().iter().map(|name| format!("RLIMIT_{name}=")).collect();
             format!("compopt -o nospace; {}", words(&names))
         }
-        ValueKind::Words(_) | ValueKind::Boolean | ValueKind::Signal => words(&row.kind.words()),
+        ValueKind::Words(_) | ValueKind::Boolean | ValueKind::Signal => words(&proposals(row)),
         ValueKind::Free | ValueKind::Inside | ValueKind::SystemCalls => ":".into(),
     }
 }

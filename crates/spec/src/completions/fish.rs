@@ -1,6 +1,6 @@
 //! Completion for fish(1).
 
-use super::{MACHINES, rows};
+use super::{MACHINES, proposals, rows};
 use crate::options::{Argument, OptionRow, ValueKind};
 
 pub(super) fn script(name: &str) -> String {
@@ -42,7 +42,7 @@ fn value(row: &OptionRow) -> String {
             format!(" {given} -f -a {}", quote(&names.join(" ")))
         }
         ValueKind::Words(_) | ValueKind::Boolean | ValueKind::Signal => {
-            format!(" {given} -f -a {}", quote(&row.kind.words().join(" ")))
+            format!(" {given} -f -a {}", quote(&proposals(row).join(" ")))
         }
         ValueKind::Free | ValueKind::Inside | ValueKind::SystemCalls => format!(" {given} -f"),
     }

@@ -6,7 +6,11 @@ mod fish;
 mod tests;
 mod zsh;
 
-use crate::options::{self, OptionRow};
+use std::ffi::OsStr;
+use std::path::Path;
+
+use crate::SpecPatch;
+use crate::options::{self, Caller, Effect, Given, OptionRow, Problem};
 
 /// A shell that completes command lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +49,19 @@ pub fn completions(shell: Shell, name: &str) -> String {
 /// The rows that are worth proposing.
 fn rows() -> impl Iterator<Item = &'static OptionRow> {
     options::all().filter(|row| row.carried_out())
+}
+
+/// The words that are worth proposing as the value of an option.
+fn proposals(row: &OptionRow) -> Vec<String> {
+    let caller = Caller { directory: Path::new("/"), variable: &|_| None };
+    let carried_out = |word: &String| match row.effect {
+        Effect::Patch(parse) => {
+            let given = Given { value: Some(OsStr::new(word)), caller };
+            !matches!(parse(&mut SpecPatch::default(), &given), Err(Problem::Later(_)))
+        }
+        _ => true,
+    };
+    row.kind.words().into_iter().filter(carried_out).collect()
 }
 
 /// The directories that machines are in, for the completion of their names.

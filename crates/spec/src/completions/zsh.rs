@@ -1,6 +1,6 @@
 //! Completion for zsh(1).
 
-use super::{MACHINES, rows};
+use super::{MACHINES, proposals, rows};
 use crate::options::{Argument, Merge, OptionRow, ValueKind};
 
 pub(super) fn script(name: &str) -> String {
@@ -56,7 +56,7 @@ fn value(row: &OptionRow, colons: &str) -> String {
             let names: Vec<_> = row.kind.words().iter().map(|name| format!("RLIMIT_{name}=")).collect();
             format!("compadd -S \"\" -- {}", names.join(" "))
         }
-        ValueKind::Words(_) | ValueKind::Boolean | ValueKind::Signal => format!("({})", row.kind.words().join(" ")),
+        ValueKind::Words(_) | ValueKind::Boolean | ValueKind::Signal => format!("({})", proposals(row).join(" ")),
         ValueKind::Free | ValueKind::Inside | ValueKind::SystemCalls => " ".into(),
     };
     let name = row.argument.name().unwrap_or_default();

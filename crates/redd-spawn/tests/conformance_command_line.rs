@@ -1,0 +1,323 @@
+//! The same command lines, given to redd-spawn and to the installed systemd-nspawn: both take them or both do not.
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use Differs::{In, Never, Until};
+use Outcome::{Printed, Refused, Taken};
+use testkit::requires;
+
+/// What a program makes of a command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    /// It has printed something and ended well.
+    Printed,
+    /// It would have gone on, if there had been a container to run.
+    Taken,
+    /// The words were wrong.
+    Refused,
+}
+
+/// Whether the original does the same.
+#[derive(Clone, Copy, Debug)]
+enum Differs {
+    /// It does.
+    Never,
+    /// Only from this version on, as its manual says; earlier ones refuse.
+    Until(u32),
+    /// It does not, for this reason.
+    In(&'static str),
+}
+
+const STRICT: &str = "redd says at once what the original would ignore or fail at later";
+const DOTS: &str = "redd takes no path inside a container that has .. in it";
+
+/// Every command line is run where the current directory is empty, which is no tree to run: nothing starts.
+const CASES: &[(&[&str], Outcome, Differs)] = &[
+    // the grammar
+    (&[], Taken, Never),
+    (&["--"], Taken, Never),
+    (&["--", "--nonsense"], Taken, Never),
+    (&["ls", "--nonsense"], Taken, Never),
+    (&["-", "--nonsense"], Taken, Never),
+    (&["--nonsense"], Refused, Never),
+    (&["-y"], Refused, Never),
+    (&["-qy"], Refused, Never),
+    (&["-q", "--quiet"], Taken, Never),
+    (&["-qD", "."], Taken, Never),
+    (&["-qD."], Taken, Never),
+    (&["-qxbD"], Refused, Never),
+    (&["-D"], Refused, Never),
+    (&["--directory"], Refused, Never),
+    (&["--directory", "."], Taken, Never),
+    (&["--directory="], Taken, Never),
+    (&["--dir=."], Taken, Never),
+    (&["--pri"], Refused, Never),
+    (&["--private"], Refused, Never),
+    (&["--private-n"], Taken, Never),
+    (&["--boot=yes"], Refused, Never),
+    (&["--boo"], Taken, Never),
+    (&["--help=x"], Refused, Never),
+    (&["--help"], Printed, Never),
+    (&["-hy"], Printed, Never),
+    (&["--help", "--nonsense"], Printed, Never),
+    (&["--nonsense", "--help"], Refused, Never),
+    (&["--version"], Printed, Never),
+    (&["--version", "--nonsense"], Printed, Never),
+    (&["--no-pager"], Taken, Never),
+    (&["--no-ask-password"], Taken, Until(258)),
+    (&["--volatile", "state"], Taken, Never),
+    // lists of values
+    (&["--console=help"], Printed, Never),
+    (&["--capability=help"], Printed, Never),
+    (&["--drop-capability", "help"], Printed, Never),
+    (&["--kill-signal=help"], Printed, Never),
+    (&["--kill-signal=list"], Refused, Never),
+    (&["--private-users-ownership=help"], Printed, Never),
+    (&["--resolv-conf=help"], Printed, Never),
+    (&["--timezone=help"], Printed, Never),
+    (&["--rlimit=help"], Printed, Never),
+    (&["--volatile=help"], Printed, Never),
+    (&["--personality=help"], Refused, Never),
+    (&["--link-journal=help"], Refused, Never),
+    // run
+    (&["--settings=no"], Taken, Never),
+    (&["--settings=foo"], Refused, Never),
+    (&["--settings="], Refused, Never),
+    (&["--cleanup"], Refused, Never),
+    // image
+    (&["-x", "--template=.", "-D", "x"], Refused, Never),
+    (&["--template="], Taken, Never),
+    (&["--template=/nonexistent"], Refused, Never),
+    (&["--read-only", "--volatile"], Taken, Never),
+    (&["--volatile="], Refused, Never),
+    (&["--volatile=off"], Taken, Never),
+    (&["--volatile=Y"], Taken, Never),
+    (&["--volatile=overlay"], Taken, Never),
+    (&["--volatile=bogus"], Refused, Never),
+    (&["--pivot-root="], Refused, Never),
+    (&["--pivot-root=rel"], Refused, Never),
+    (&["--pivot-root=/"], Taken, Never),
+    (&["--pivot-root=/a:b"], Refused, Never),
+    (&["--pivot-root=/a:/b"], Taken, Never),
+    (&["--pivot-root=/a/../b"], Refused, Never),
+    (&["--pivot-root=/a:/b:/c"], Refused, In(STRICT)),
+    // exec
+    (&["-ab"], Refused, Never),
+    (&["-bP"], Taken, Never),
+    (&["-b", "--chdir=/"], Taken, Never),
+    (&["--chdir="], Refused, Never),
+    (&["--chdir=rel"], Refused, Never),
+    (&["--chdir=/a/../b"], Refused, In(DOTS)),
+    (&["-E"], Refused, Never),
+    (&["-EA=x"], Taken, Never),
+    (&["-E", "A"], Taken, Never),
+    (&["-E=x"], Refused, Never),
+    (&["--setenv==x"], Refused, Never),
+    (&["--setenv=A-B=x"], Refused, Never),
+    (&["--setenv=1A=x"], Refused, Never),
+    (&["--setenv=A=\n"], Taken, Never),
+    (&["--setenv=REDD_NO_SUCH_VARIABLE"], Taken, Never),
+    (&["-u", "root"], Taken, Never),
+    (&["--user=root"], Taken, Never),
+    (&["--user", "root"], Taken, Never),
+    (&["--user="], Taken, Never),
+    (&["--user"], Refused, Until(261)),
+    (&["--uid=root"], Taken, Until(258)),
+    (&["--kill-signal=0"], Refused, Never),
+    (&["--kill-signal=64"], Taken, Never),
+    (&["--kill-signal=sigterm"], Refused, Never),
+    (&["--kill-signal=SIGTERM"], Taken, Never),
+    (&["--kill-signal=TERM"], Taken, Never),
+    (&["--kill-signal=SIGRTMIN+3"], Taken, Never),
+    (&["--kill-signal=RTMIN+30"], Taken, Never),
+    (&["--kill-signal=RTMAX-1"], Taken, Never),
+    (&["--kill-signal=-5"], Refused, Never),
+    (&["--kill-signal="], Refused, Never),
+    (&["--notify-ready=yes"], Taken, Never),
+    (&["--notify-ready="], Refused, Never),
+    (&["--notify-ready=maybe"], Refused, Never),
+    // identity
+    (&["--machine="], Taken, Never),
+    (&["-D.", "--machine=A.b-1"], Taken, Never),
+    (&["-D.", "--machine=a_b"], Refused, Never),
+    (&["-D.", "--machine=a/b"], Refused, Never),
+    (&["-D.", "--machine=.x"], Refused, Never),
+    (&["--hostname="], Taken, Never),
+    (&["--hostname=a.b"], Taken, Never),
+    (&["--hostname=a."], Refused, Never),
+    (&["--hostname=a_b"], Refused, Never),
+    (&["--hostname=-a"], Refused, Never),
+    (&["--uuid="], Refused, Never),
+    (&["--uuid=0"], Refused, Never),
+    (&["--uuid=00000000000000000000000000000000"], Refused, Never),
+    (&["--uuid=f1b5b9f4-0000-0000-0000-000000000001"], Taken, Never),
+    (&["--uuid=F1B5B9F4000000000000000000000001"], Taken, Never),
+    (&["--uuid={f1b5b9f4-0000-0000-0000-000000000001}"], Refused, Never),
+    // property
+    (&["--register=no", "--keep-unit"], Taken, Never),
+    (&["--register=auto"], Taken, Until(257)),
+    (&["--register=bogus"], Refused, Never),
+    (&["--register="], Refused, Never),
+    // users
+    (&["-U", "--read-only"], Taken, Never),
+    (&["--private-users=no"], Taken, Never),
+    (&["--private-users=pick"], Taken, Never),
+    (&["--private-users=identity"], Taken, Never),
+    (&["--private-users=0"], Taken, Never),
+    (&["--private-users=1"], Taken, Never),
+    (&["--private-users=524288:65536"], Taken, Never),
+    (&["--private-users="], Refused, Never),
+    (&["--private-users=foo"], Refused, Never),
+    (&["--private-users=0:0"], Refused, Never),
+    (&["--private-users=1:2:3"], Refused, Never),
+    (&["--private-users=4294967295"], Refused, Never),
+    (&["--private-users-ownership=map"], Taken, Never),
+    (&["--private-users-ownership=x"], Refused, Never),
+    // network
+    (&["--private-network"], Taken, Never),
+    // security
+    (&["--capability="], Taken, Never),
+    (&["--capability=cap_kill,CAP_BPF"], Taken, Never),
+    (&["--capability=21"], Taken, Never),
+    (&["--capability=all"], Taken, Never),
+    (&["--capability=all,foo"], Refused, Never),
+    (&["--capability=kill"], Refused, Never),
+    (&["--capability=cap_kill cap_chown"], Refused, Never),
+    (&["--drop-capability=bogus"], Refused, Never),
+    (&["--no-new-privileges="], Refused, Never),
+    (&["--no-new-privileges=maybe"], Refused, Never),
+    (&["--no-new-privileges=ON"], Taken, Never),
+    (&["--system-call-filter="], Taken, Never),
+    (&["--system-call-filter=~@clock mount"], Taken, Never),
+    // resources
+    (&["--rlimit="], Refused, Never),
+    (&["--rlimit=FOO=1"], Refused, Never),
+    (&["--rlimit=NOFILE=1"], Taken, Never),
+    (&["--rlimit=RLIMIT_NOFILE=1:infinity"], Taken, Never),
+    (&["--rlimit=RLIMIT_NOFILE=5:1"], Refused, Never),
+    (&["--rlimit=RLIMIT_NOFILE=1K"], Refused, Never),
+    (&["--rlimit=FSIZE=1K"], Refused, In("the manual speaks of numbers alone")),
+    (&["--oom-score-adjust=-1000"], Taken, Never),
+    (&["--oom-score-adjust=0x10"], Taken, Never),
+    (&["--oom-score-adjust= 5"], Taken, Never),
+    (&["--oom-score-adjust=1001"], Refused, Never),
+    (&["--oom-score-adjust="], Refused, Never),
+    (&["--cpu-affinity="], Taken, Never),
+    (&["--cpu-affinity=0 1"], Taken, Never),
+    (&["--cpu-affinity=0,"], Taken, Never),
+    (&["--cpu-affinity=0-"], Refused, Never),
+    (&["--cpu-affinity=x"], Refused, Never),
+    (&["--cpu-affinity=9-1"], Refused, In(STRICT)),
+    (&["--personality=x86"], Taken, Never),
+    (&["--personality=x86-64"], Taken, Never),
+    (&["--personality="], Refused, Never),
+    // integration
+    (&["--resolv-conf=auto", "--timezone=auto", "--link-journal=auto"], Taken, Never),
+    (&["--resolv-conf=bogus"], Refused, Never),
+    (&["--timezone=bogus"], Refused, Never),
+    (&["--link-journal=bogus"], Refused, Never),
+    // mounts
+    (&["--bind="], Refused, Never),
+    (&["--bind=:"], Refused, Never),
+    (&["--bind=::"], Refused, Never),
+    (&["--bind=/a:b"], Refused, Never),
+    (&["--bind=/usr"], Taken, Never),
+    (&["--bind=+/a"], Taken, Never),
+    (&["--bind=+a:/b"], Refused, Never),
+    (&["--bind=/usr:/a:rbind,norbind"], Taken, Never),
+    (&["--bind=a\\"], Refused, Never),
+    (&["--bind=/usr:/b:bogus"], Refused, In(STRICT)),
+    (&["--bind=/usr:/b:rbind:x"], Refused, In(STRICT)),
+    (&["--bind=:/b"], Taken, Never),
+    (&["--inaccessible="], Refused, Never),
+    (&["--inaccessible=rel"], Refused, Never),
+    (&["--inaccessible=/a"], Taken, Never),
+    (&["--tmpfs=rel"], Refused, Never),
+    (&["--tmpfs=/a"], Taken, Never),
+    (&["--tmpfs=/a:b:c"], Taken, Never),
+    (&["--tmpfs=/a\\:b"], Taken, Never),
+    (&["--tmpfs=/a\\"], Refused, Never),
+    (&["--tmpfs=/a/../b"], Refused, In(DOTS)),
+    (&["--tmpfs=/"], Refused, In("the manual says that the root cannot be replaced like this")),
+    // console
+    (&["--console="], Refused, Never),
+    (&["--console=bogus"], Refused, Never),
+    (&["--console=autopipe"], Taken, Never),
+    (&["--pipe", "--console=interactive"], Taken, Never),
+];
+
+fn run(program: &Path, first: &[&str], words: &[&str], directory: &Path) -> Output {
+    let mut command = Command::new(program);
+    command.args(first).args(words).current_dir(directory).stdin(Stdio::null());
+    command.output().expect("the program runs")
+}
+
+/// redd tells wrong words by its exit code. Without changing anything, it goes as far as to the plan.
+fn ours(words: &[&str], directory: &Path) -> (Outcome, String) {
+    let output = run(Path::new(env!("CARGO_BIN_EXE_redd-spawn")), &["--dry-run"], words, directory);
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    let text = String::from_utf8_lossy(&output.stdout);
+    let outcome = match output.status.code() {
+        Some(2) => Refused,
+        Some(0) if !text.starts_with("machine ") => Printed,
+        Some(0 | 1) => Taken,
+        other => panic!("{words:?}: {other:?}\n{errors}"),
+    };
+    if outcome == Refused {
+        assert!(text.is_empty(), "{words:?}: {text}");
+        assert!(errors.ends_with(" (see \"redd-spawn --help\")\n"), "{words:?}: {errors}");
+        assert_eq!(errors.lines().count(), 1, "{words:?}: {errors}");
+    }
+    (outcome, errors)
+}
+
+/// The original has one exit code for everything, but other words where it misses the tree.
+fn theirs(words: &[&str], directory: &Path) -> (Outcome, String) {
+    let output = run(Path::new("systemd-nspawn"), &[], words, directory);
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    let outcome = match output.status.code() {
+        Some(0) => Printed,
+        Some(1) if errors.contains("doesn't look like") => Taken,
+        Some(1) => Refused,
+        other => panic!("{words:?}: {other:?}\n{errors}"),
+    };
+    (outcome, errors)
+}
+
+#[test]
+fn redd_takes_what_the_table_says() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let wrong: Vec<_> = CASES
+        .iter()
+        .map(|(words, expected, _)| (words, expected, ours(words, directory.path())))
+        .filter(|(_, expected, (outcome, _))| outcome != *expected)
+        .collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn the_original_takes_the_same() {
+    requires!(root, program "systemd-nspawn");
+    let directory = tempfile::tempdir().expect("a directory");
+    let version = run(Path::new("systemd-nspawn"), &[], &["--version"], directory.path()).stdout;
+    let version = String::from_utf8_lossy(&version);
+    let version: u32 = version.split_whitespace().nth(1).and_then(|number| number.parse().ok()).expect("a version");
+    let mut wrong = Vec::new();
+    for (words, ours, differs) in CASES {
+        let (outcome, errors) = theirs(words, directory.path());
+        let same = outcome == *ours;
+        let as_said = match differs {
+            Never => same,
+            Until(first) if version >= *first => same,
+            Until(_) => outcome == Refused,
+            In(_) => !same,
+        };
+        if !as_said {
+            let why = if let In(why) = differs { why } else { "" };
+            wrong.push((words, outcome, why, errors));
+        }
+    }
+    assert!(wrong.is_empty(), "systemd-nspawn {version}: {wrong:#?}");
+    assert_eq!(std::fs::read_dir(directory.path()).expect("a directory").count(), 0, "something was made");
+}
