@@ -1,5 +1,5 @@
 //! The directory in which fetched files are kept for later runs: `by-hash` has whole files under their SHA-256,
-//! `partial` those that are still being fetched. Any number of runs may use it at once; a partial file is locked
+//! `partial` those that are still being fetched, `current` the hashes of files that have newer versions now and then. Any number of runs may use it at once; a partial file is locked
 //! (flock(2)) by the one that writes it, and moved to `by-hash` when it is whole and its hash is right.
 
 use std::fs::{self, File, OpenOptions};
@@ -52,7 +52,7 @@ impl Cache {
     /// # Errors
     /// Where it can be neither found nor made.
     pub fn open(directory: &Path) -> Result<Self, Error> {
-        for path in [directory.join("by-hash"), directory.join("partial")] {
+        for path in ["by-hash", "partial", "current"].map(|name| directory.join(name)) {
             fs::create_dir_all(&path).map_err(|source| Error::Io { action: "make", path, source })?;
         }
         Ok(Self { directory: directory.to_owned() })
@@ -138,6 +138,26 @@ impl Cache {
     /// Where it cannot be removed.
     pub fn forget(&self, hash: &Sha256) -> Result<(), Error> {
         self.remove(&self.path(hash))
+    }
+
+    /// Says that the file of that hash is now what `name` means, and forgets the one that it meant before. A run that
+    /// still wants that one fetches it again.
+    ///
+    /// # Errors
+    /// Where that cannot be noted.
+    pub(crate) fn supersede(&self, name: &str, hash: &Sha256) -> Result<(), Error> {
+        let path = self.directory.join("current").join(Sha256::of(name.as_bytes()).to_string());
+        let before = fs::read_to_string(&path).ok().and_then(|text| text.trim().parse::<Sha256>().ok());
+        if before.as_ref() == Some(hash) {
+            return Ok(());
+        }
+        let new = path.with_extension(format!("{}", std::process::id()));
+        fs::write(&new, format!("{hash}\n")).and_then(|()| fs::rename(&new, &path)).map_err(|source| Error::Io {
+            action: "write",
+            path,
+            source,
+        })?;
+        before.map_or(Ok(()), |before| self.forget(&before))
     }
 
     /// Begins or goes on to write the file of that hash: waits until no other run does so. `None` where the other one
@@ -271,6 +291,37 @@ mod tests {
         fs::write(cache.path(&hash), "content and more").unwrap();
         assert_eq!(cache.read(&hash, 7).unwrap(), None);
         assert!(!cache.path(&hash).exists());
+    }
+
+    #[test]
+    fn superseded_files_go() {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = Cache::open(directory.path()).unwrap();
+        let versions = [&b"one"[..], b"two", b"two"];
+        for version in versions {
+            cache.store(&Sha256::of(version), version).unwrap();
+            cache.supersede("name", &Sha256::of(version)).unwrap();
+        }
+        cache.supersede("other name", &Sha256::of(b"three")).unwrap();
+        assert!(!cache.path(&Sha256::of(b"one")).exists());
+        assert_eq!(cache.read(&Sha256::of(b"two"), 3).unwrap().unwrap(), b"two");
+    }
+
+    #[test]
+    fn a_full_file_system() {
+        testkit::requires!(root);
+        let directory = tempfile::tempdir().unwrap();
+        let isolated = testkit::Isolated::enter();
+        let flags = rustix::mount::MountFlags::empty();
+        rustix::mount::mount("tmpfs", directory.path(), "tmpfs", flags, c"size=64k").unwrap();
+        let cache = Cache::open(directory.path()).unwrap();
+        let content = vec![7; 1 << 20];
+        let error = cache.store(&Sha256::of(&content), &content).unwrap_err();
+        assert!(matches!(&error, Error::Io { action: "write", .. }), "{error}");
+        assert!(error.hint().unwrap().contains("make room"), "{error}");
+        assert_eq!(cache.find(&Sha256::of(&content), 1 << 20).unwrap(), None);
+        rustix::mount::unmount(directory.path(), rustix::mount::UnmountFlags::DETACH).unwrap();
+        drop(isolated);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::cache::{self, Cache, Partial};
 use crate::digest::{Hasher, Sha256};
-use crate::http::{self, Client};
+use crate::http::{self, Client, without_credentials};
 use crate::progress::{Phase, Progress};
 
 /// Why a file could not be had.
@@ -260,7 +260,7 @@ impl Transfer<'_, '_> {
                 self.tell();
             }
             if self.partial.length() < size {
-                return Err(http::Error::Truncated { url: url.to_owned(), got: self.partial.length() }.into());
+                return Err(http::Error::Truncated { url: without_credentials(url), got: self.partial.length() }.into());
             }
         }
         self.check(url, hasher).map(|()| true)
@@ -271,11 +271,11 @@ impl Transfer<'_, '_> {
         if got == self.file.sha256 {
             return Ok(());
         }
-        Err(Error::Hash { url: url.to_owned(), expected: self.file.sha256, got })
+        Err(Error::Hash { url: without_credentials(url), expected: self.file.sha256, got })
     }
 
     fn size_error(&self, url: &str, got: u64) -> Error {
-        Error::Size { url: url.to_owned(), expected: self.file.size, got }
+        Error::Size { url: without_credentials(url), expected: self.file.size, got }
     }
 }
 

@@ -148,7 +148,7 @@ impl Error {
     }
 
     fn connection(url: &str, source: ureq::Error, got: u64, patience: &Patience) -> Self {
-        let url = url.to_owned();
+        let url = without_credentials(url);
         match source {
             ureq::Error::Timeout(_) => Self::Stalled { url, got, seconds: patience.stall.as_secs() },
             ureq::Error::Io(e) if e.kind() == io::ErrorKind::UnexpectedEof => Self::Truncated { url, got },
@@ -198,7 +198,10 @@ impl Client {
                 agent(configuration(&self.patience, self.proxy.clone(), Some(tls)))
             }));
         }
-        Err(Error::Url { url: url.to_owned(), reason: "it begins with neither http:// nor https://".to_owned() })
+        Err(Error::Url {
+            url: without_credentials(url),
+            reason: "it begins with neither http:// nor https://".to_owned(),
+        })
     }
 
     /// Asks for what is at `url`, from byte `from` on. A server that cannot begin in the middle begins at the start.
@@ -213,8 +216,8 @@ impl Client {
                 request = request.header("Range", format!("bytes={from}-"));
             }
             let response = request.call().map_err(|e| match e {
-                ureq::Error::BadUri(reason) => Error::Url { url: url.clone(), reason },
-                ureq::Error::Http(e) => Error::Url { url: url.clone(), reason: e.to_string() },
+                ureq::Error::BadUri(reason) => Error::Url { url: without_credentials(&url), reason },
+                ureq::Error::Http(e) => Error::Url { url: without_credentials(&url), reason: e.to_string() },
                 e => Error::connection(&url, e, 0, &self.patience),
             })?;
             let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
@@ -233,10 +236,14 @@ impl Client {
                         reason,
                     })?;
                 }
-                status => return Err(Error::Status { url, status }),
+                status => return Err(Error::Status { url: without_credentials(&url), status }),
             }
         }
-        Err(Error::Redirection { url: url.clone(), target: url, reason: "there were too many redirections before" })
+        Err(Error::Redirection {
+            url: without_credentials(&url),
+            target: without_credentials(&url),
+            reason: "there were too many redirections before",
+        })
     }
 
     /// Gets all of a small thing.
@@ -256,7 +263,7 @@ impl Client {
                     }
                     content.extend_from_slice(&buffer[..count]);
                     if content.len() as u64 > limit {
-                        return Err(Error::TooLarge { url: url.to_owned(), limit });
+                        return Err(Error::TooLarge { url: without_credentials(url), limit });
                     }
                 }
             });
@@ -310,7 +317,7 @@ fn root_certificates() -> RootCerts {
 }
 
 fn read_proxy(proxy: &str) -> Result<ureq::Proxy, Error> {
-    let error = |reason| Error::Proxy { proxy: without_password(proxy), reason };
+    let error = |reason| Error::Proxy { proxy: without_credentials(proxy), reason };
     let parsed = ureq::Proxy::new(proxy).map_err(|_| error("it is no address"))?;
     match parsed.protocol() {
         ureq::ProxyProtocol::Http | ureq::ProxyProtocol::Https => Ok(parsed),
@@ -318,11 +325,13 @@ fn read_proxy(proxy: &str) -> Result<ureq::Proxy, Error> {
     }
 }
 
-/// The address without what must not be shown.
-fn without_password(proxy: &str) -> String {
-    match (proxy.find("://"), proxy.rfind('@')) {
-        (Some(scheme), Some(at)) if scheme + 3 <= at => format!("{}{}", &proxy[..scheme + 3], &proxy[at + 1..]),
-        _ => proxy.to_owned(),
+/// An address without the user's name and password: as it may be shown.
+pub(crate) fn without_credentials(address: &str) -> String {
+    let start = address.find("://").map_or(0, |at| at + 3);
+    let end = address[start..].find('/').map_or(address.len(), |at| start + at);
+    match address[start..end].rfind('@') {
+        Some(at) => format!("{}{}", &address[..start], &address[start + at + 1..]),
+        None => address.to_owned(),
     }
 }
 
@@ -402,13 +411,13 @@ impl Response {
         };
         self.got += count as u64;
         if count == 0 && self.length.is_some_and(|length| self.got < length) {
-            return Err(Error::Truncated { url: self.url.clone(), got: self.got });
+            return Err(Error::Truncated { url: without_credentials(&self.url), got: self.got });
         }
         let (since, before) = self.window;
         let elapsed = since.elapsed();
         if elapsed >= self.patience.stall {
             if count > 0 && (self.got - before) / elapsed.as_secs().max(1) < SLOWEST {
-                let (url, got) = (self.url.clone(), self.got - before);
+                let (url, got) = (without_credentials(&self.url), self.got - before);
                 return Err(Error::Stalled { url, got, seconds: elapsed.as_secs() });
             }
             self.window = (Instant::now(), self.got);
@@ -439,12 +448,15 @@ mod tests {
         let error = Client::new(Some("socks5://me:secret@proxy:1"), Patience::default()).unwrap_err();
         assert!(!error.to_string().contains("secret"), "{error}");
         assert!(error.to_string().contains("socks5://proxy:1"), "{error}");
+        let client = Client::new(None, Patience { attempts: 1, ..Patience::default() }).unwrap();
+        let error = client.get_all("http://me:secret@127.0.0.1:1/a@b", 1).unwrap_err();
+        assert_eq!(error.to_string(), "cannot fetch 'http://127.0.0.1:1/a@b'");
     }
 
     proptest! {
         #[test]
         fn parsers_never_panic(text in "\\PC{0,30}", url in "https?://[a-z/]{0,5}") {
-            let _ = (range_start(&text), redirected(&url, &text), without_password(&text), redirected(&text, "/x"));
+            let _ = (range_start(&text), redirected(&url, &text), without_credentials(&text), redirected(&text, "/x"));
         }
     }
 }

@@ -16,7 +16,7 @@ use super::source::{Keyring, Source};
 use crate::cache::{self, Cache};
 use crate::digest::Sha256;
 use crate::download::{self, Downloader, File};
-use crate::http::{self, Client, Patience};
+use crate::http::{self, Client, Patience, without_credentials};
 use crate::progress::{Phase, Progress};
 use crate::trust::{self, Certificates};
 
@@ -179,7 +179,7 @@ impl Archive {
             .iter()
             .map(file)
             .collect::<Result<Vec<_>, _>>()
-            .map_err(|source| Error::Package { mirror: self.source.mirror.clone(), source })?;
+            .map_err(|source| Error::Package { mirror: without_credentials(&self.source.mirror), source })?;
         let (client, cache) = (&*self.client, &self.cache);
         Ok(Downloader { client, cache, progress, phase: Phase::Download }.all(&files)?)
     }
@@ -206,7 +206,7 @@ impl Opening<'_> {
     fn run(self) -> Result<Archive, Error> {
         check(self.source)?;
         let (url, release) = self.release()?;
-        let wanted = |source| Error::Release { url: url.clone(), source };
+        let wanted = |source| Error::Release { url: without_credentials(&url), source };
         release.check(&self.source.suite, self.now, self.source.accept_expired).map_err(wanted)?;
         let directories =
             release.index_directories(&self.source.components, &self.source.architecture).map_err(wanted)?;
@@ -236,14 +236,18 @@ impl Opening<'_> {
         let url = format!("{}/dists/{}/InRelease", self.source.mirror, self.source.suite);
         let message = match self.client.get_all(&url, LARGEST_RELEASE) {
             Err(http::Error::Status { status: 404 | 410, .. }) => {
-                return Err(Error::NoSuite { mirror: self.source.mirror.clone(), suite: self.source.suite.clone() });
+                return Err(Error::NoSuite {
+                    mirror: without_credentials(&self.source.mirror),
+                    suite: self.source.suite.clone(),
+                });
             }
             result => result?,
         };
         let (text, _) = certificates
             .verify_cleartext(&message, self.now)
-            .map_err(|source| Error::Trust { url: url.clone(), source })?;
-        let release = Release::parse(&text).map_err(|source| Error::Release { url: url.clone(), source })?;
+            .map_err(|source| Error::Trust { url: without_credentials(&url), source })?;
+        let release =
+            Release::parse(&text).map_err(|source| Error::Release { url: without_credentials(&url), source })?;
         Ok((url, release))
     }
 
@@ -253,7 +257,7 @@ impl Opening<'_> {
             Some((compression, name.clone(), release.file(&format!("{directory}/{name}"))?))
         });
         let (compression, name, listed) =
-            chosen.ok_or_else(|| Error::NoIndex { url: url.to_owned(), directory: directory.to_owned() })?;
+            chosen.ok_or_else(|| Error::NoIndex { url: without_credentials(url), directory: directory.to_owned() })?;
         let base = format!("{}/dists/{}/{directory}", self.source.mirror, self.source.suite);
         let mut urls = vec![format!("{base}/{name}")];
         if release.by_hash() {
@@ -306,7 +310,7 @@ impl Opening<'_> {
     /// The packages of an index: of its text if that was in the cache, else of its file, which is there now.
     fn read(&self, index: &Index, text: Option<Vec<u8>>) -> Result<Vec<Package>, Error> {
         let file = &index.file;
-        let unreadable = |source| Error::Index { url: file.urls[file.urls.len() - 1].clone(), source };
+        let unreadable = |source| Error::Index { url: without_credentials(&file.urls[file.urls.len() - 1]), source };
         let invalid = |reason: &str| unreadable(io::Error::new(io::ErrorKind::InvalidData, reason));
         let is_new = text.is_none();
         let text = match text {
@@ -329,7 +333,7 @@ impl Opening<'_> {
                 _ => Ok(true),
             });
             let packages = Package::parse_index(&text)
-                .map_err(|source| Error::Package { mirror: self.source.mirror.clone(), source });
+                .map_err(|source| Error::Package { mirror: without_credentials(&self.source.mirror), source });
             let kept = keeper.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
             if kept { packages } else { Err(invalid("its text has another hash than the release file says")) }
         })
@@ -342,13 +346,14 @@ impl Opening<'_> {
         }
         self.cache.store(&plain.sha256, text.as_bytes())?;
         self.cache.forget(&file.sha256)?;
+        self.cache.supersede(&file.urls[file.urls.len() - 1], &plain.sha256)?;
         Ok(true)
     }
 }
 
 /// What goes into addresses must not lead elsewhere.
 fn check(source: &Source) -> Result<(), Error> {
-    let bad = |what, value: &str| Err(Error::Source { what, value: value.to_owned() });
+    let bad = |what, value: &str| Err(Error::Source { what, value: without_credentials(value) });
     let is_name = |name: &str| {
         !name.is_empty()
             && name.split('/').all(|part| {

@@ -287,6 +287,19 @@ fn by_a_proxy_the_whole_address_is_asked_for() {
 }
 
 #[test]
+fn credentials_go_to_the_mirror_and_nowhere_else() {
+    let server = Server::start(|request| match request.header("authorization") {
+        Some("Basic bWU6c2VjcmV0") if request.target == "/a" => Reply::ok("content"),
+        _ => Reply::status(401),
+    });
+    let url = server.url.replace("http://", "http://me:secret@");
+    let client = Client::new(None, IMPATIENT).unwrap();
+    assert_eq!(client.get_all(&format!("{url}/a"), 100).unwrap(), b"content");
+    let error = client.get_all(&format!("{url}/b"), 100).unwrap_err();
+    assert!(!error.to_string().contains("secret") && error.to_string().contains("401"), "{error}");
+}
+
+#[test]
 fn small_things_have_a_limit() {
     let server = Server::start(|request| match request.target.as_str() {
         "/loop" => Reply::redirect("/loop"),

@@ -82,14 +82,20 @@ impl Fixture {
     }
 
     fn start_with(&self, change: impl Fn(String) -> String) -> Server {
-        let release = format!("{}SHA256:\n{}", self.fields, self.listed);
-        let mut files = self.files.clone();
-        let message = change(self.signer.sign_at(&release, now() - Duration::from_secs(3600)));
-        files.insert("/debian/dists/trixie/InRelease".to_owned(), message.into_bytes());
+        let files = self.served(change);
         Server::start(move |request| match files.get(&request.target) {
             Some(content) => Reply::ranged(request, content),
             None => Reply::status(404),
         })
+    }
+
+    /// All that is served, with a release file that was changed after it was signed.
+    fn served(&self, change: impl Fn(String) -> String) -> HashMap<String, Vec<u8>> {
+        let release = format!("{}SHA256:\n{}", self.fields, self.listed);
+        let mut files = self.files.clone();
+        let message = change(self.signer.sign_at(&release, now() - Duration::from_secs(3600)));
+        files.insert("/debian/dists/trixie/InRelease".to_owned(), message.into_bytes());
+        files
     }
 
     fn source(&self, server: &Server) -> Source {
@@ -144,6 +150,23 @@ fn opened_and_downloaded() {
         assert_eq!(again.download(&again.packages().iter().collect::<Vec<_>>(), &Silent).unwrap().len(), 2);
         assert_eq!(server.requests().len(), before + 1, "{form:?}: {:?}", server.requests());
     }
+}
+
+#[test]
+fn an_index_that_is_superseded_leaves_the_cache() {
+    let mut fixture = Fixture::new().with_index("main/binary-amd64", &[("one", "1")], &[Compression::Xz]);
+    let served = Arc::new(Mutex::new(fixture.served(|message| message)));
+    let files = Arc::clone(&served);
+    let server = Server::start(move |request| Reply::ranged(request, &files.lock().unwrap()[&request.target]));
+    let source = fixture.source(&server);
+    let kept = |fixture: &Fixture| fs::read_dir(fixture.directory.path().join("cache/by-hash")).unwrap().count();
+    assert_eq!(names(&fixture.open(&source).unwrap()), ["one"]);
+    assert_eq!(kept(&fixture), 1);
+    fixture.listed.clear();
+    let fixture = fixture.with_index("main/binary-amd64", &[("one", "1"), ("two", "2")], &[Compression::Xz]);
+    *served.lock().unwrap() = fixture.served(|message| message);
+    assert_eq!(names(&fixture.open(&source).unwrap()), ["one", "two"]);
+    assert_eq!(kept(&fixture), 1);
 }
 
 #[test]
