@@ -75,7 +75,7 @@ pub struct HostSystem {
     pub limits: Vec<(Resource, Rlimit)>,
     /// The highest capability number that the kernel knows.
     pub last_capability: u32,
-    /// User namespaces can be made.
+    /// User namespaces can be made, or none is asked for.
     pub user_namespaces: bool,
     /// The kernel has SELinux mounted or compiled in.
     pub selinux: bool,

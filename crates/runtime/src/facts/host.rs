@@ -3,14 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use plan::HostSystem;
-use spec::{Resource, Rlimit};
+use spec::{ContainerSpec, PrivateUsers, Resource, Rlimit};
 
 use crate::rlimit;
 
 /// The fields of os-release that the container is told (systemd's CONTAINER_INTERFACE document).
 const OS_IDS: [&str; 4] = ["ID", "VERSION_ID", "BUILD_ID", "VARIANT_ID"];
 
-pub(super) fn probe() -> HostSystem {
+pub(super) fn probe(spec: &ContainerSpec) -> HostSystem {
     let os_release = ["/etc/os-release", "/usr/lib/os-release"]
         .iter()
         .find_map(|path| std::fs::read_to_string(path).ok().map(|text| (PathBuf::from(path), text)));
@@ -22,7 +22,8 @@ pub(super) fn probe() -> HostSystem {
         timezone: timezone(),
         limits: limits(),
         last_capability: last_capability(),
-        user_namespaces: Path::new("/proc/self/ns/user").exists(),
+        // Looked for only where it matters: every look into proc is a part of every start.
+        user_namespaces: spec.users().private_users == PrivateUsers::No || Path::new("/proc/self/ns/user").exists(),
         selinux: Path::new("/sys/fs/selinux/enforce").exists(),
     }
 }

@@ -71,7 +71,7 @@ pub fn probe(spec: &ContainerSpec, caller: CallerFacts) -> Result<(HostFacts, Tr
     };
     let facts = HostFacts {
         caller,
-        host: host::probe(),
+        host: host::probe(spec),
         tree: tree::probe(&run, spec, &tree, target)?,
         sources: spec.mounts().iter().map(source).collect::<Result<_, _>>()?,
         free_id_range,
