@@ -154,7 +154,7 @@ fn make(at: &OwnedFd, name: &CStr) -> rustix::io::Result<()> {
 }
 
 /// Whether there are processes in the group or below.
-fn populated(group: &OwnedFd) -> rustix::io::Result<bool> {
+pub(crate) fn populated(group: &OwnedFd) -> rustix::io::Result<bool> {
     let file = openat(group, "cgroup.events", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
     is_populated(&file)
 }

@@ -3,12 +3,13 @@
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, openat, unlinkat};
 use rustix::io::Errno;
 
 use crate::Layout;
-use crate::group::{COMMON, Error, open_directory, remove_below, system_error};
+use crate::group::{COMMON, Error, open_directory, populated, remove_below, system_error};
 
 /// What statfs(2) says of a cgroup2 file system.
 const CGROUP2_MAGIC: i64 = 0x6367_7270;
@@ -35,12 +36,25 @@ pub fn machines(layout: &Layout) -> Result<Vec<String>, Error> {
     Ok(names)
 }
 
-/// Kills whoever is still in the group, and removes it with all groups in it. The caller knows that its owner is dead.
-/// False if there is none.
+/// What the caller knows about a group's owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Certainty {
+    /// It is dead, so who is in the group is killed.
+    Dead,
+    /// There is no trace of it, but it could be one that shares the group's hierarchy and not `/run`. The group stays
+    /// while somebody is in it or it is new.
+    NoTrace,
+}
+
+/// How old a group is at least that nobody is about to put a process into.
+const SETTLED: Duration = Duration::from_secs(10);
+
+/// Removes the group of a dead machine with all groups in it. False if there is none, or if it is not certain that it may
+/// be removed.
 ///
 /// # Errors
 /// Those of the system calls; `EBUSY` if processes stay.
-pub fn remove_dead(group: &Path) -> Result<bool, Error> {
+pub fn remove_dead(group: &Path, certainty: Certainty) -> Result<bool, Error> {
     let error = |what| move |errno| system_error(what, group, errno);
     let (Some(parent), Some(name)) = (group.parent(), group.file_name()) else { return Ok(false) };
     let name = CString::new(name.as_bytes()).map_err(|_| error("name")(Errno::INVAL))?;
@@ -58,6 +72,9 @@ pub fn remove_dead(group: &Path) -> Result<bool, Error> {
     if magic != CGROUP2_MAGIC {
         return Ok(false);
     }
+    if certainty == Certainty::NoTrace && (populated(&machine).map_err(error("read"))? || !is_settled(group)) {
+        return Ok(false);
+    }
     openat(&machine, "cgroup.kill", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
         .and_then(|file| rustix::io::write(&file, b"1"))
         .map_err(error("kill the processes in"))?;
@@ -71,4 +88,9 @@ pub fn remove_dead(group: &Path) -> Result<bool, Error> {
         Ok(()) | Err(Errno::NOENT) => Ok(true),
         Err(errno) => Err(error("remove")(errno)),
     }
+}
+
+fn is_settled(group: &Path) -> bool {
+    let made = std::fs::metadata(group).and_then(|status| status.modified());
+    made.is_ok_and(|made| made.elapsed().is_ok_and(|age| age >= SETTLED))
 }

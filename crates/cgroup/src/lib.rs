@@ -7,4 +7,4 @@ mod leftover;
 
 pub use group::{Error, Group};
 pub use layout::Layout;
-pub use leftover::{machines, remove_dead};
+pub use leftover::{Certainty, machines, remove_dead};

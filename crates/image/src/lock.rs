@@ -296,7 +296,7 @@ impl NameLock {
     ///
     /// # Errors
     /// [`Error::File`].
-    pub fn take_dead(run: &RunDirectory, name: &MachineName) -> Result<Option<Self>, Error> {
+    pub fn take_if_free(run: &RunDirectory, name: &MachineName) -> Result<Option<Self>, Error> {
         match Self::take(run, name) {
             Ok(lock) => Ok(Some(lock)),
             Err(Error::NameTaken(_)) => Ok(None),
@@ -345,6 +345,13 @@ impl NameLock {
         self.left.clear();
         self.lock.clear().map_err(|source| Error::File { path: self.lock.path().to_owned(), source })
     }
+}
+
+/// Whether there is a lock file for the name, held or not.
+#[must_use]
+pub fn is_known(run: &RunDirectory, name: &MachineName) -> bool {
+    let path = run.locks().join(format!("{NAME_PREFIX}{name}"));
+    rustix::fs::access(path, rustix::fs::Access::EXISTS).is_ok()
 }
 
 /// The machines that have lock files, alive or not.

@@ -6,8 +6,9 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use cgroup::Certainty;
 use image::holder::Purpose;
-use image::lock::NameLock;
+use image::lock::{self, NameLock};
 use image::lock_file::LockFile;
 use image::record::Entry;
 use image::{RunDirectory, holder};
@@ -57,7 +58,7 @@ pub fn machine(run: &RunDirectory, lock: &mut NameLock) -> Undone {
 fn entries(run: &RunDirectory, left: &[Entry], undone: &mut Undone) {
     for entry in left {
         if let Entry::Group(path) = entry {
-            undone.note(&format!("the control group {}", path.display()), cgroup::remove_dead(path));
+            undone.note(&format!("the control group {}", path.display()), cgroup::remove_dead(path, Certainty::Dead));
         }
     }
     for entry in left.iter().rev() {
@@ -86,22 +87,28 @@ fn directory(path: &Path, undone: &mut Undone) {
 /// Undoes what a dead run of this machine has left in these places too, if there is one.
 fn by_name(run: &RunDirectory, name: &str, places: &[PathBuf], groups: Option<&cgroup::Layout>, undone: &mut Undone) {
     let Ok(machine) = MachineName::try_from(name) else { return };
-    let lock = match NameLock::take_dead(run, &machine) {
+    let known = lock::is_known(run, &machine);
+    let lock = match NameLock::take_if_free(run, &machine) {
         Ok(Some(lock)) => lock,
         Ok(None) => return,
         Err(error) => return undone.errors.push(chain(&error)),
     };
+    let before = undone.errors.len();
     let mut left = lock.left().to_vec();
-    let group = groups.map(|layout| Entry::Group(layout.machine(name)));
+    if let Some(group) = groups.map(|layout| layout.machine(name))
+        && !left.contains(&Entry::Group(group.clone()))
+    {
+        let certainty = if known { Certainty::Dead } else { Certainty::NoTrace };
+        undone.note(&format!("the control group {}", group.display()), cgroup::remove_dead(&group, certainty));
+    }
     let directories = places.iter().flat_map(|place| {
         Purpose::ALL.iter().map(|purpose| Entry::Directory(place.join(holder::name(name, *purpose))))
     });
-    for entry in directories.chain(group) {
+    for entry in directories {
         if !left.contains(&entry) {
             left.push(entry);
         }
     }
-    let before = undone.errors.len();
     entries(run, &left, undone);
     if undone.errors.len() > before {
         lock.keep();

@@ -3,11 +3,13 @@
 //! - [`requires!`]: what a test needs of the machine; a test that lacks it says so and does nothing, or fails where
 //!   `REDD_REQUIRED=1` is set.
 //! - [`fixture`]: trees to run, small ones and a real Debian.
+//! - [`disk`]: file systems of a test's own.
 //! - [`Isolated`]: mount table, network links and run-time directories that belong to one test alone.
 //! - [`HostState`]: what must be the same before and after.
 //! - [`Spawn`]: runs the engine, ours or the installed reference, with a time limit.
 //! - [`Terminal`]: a program on a pseudo-terminal.
 
+pub mod disk;
 pub mod fixture;
 mod host_state;
 mod isolated;

@@ -157,8 +157,8 @@ pub fn of_root(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> rustix::io::Result<(
     }
     rustix::fs::fchmod(to, Mode::from_raw_mode(status.st_mode & 0o7777))?;
     let source = Subject::linked(from);
-    let mut few = [0; 0];
-    // Most trees have none, so the buffers are not made for nothing.
+    let mut few = [0; 64];
+    // Most trees have none, so the large buffers are not made for nothing.
     if source.list(&mut few).is_ok_and(|length| length == 0) {
         return rustix::fs::futimens(to, &times(&status));
     }
