@@ -4,7 +4,7 @@
 //! beside the tree; where none fits there, one in `/var/tmp`; where none fits there either, one in memory. A tree that
 //! somebody writes to cannot be a lower layer, because overlayfs is undefined when that changes, and is copied.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags, StatVfsMountFlags, mkdirat, openat};
@@ -136,6 +136,8 @@ fn is_writable_on(place: &Path, tree: &Tree) -> bool {
 pub struct Ephemeral {
     kind: Kind,
     holder: Holder,
+    /// The directory of the layers, where it is not the holder itself.
+    layers: Option<OwnedFd>,
     /// The copy's root, where it is a tree of its own.
     tree: Option<Tree>,
 }
@@ -144,7 +146,8 @@ impl Ephemeral {
     /// The directory of the layers `upper` and `work`, and its path, if it is an overlay.
     #[must_use]
     pub fn layers(&self) -> Option<(BorrowedFd<'_>, &Path)> {
-        (self.kind == Kind::Overlay).then(|| (self.holder.fd(), self.holder.path()))
+        let directory = self.layers.as_ref().map_or_else(|| self.holder.fd(), AsFd::as_fd);
+        (self.kind == Kind::Overlay).then(|| (directory, self.holder.path()))
     }
 
     /// The copy, if it is a tree of its own.
@@ -177,7 +180,7 @@ pub fn prepare(
     }
     let holder = Holder::create(place, machine, Purpose::Copy)?;
     match fill(tree, kind, &holder, observe) {
-        Ok(copied) => Ok(Some(Ephemeral { kind, holder, tree: copied })),
+        Ok((layers, tree)) => Ok(Some(Ephemeral { kind, holder, layers, tree })),
         Err(error) => {
             // The first error is the one to tell; what stays is found again by its name.
             let _ = holder.remove();
@@ -186,33 +189,50 @@ pub fn prepare(
     }
 }
 
-fn fill(tree: &Tree, kind: Kind, holder: &Holder, observe: copy::Observer<'_>) -> Result<Option<Tree>, Error> {
+fn fill(
+    tree: &Tree,
+    kind: Kind,
+    holder: &Holder,
+    observe: copy::Observer<'_>,
+) -> Result<(Option<OwnedFd>, Option<Tree>), Error> {
     let path = holder.path().join("root");
     let error = |what| move |source| Error::System { what, path: holder.path().to_owned(), source };
     match kind {
-        Kind::Overlay => layers(tree, holder.fd()).map_err(error("make the layers in"))?,
-        Kind::Memory => {}
+        Kind::Overlay => {
+            let layers = layers(tree, holder.fd()).map_err(error("make the layers in"))?;
+            return Ok((layers, None));
+        }
+        Kind::Memory => return Ok((None, None)),
         Kind::Snapshot => snapshot::take(tree, holder.fd(), "root".as_ref())?,
         Kind::Copy => {
             copy::directory(tree, holder.fd(), "root".as_ref(), observe)?;
         }
     }
-    if matches!(kind, Kind::Overlay | Kind::Memory) {
-        return Ok(None);
-    }
-    Tree::open_any(&path).map(Some).map_err(|_| error("open the copy in")(Errno::NOENT))
+    let copied = Tree::open_any(&path).map_err(|_| error("open the copy in")(Errno::NOENT))?;
+    Ok((None, Some(copied)))
 }
 
-fn layers(tree: &Tree, holder: BorrowedFd<'_>) -> rustix::io::Result<()> {
+/// Makes the layers. Where the tree's files belong to the ids of a container's users, its root must be able to reach
+/// them, so they are in a directory of its own then, inside the holder that only the host's root can reach.
+fn layers(tree: &Tree, holder: BorrowedFd<'_>) -> rustix::io::Result<Option<OwnedFd>> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let (uid, gid) = (rustix::fs::Uid::from_raw(tree.uid), rustix::fs::Gid::from_raw(tree.gid));
+    let own = if tree.uid == 0 {
+        None
+    } else {
+        mkdirat(holder, "layers", Mode::RWXU)?;
+        let directory = openat(holder, "layers", flags, Mode::empty())?;
+        rustix::fs::fchown(&directory, Some(uid), Some(gid))?;
+        Some(directory)
+    };
+    let holder = own.as_ref().map_or(holder, AsFd::as_fd);
     mkdirat(holder, "upper", Mode::RWXU)?;
     let upper = openat(holder, "upper", flags, Mode::empty())?;
     // The root directory of an overlay is that of its upper layer.
-    copy::attributes_of_root(tree.fd.as_fd(), upper.as_fd())?;
+    copy::attributes_of_root(tree.fd.as_fd(), upper.as_fd(), 0)?;
     mkdirat(holder, "work", Mode::RWXU)?;
-    let (uid, gid) = (rustix::fs::Uid::from_raw(tree.uid), rustix::fs::Gid::from_raw(tree.gid));
     if tree.uid != 0 || tree.gid != 0 {
         rustix::fs::chownat(holder, "work", Some(uid), Some(gid), rustix::fs::AtFlags::SYMLINK_NOFOLLOW)?;
     }
-    Ok(())
+    Ok(own)
 }

@@ -41,7 +41,7 @@ fn an_upper_layer_lies_beside_and_its_root_is_as_the_tree_s() {
     let choice = choose(&run, &tree).expect("choice");
     assert_eq!((choice.kind, choice.place.as_path(), choice.notice), (Kind::Overlay, place.path(), None));
     let copy = prepare(&tree, "m", (choice.kind, place.path()), &mut |_| true).expect("copy").expect("on disk");
-    let upper = place.join(".#redd.m/upper");
+    let upper = place.join(".#redd.m/layers/upper");
     let status = upper.metadata().expect("upper");
     assert_eq!((status.mode() & 0o7777, status.uid(), status.gid()), (0o3751, 4242, 4343));
     let mut value = [0; 16];

@@ -85,12 +85,14 @@ impl<'a> Subject<'a> {
 pub(super) struct Attributes {
     names: Vec<u8>,
     value: Vec<u8>,
+    /// What is added to all ids.
+    shift: u32,
     pub(super) lost: Vec<(String, u64)>,
 }
 
 impl Attributes {
     pub(super) fn new() -> Self {
-        Self { names: vec![0; LARGEST], value: vec![0; LARGEST], lost: Vec::new() }
+        Self { names: vec![0; LARGEST], value: vec![0; LARGEST], shift: 0, lost: Vec::new() }
     }
 
     /// The owner comes first, because the kernel takes set-user-id bits and capabilities away with a change of it; the
@@ -126,6 +128,9 @@ impl Attributes {
                 Err(Errno::NODATA) => continue,
                 other => other?,
             };
+            if self.shift != 0 && name.to_bytes().starts_with(b"system.posix_acl_") {
+                shift_access_list(&mut self.value[..length], self.shift);
+            }
             match to.set(&name, &self.value[..length]) {
                 Ok(()) => {}
                 Err(Errno::OPNOTSUPP | Errno::PERM | Errno::INVAL) => self.lose(&name),
@@ -145,15 +150,16 @@ impl Attributes {
 }
 
 /// Gives a new directory, open for reading, what the root of a tree, opened with `O_PATH`, has: owner, permissions,
-/// extended attributes without those of overlayfs, and times.
+/// extended attributes without those of overlayfs, and times. `shift` is added to all ids.
 ///
 /// # Errors
 /// Those of the system calls; attributes that the directory's file system does not take are left out.
-pub fn of_root(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> rustix::io::Result<()> {
+pub fn of_root(from: BorrowedFd<'_>, to: BorrowedFd<'_>, shift: u32) -> rustix::io::Result<()> {
     let status = rustix::fs::fstat(from)?;
     let present = rustix::fs::fstat(to)?;
-    if (present.st_uid, present.st_gid) != (status.st_uid, status.st_gid) {
-        rustix::fs::fchown(to, Some(Uid::from_raw(status.st_uid)), Some(Gid::from_raw(status.st_gid)))?;
+    let (uid, gid) = (status.st_uid.saturating_add(shift), status.st_gid.saturating_add(shift));
+    if (present.st_uid, present.st_gid) != (uid, gid) {
+        rustix::fs::fchown(to, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
     }
     rustix::fs::fchmod(to, Mode::from_raw_mode(status.st_mode & 0o7777))?;
     let source = Subject::linked(from);
@@ -164,8 +170,21 @@ pub fn of_root(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> rustix::io::Result<(
     }
     let of_overlays =
         |name: &CStr| [&b"trusted.overlay."[..], b"user.overlay."].iter().any(|p| name.to_bytes().starts_with(p));
-    Attributes::new().extended(&source, &Subject::Open(to), |name| !of_overlays(name))?;
+    Attributes { shift, ..Attributes::new() }.extended(&source, &Subject::Open(to), |name| !of_overlays(name))?;
     rustix::fs::futimens(to, &times(&status))
+}
+
+/// The ids in an access list: behind a head of 4 bytes, entries of 8 with a kind, permissions and an id each
+/// (`struct posix_acl_xattr_entry`).
+fn shift_access_list(list: &mut [u8], shift: u32) {
+    const OF_USER: u16 = 0x02;
+    const OF_GROUP: u16 = 0x08;
+    for entry in list.get_mut(4..).unwrap_or_default().chunks_exact_mut(8) {
+        if matches!(u16::from_le_bytes([entry[0], entry[1]]), OF_USER | OF_GROUP) {
+            let id = u32::from_le_bytes([entry[4], entry[5], entry[6], entry[7]]);
+            entry[4..].copy_from_slice(&id.saturating_add(shift).to_le_bytes());
+        }
+    }
 }
 
 #[allow(clippy::unnecessary_cast)] // the fields' types differ between architectures

@@ -46,8 +46,12 @@ pub(super) fn over_tree_in_memory(
     users: Option<&OwnedFd>,
 ) -> Result<OwnedFd, Failure> {
     let bench = workbench(plan)?;
-    let mode = Mode::from_raw_mode(rustix::fs::fstat(&launched.root_directory)?.st_mode & 0o7777);
-    rustix::fs::mkdirat(&bench, "upper", mode)?;
+    rustix::fs::mkdirat(&bench, "upper", Mode::RWXU)?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let upper = rustix::fs::openat(&bench, "upper", flags, Mode::empty())?;
+    // The root directory of an overlay is that of its upper layer, and memory is not mapped as the tree is.
+    let shift = plan.namespaces.user.filter(|user| user.map_tree).map_or(0, |user| user.range.start());
+    image::copy::attributes_of_root(launched.root_directory.as_fd(), upper.as_fd(), shift).about("the upper layer")?;
     rustix::fs::mkdirat(&bench, "work", Mode::from_raw_mode(0o755))?;
     mount_over(launched, &bench, Path::new("."), users)
 }
