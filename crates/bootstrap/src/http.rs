@@ -34,6 +34,8 @@ impl Default for Patience {
 
 /// A server that sends less than this, in bytes a second, is as good as one that sends nothing.
 const SLOWEST: u64 = 512;
+/// A connection is made in this time or not at all.
+const LONGEST_CONNECT: Duration = Duration::from_secs(15);
 /// How many redirections are followed.
 const MOST_REDIRECTIONS: usize = 5;
 
@@ -295,7 +297,8 @@ fn configuration(patience: &Patience, proxy: Option<ureq::Proxy>, tls: Option<Tl
         .max_redirects_will_error(false)
         .user_agent(concat!("redd/", env!("CARGO_PKG_VERSION")))
         .timeout_resolve(Some(patience.stall))
-        .timeout_connect(Some(patience.stall))
+        // A name's addresses share this time, so that one that is dead is given up soon.
+        .timeout_connect(Some(patience.stall.min(LONGEST_CONNECT)))
         .timeout_recv_response(Some(patience.stall))
         .timeout_per_read(Some(patience.stall))
         .timeout_per_write(Some(patience.stall))

@@ -1,5 +1,6 @@
 //! The host's own apt configuration: which mirror and which proxy it uses, see sources.list(5), apt.conf(5) and
-//! apt-transport-http(1).
+//! apt-transport-http(1). Proxies that a program has to find (`Acquire::http::Proxy-Auto-Detect`) and mirrors that are
+//! not reached by HTTP (`file:`, `cdrom:`, `mirror+…`) are passed over.
 
 mod configuration;
 mod sources;

@@ -534,6 +534,18 @@ fn framing() {
     assert!(matches!(signer.certificates().verify_cleartext(message.as_bytes(), now()), Err(Error::Unreadable(_))));
 }
 
+/// A text with everything that is escaped or not signed, as GnuPG 2.2 has signed it, and the key as it has exported it.
+#[test]
+fn a_message_of_gnupg() {
+    let message = include_bytes!("fixtures/gnupg.txt.asc");
+    let certificates = Certificates::parse(include_bytes!("fixtures/gnupg.pgp.asc")).unwrap();
+    let today = UNIX_EPOCH + Duration::from_secs(1_795_700_000);
+    let (text, accepted) = certificates.verify_cleartext(message, today).unwrap();
+    assert_eq!(text, "Origin: T\n- dash\n-- two\nFrom x\ntrailing\n\n-----BEGIN PGP SIGNATURE-----\nlast\n");
+    assert_eq!(accepted.key, "8AD3C4CE9D834E47B1513D2074F4A5B941286BD1");
+    assert_eq!(accepted.made, UNIX_EPOCH + Duration::from_secs(1_795_612_885));
+}
+
 #[test]
 fn gnupgs_trust_packets_are_passed_over() {
     let signer = Signer::new();
