@@ -73,7 +73,43 @@ fn payload(plan: &Plan) -> Vec<String> {
         WorkingDirectory::Path(path) => lines.push(format!("in {path}")),
     }
     lines.push(format!("with the capabilities {}", plan.limits.capabilities));
+    lines.extend(limits(plan));
     lines.push(format!("on the console: {:?}", plan.supervision.console));
+    match plan.supervision.kill_signal {
+        Some(signal) => lines.push(format!("asked to end by signal {signal}")),
+        None => lines.push("killed where it is asked to end".into()),
+    }
+    if plan.supervision.notify_ready {
+        lines.push("ready when it says so".into());
+    }
+    lines
+}
+
+/// What was asked for beyond the defaults.
+fn limits(plan: &Plan) -> Vec<String> {
+    let limits = &plan.limits;
+    let mut lines = Vec::new();
+    if limits.no_new_privileges {
+        lines.push("without ways to get more privileges".into());
+    }
+    for item in &limits.system_call_filter {
+        lines.push(format!("{} the system calls {}", if item.allow { "allowed" } else { "refused" }, item.name));
+    }
+    let value = |value: Option<u64>| value.map_or("infinity".to_owned(), |value| value.to_string());
+    for one in limits.resources.iter().filter(|one| one.exact) {
+        let (soft, hard) = (value(one.limit.soft), value(one.limit.hard));
+        lines.push(format!("with the limit RLIMIT_{} {soft}, which it may raise to {hard}", one.resource.name()));
+    }
+    if let Some(score) = limits.oom_score_adjust {
+        lines.push(format!("with the out-of-memory score adjusted by {score}"));
+    }
+    if let Some(cpus) = &limits.cpu_affinity {
+        let cpus: Vec<_> = cpus.iter().map(u32::to_string).collect();
+        lines.push(format!("on the processors {}", cpus.join(",")));
+    }
+    if let Some(personality) = limits.personality {
+        lines.push(format!("on a machine that calls itself {personality:?}"));
+    }
     lines
 }
 

@@ -2,6 +2,7 @@
 
 mod explain;
 mod facts;
+mod json;
 mod resolve;
 mod step;
 
@@ -90,8 +91,10 @@ pub struct Payload {
     /// A stub is process 1, the program process 2.
     pub stub_init: bool,
     /// The environment, without what depends on the user.
+    #[serde(serialize_with = "json::texts")]
     pub environment: Vec<OsString>,
     /// Set by the caller's words: wins over what depends on the user.
+    #[serde(serialize_with = "json::variables")]
     pub environment_override: Vec<(OsString, OsString)>,
     /// The user, by name or number, looked up in the container's own database; root where absent.
     pub user: Option<String>,
@@ -114,8 +117,10 @@ pub enum WorkingDirectory {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Program {
     /// Its path, or a name that is searched for in `$PATH`.
+    #[serde(serialize_with = "json::text")]
     pub path: OsString,
     /// Its arguments, its own name first.
+    #[serde(serialize_with = "json::texts")]
     pub arguments: Vec<OsString>,
 }
 
@@ -167,6 +172,7 @@ pub struct Supervision {
     /// Wait for the init system's word that it is ready.
     pub notify_ready: bool,
     /// Where the caller's service manager listens.
+    #[serde(serialize_with = "json::optional_text")]
     pub notify_socket: Option<OsString>,
     /// The container's id.
     pub uuid: Uuid,

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use crate::EphemeralKind;
+use crate::{EphemeralKind, json};
 use serde::Serialize;
 
 use spec::{AbsPath, PivotRoot, UidRange};
@@ -122,6 +122,7 @@ pub enum InnerStep {
     /// Make the fifo that stands for `/proc/kmsg`, and keep it open.
     MakeKmsg,
     /// Write `/etc/resolv.conf`, unless it says the same already.
+    #[serde(serialize_with = "json::contents")]
     CopyResolvConf(Vec<u8>),
     /// Point `/etc/localtime` to this zone, if the container knows it.
     LinkTimezone(String),
@@ -208,6 +209,7 @@ pub enum FileStep {
         /// Permissions.
         mode: u32,
         /// What is in it.
+        #[serde(serialize_with = "json::contents")]
         contents: Vec<u8>,
     },
     /// Make a symbolic link.
@@ -215,6 +217,7 @@ pub enum FileStep {
         /// Where.
         path: AbsPath,
         /// What is in it.
+        #[serde(serialize_with = "json::text")]
         target: OsString,
     },
     /// Make a device node, fifo or socket.

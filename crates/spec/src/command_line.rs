@@ -111,8 +111,8 @@ pub struct Word {
 impl Word {
     fn problem(&self, problem: &Problem) -> UsageError {
         let option = match &self.value {
-            Some(value) if self.shown.starts_with("--") => format!("{}={}", self.shown, value.display()),
-            Some(value) => format!("{} {}", self.shown, value.display()),
+            Some(value) if self.shown.starts_with("--") => format!("{}={}", self.shown, visible(value)),
+            Some(value) => format!("{} {}", self.shown, visible(value)),
             None => self.shown.clone(),
         };
         UsageError::Value { option, reason: problem.to_string() }
@@ -175,7 +175,7 @@ impl<'a> Words<'a> {
             Some(at) => (&text[..at], Some(OsStr::from_bytes(&text[at + 1..]).to_owned())),
             None => (text, None),
         };
-        let row = find_long(&String::from_utf8_lossy(name))?;
+        let row = find_long(&visible(OsStr::from_bytes(name)))?;
         let shown = row.spelling();
         if row.long == "user" {
             return self.user(row, value);
@@ -220,6 +220,18 @@ impl<'a> Words<'a> {
         };
         Ok(Word { row, shown, value })
     }
+}
+
+/// A word as it can be shown: what would move the cursor of a terminal, or do worse, is escaped.
+fn visible(word: &OsStr) -> String {
+    let mut text = String::new();
+    for letter in word.to_string_lossy().chars() {
+        match letter.is_control() {
+            true => text.extend(letter.escape_default()),
+            false => text.push(letter),
+        }
+    }
+    text
 }
 
 /// The switch with this name, or the only one that begins like it.

@@ -1,0 +1,184 @@
+//! What is planned for a command line on a host whose facts are fixed.
+//!
+//! The snapshots are files beside this one. Where a change of them is meant, `INSTA_UPDATE=always cargo test -p
+//! redd-plan` writes them anew; review them like any other change.
+
+mod fixture;
+
+use fixture::{Host, plan};
+use insta::assert_snapshot;
+use plan::{EphemeralFacts, EphemeralKind, NodeKind};
+
+fn explained(words: &[&str], host: Host) -> String {
+    plan::explain(&plan(words, host))
+}
+
+fn json(words: &[&str], host: Host) -> String {
+    serde_json::to_string_pretty(&plan(words, host)).expect("a plan is JSON")
+}
+
+fn overlay() -> EphemeralFacts {
+    EphemeralFacts { kind: EphemeralKind::Overlay, place: "/srv".into(), notice: None }
+}
+
+#[test]
+fn a_shell() {
+    assert_snapshot!(explained(&["-D/srv/debian"], Host::new()));
+}
+
+#[test]
+fn a_shell_for_programs() {
+    assert_snapshot!(json(&["-D/srv/debian"], Host::new()));
+}
+
+#[test]
+fn a_command_between_pipes() {
+    assert_snapshot!(explained(&["-qPD/srv/debian", "--", "tar", "-c", "/etc"], Host::new()));
+}
+
+#[test]
+fn a_boot() {
+    assert_snapshot!(explained(&["-bD/srv/debian", "systemd.unit=rescue.target", "TERM=dumb"], Host::new()));
+}
+
+#[test]
+fn a_boot_with_users_of_its_own() {
+    assert_snapshot!(explained(&["-bUD/srv/debian"], Host::new()));
+}
+
+#[test]
+fn a_boot_with_users_of_its_own_for_programs() {
+    assert_snapshot!(json(&["-bUD/srv/debian", "--private-network"], Host::new()));
+}
+
+#[test]
+fn users_where_the_kernel_has_none() {
+    let host = Host::new().change(|facts| facts.host.user_namespaces = false);
+    assert_eq!(explained(&["-UD/srv/debian"], host.clone()), explained(&["-D/srv/debian"], host.clone()));
+    assert_eq!(
+        fixture::try_plan(&["--private-users=pick", "-D/srv/debian"], host).map(|_| ()),
+        Err(plan::Error::NoUserNamespaces)
+    );
+}
+
+#[test]
+fn a_range_of_users_as_the_files_have_them() {
+    let host = Host::new().change(|facts| facts.tree.owner = 524_288);
+    assert_snapshot!(explained(&["-D/srv/debian", "--private-users=524288:65536"], host));
+}
+
+#[test]
+fn a_network_of_its_own() {
+    assert_snapshot!(explained(&["--private-network", "-D/srv/debian"], Host::new()));
+}
+
+#[test]
+fn an_ephemeral_copy() {
+    let host = Host::new().change(|facts| facts.tree.ephemeral = Some(overlay()));
+    assert_snapshot!(explained(&["-xD/srv/debian"], host));
+}
+
+#[test]
+fn the_host_in_an_ephemeral_copy() {
+    let host = Host::new().change(|facts| {
+        facts.tree.ephemeral = Some(overlay());
+        facts.tree.host_root = true;
+        facts.tree.path = "/".into();
+    });
+    assert_snapshot!(explained(&["-xbD/"], host.clone()));
+    assert_eq!(fixture::try_plan(&["-bD/"], host).map(|_| ()), Err(plan::Error::HostRoot));
+}
+
+#[test]
+fn read_only() {
+    assert_snapshot!(explained(&["--read-only", "-D/srv/debian"], Host::new()));
+}
+
+#[test]
+fn volatile_yes() {
+    assert_snapshot!(explained(&["--volatile", "-bD/srv/debian"], Host::new()));
+}
+
+#[test]
+fn volatile_state() {
+    assert_snapshot!(explained(&["--volatile=state", "-bD/srv/debian"], Host::new()));
+}
+
+#[test]
+fn volatile_overlay() {
+    assert_snapshot!(explained(&["--volatile=overlay", "-bD/srv/debian"], Host::new()));
+}
+
+#[test]
+fn mounts_of_all_kinds() {
+    let device = NodeKind::CharacterDevice { major: 10, minor: 229 };
+    let host =
+        Host::new().sources(&[Some(NodeKind::Directory), Some(NodeKind::File), Some(device), None, None, None, None]);
+    let words = [
+        "-D/srv/debian",
+        "--bind=/srv/data:/data:norbind",
+        "--bind-ro=/etc/hosts",
+        "--bind=/dev/fuse",
+        "--bind=+/usr/share:/mnt",
+        "--bind=:/scratch",
+        "--tmpfs=/var/cache:mode=0700",
+        "--inaccessible=/etc/shadow",
+    ];
+    assert_snapshot!(explained(&words, host));
+}
+
+#[test]
+fn everything_about_the_program() {
+    let words = [
+        "-aqD/srv/debian",
+        "--user=daemon",
+        "--chdir=/tmp",
+        "-ELANG=C",
+        "-MOther.name",
+        "--hostname=inside",
+        "--uuid=f1b5b9f4000000000000000000000001",
+        "--no-new-privileges=yes",
+        "--drop-capability=cap_sys_admin",
+        "--rlimit=NOFILE=10:20",
+        "--oom-score-adjust=100",
+        "--cpu-affinity=0,2-3",
+        "--personality=x86",
+        "--system-call-filter=~@mount bpf",
+        "--kill-signal=SIGINT",
+        "--notify-ready=yes",
+        "id",
+    ];
+    assert_snapshot!(explained(&words, Host::new()));
+}
+
+#[test]
+fn another_root_in_the_tree() {
+    assert_snapshot!(explained(&["-bD/srv/debian", "--pivot-root=/deploy/1:/sysroot"], Host::new()));
+}
+
+#[test]
+fn a_terminal_gets_an_interactive_console() {
+    let host = Host::new().change(|facts| {
+        facts.caller.console = plan::StandardStreams { input_is_terminal: true, output_is_terminal: true };
+    });
+    let console = |words: &[&str], host| {
+        let text = explained(words, host);
+        text.lines().find_map(|line| line.trim().strip_prefix("on the console: ").map(str::to_owned))
+    };
+    assert_eq!(console(&["-D/srv/debian"], host.clone()), Some("Interactive".into()));
+    assert_eq!(console(&["-D/srv/debian"], Host::new()), Some("ReadOnly".into()));
+    assert_eq!(console(&["--console=autopipe", "-D/srv/debian"], host), Some("Interactive".into()));
+    assert_eq!(console(&["--console=autopipe", "-D/srv/debian"], Host::new()), Some("Pipe".into()));
+}
+
+#[test]
+fn names_that_are_made_of_the_tree() {
+    let name = |words: &[&str], path: &str| {
+        let host = Host::new().change(|facts| facts.tree.path = path.into());
+        fixture::try_plan(words, host).map(|plan| plan.machine)
+    };
+    assert_eq!(name(&["-D/x"], "/srv/deb_12"), Ok("deb12".into()));
+    assert_eq!(name(&["-D/x", "-Mgiven"], "/srv/deb_12"), Ok("given".into()));
+    assert_eq!(name(&["-xD/x"], "/srv/deb_12"), Ok("deb12-00000000000000ff".into()));
+    assert_eq!(name(&["-D/x"], "/srv/__"), Err(plan::Error::NoName("__".into())));
+}
