@@ -164,7 +164,7 @@ const PROBES: &[Probe] = &[
     ("cgroup1-release-agent", |_| rewrite(&format!("{}/release_agent", fresh_cgroup1()?))),
     ("cgroup1-devices-allow", |_| {
         let place = fresh("cgroup", "devices")?;
-        open_to_write(&format!("{place}/devices.allow"))?.write_all(b"a *:* rwm").map_err(errno)
+        open_to_write(&format!("{place}/devices.allow"))?.write_all(b"c 1:3 rwm").map_err(errno)
     }),
     ("cgroup1-in-new-namespace", |_| {
         kernel::leave(NEWCGROUP)?;

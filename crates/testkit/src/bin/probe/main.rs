@@ -35,8 +35,14 @@ fn say(line: &str) {
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }
 
-/// Process id, ids, directory, and what the kernel's status file says of privileges.
+/// Arguments, environment, process id, ids, directory, and what the kernel's status file says of privileges.
 fn about_self() {
+    for (number, argument) in std::env::args().enumerate() {
+        say(&format!("argument {number}={argument}"));
+    }
+    for (name, value) in std::env::vars() {
+        say(&format!("variable {name}={value}"));
+    }
     say(&format!("pid={}", std::process::id()));
     if let Ok(directory) = std::env::current_dir() {
         say(&format!("directory={}", directory.display()));

@@ -1,0 +1,139 @@
+//! Bad input gets one clear error that names the thing, exit code 1 (2 for the command line's own), and leaves the host
+//! as it was.
+
+use std::os::unix::fs::symlink;
+
+use testkit::fixture::{self, Tree};
+use testkit::{HostState, Isolated, Spawn, requires};
+
+const REDD: &str = env!("CARGO_BIN_EXE_redd-spawn");
+
+/// Runs it; it must fail with this code and one error that has these words in it.
+#[track_caller]
+fn fails(tree: &Tree, arguments: &[&str], code: i32, words: &[&str]) {
+    let _isolated = Isolated::enter();
+    // The tree itself gets what integration puts there before the program is looked for: resolv.conf, mount points.
+    let before = HostState::capture(tree.path(), &[]);
+    let ended = Spawn::redd(REDD, tree.path()).args(arguments).run();
+    before.assert_same();
+    assert_eq!(ended.code(), code, "{arguments:?}: {ended}");
+    assert!(ended.output.is_empty(), "{arguments:?}: {ended}");
+    assert!((1..=2).contains(&ended.errors.lines().count()), "one error and a hint: {arguments:?}: {ended}");
+    let text = ended.errors.to_lowercase();
+    assert!(words.iter().all(|word| text.contains(&word.to_lowercase())), "{words:?}: {arguments:?}: {ended}");
+}
+
+#[test]
+fn a_tree_that_is_not_there_or_no_directory() {
+    requires!(root, cgroup2);
+    let tree = fixture::tree();
+    fails(&tree, &["-D", "/nowhere/at/all", "true"], 1, &["/nowhere/at/all does not exist", "bootstrap"]);
+    let file = tree.write("file", "", 0o644);
+    fails(&tree, &["-D", &file.to_string_lossy(), "true"], 1, &["file", "directory"]);
+    let link = tree.join("loop");
+    symlink("loop", &link).expect("link");
+    fails(&tree, &["-D", &link.to_string_lossy(), "true"], 1, &["loop"]);
+}
+
+#[test]
+fn half_a_tree() {
+    requires!(root, cgroup2);
+    let empty = fixture::empty();
+    fails(&empty, &["-b"], 1, &["is empty", "bootstrap"]);
+    fails(&empty, &["--volatile=yes", "true"], 1, &["is empty"]);
+    empty.write("some/file", "", 0o644);
+    fails(&empty, &["-b"], 1, &["does not look like", "usr"]);
+    empty.write("usr/file", "", 0o644);
+    fails(&empty, &["-b"], 1, &["os-release"]);
+    fails(&empty, &["--volatile=yes", "true"], 1, &["/usr"]);
+    let no_init = fixture::tree();
+    fails(&no_init, &["-b"], 1, &["/sbin/init", "no such"]);
+    let no_loader = fixture::tree();
+    std::fs::remove_dir_all(no_loader.join("usr/lib64")).expect("remove");
+    std::fs::remove_dir_all(no_loader.join("usr/lib")).expect("remove");
+    fails(&no_loader, &["/bin/ls"], 1, &["/bin/ls", "loader"]);
+}
+
+#[test]
+fn programs_that_cannot_run() {
+    requires!(root, cgroup2);
+    let tree = fixture::tree();
+    fails(&tree, &["no-such-program"], 1, &["no-such-program"]);
+    fails(&tree, &["/no/such/program"], 1, &["/no/such/program"]);
+    fails(&tree, &["/etc"], 1, &["/etc"]);
+    tree.write("unmarked", "#!/bin/sh\n", 0o644);
+    fails(&tree, &["/unmarked"], 1, &["/unmarked", "permission"]);
+    tree.write("script", "#!/no/interpreter\n", 0o755);
+    fails(&tree, &["/script"], 1, &["/script", "interpreter"]);
+    tree.write("garbage", "\u{1}\u{2}\u{3}", 0o755);
+    fails(&tree, &["/garbage"], 1, &["/garbage", "format"]);
+    fails(&tree, &["-a", "no-such-program"], 1, &["no-such-program"]);
+    fails(&tree, &["-U", "no-such-program"], 1, &["no-such-program"]);
+}
+
+#[test]
+fn a_program_of_another_kind_of_processor() {
+    requires!(root, cgroup2);
+    let tree = fixture::tree();
+    let mut elf = std::fs::read(testkit::PROBE).expect("probe");
+    // e_machine: SPARC version 9.
+    elf[18..20].copy_from_slice(&43u16.to_ne_bytes());
+    tree.write("sparc", &elf, 0o755);
+    fails(&tree, &["/sparc"], 1, &["/sparc", "processor"]);
+    tree.write("usr/lib/systemd/systemd", &elf, 0o755);
+    fails(&tree, &["-b"], 1, &["/usr/lib/systemd/systemd", "processor"]);
+}
+
+#[test]
+fn users_and_directories_that_are_not_there() {
+    requires!(root, cgroup2);
+    let tree = fixture::tree();
+    fails(&tree, &["-u", "nobody-like-this", "true"], 1, &["nobody-like-this"]);
+    fails(&tree, &["--chdir=/not/there", "true"], 1, &["/not/there"]);
+    fails(&tree, &["--chdir=relative", "true"], 2, &["relative"]);
+    fails(&tree, &["--bind=/not/there:/x", "true"], 1, &["/not/there"]);
+    fails(&tree, &["--bind=+/not/there:/x", "true"], 1, &["/not/there"]);
+    fails(&tree, &["--inaccessible=/not/there", "true"], 1, &["/not/there"]);
+    fails(&tree, &["--pivot-root=/not/there", "true"], 1, &["/not/there"]);
+}
+
+#[test]
+fn words_that_mean_nothing() {
+    requires!(root, cgroup2);
+    let tree = fixture::tree();
+    let long = format!("--machine={}", "a".repeat(65));
+    let cases: [(&[&str], &str); 14] = [
+        (&["--hostname=not a host name!"], "not a host name"),
+        (&["--hostname=-dash"], "-dash"),
+        (&["-M", "a/b"], "a/b"),
+        (&["-M", ".."], ".."),
+        (&[&long], "aaa"),
+        (&["--no-such-option"], "no-such-option"),
+        (&["--private-users=many"], "many"),
+        (&["--capability=CAP_NO_SUCH"], "CAP_NO_SUCH"),
+        (&["--uuid=xyz"], "xyz"),
+        (&["--volatile=perhaps"], "perhaps"),
+        (&["--rlimit=RLIMIT_NONE=1"], "RLIMIT_NONE"),
+        (&["--console=none"], "none"),
+        (&["--personality=vax"], "vax"),
+        (&["-E", "=value"], "=value"),
+    ];
+    for (arguments, word) in cases {
+        let arguments: Vec<&str> = arguments.iter().copied().chain(["true"]).collect();
+        fails(&tree, &arguments, 2, &[word]);
+    }
+}
+
+#[test]
+fn names_of_calls_are_checked_before_anything_is_made() {
+    requires!(root, cgroup2);
+    let tree = fixture::tree();
+    for word in ["no_such_call", "@no-such-group"] {
+        let option = format!("--system-call-filter={word}");
+        let _isolated = Isolated::enter();
+        let before = HostState::capture(tree.path(), &[tree.path()]);
+        let ended = Spawn::redd(REDD, tree.path()).args([&option, "true"]).run();
+        before.assert_same();
+        assert!(matches!(ended.code(), 1 | 2) && ended.errors.contains(word), "{ended}");
+    }
+}
