@@ -30,10 +30,10 @@ const LAYERS: &[Layer] = &[
     layer("machine", &["sys", "spec"]),
     layer("runtime", &["sys", "spec", "plan", "seccomp", "bus", "cgroup", "net", "image"]),
     layer("bootstrap", &["sys", "spec", "image"]),
-    layer("spawn", &["spec", "plan", "image", "runtime"]),
+    layer("spawn", &["sys", "spec", "plan", "image", "runtime"]),
     layer("redd", &["sys", "spec", "image", "machine", "bootstrap", "spawn"]),
     layer("testkit", &["sys", "spec"]),
-    layer("xtask", &["spec"]),
+    layer("xtask", &["sys", "spec"]),
 ];
 
 /// What tests may use besides.

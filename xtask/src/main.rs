@@ -1,15 +1,19 @@
 //! The tasks of this repository. `cargo xtask test` checks and tests everything, `cargo xtask acceptance` does what
 //! is long or measured.
 
+mod acceptance;
 mod bench;
 mod checks;
 mod docs;
+mod install;
 mod layers;
+mod manuals;
 mod packages;
 mod sizes;
 mod summary;
 mod workspace;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -36,6 +40,15 @@ enum Task {
     Docs,
     /// Compare with other container programs that are installed, as root
     Bench(bench::Bench),
+    /// All that takes long or is measured, with a table at the end, as root
+    Acceptance,
+    /// Build and install the programs, manual pages and completions
+    Install(install::Install),
+    /// Write the manual pages and completions below a directory
+    Manuals {
+        /// The directory, in which they lie as below a prefix
+        directory: PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
@@ -60,6 +73,9 @@ fn carry_out(task: Task) -> Result<()> {
             docs::run_blocks(Mark::Tested)
         }
         Task::Bench(bench) => bench::run(&bench),
+        Task::Acceptance => acceptance::acceptance(),
+        Task::Install(install) => install::run(&install),
+        Task::Manuals { directory } => manuals::write(&directory, manuals::NAMES),
     }
 }
 

@@ -19,16 +19,17 @@ const fn needed(program: &'static str, package: &'static str, reason: &'static s
 
 const NEEDED: &[Needed] = &[
     needed("cc", "gcc", "the programs that measure, and one of the dependencies"),
+    needed("mmdebstrap", "mmdebstrap", "a Debian to boot"),
     needed("systemd-nspawn", "systemd-container", "the same cases run against the original"),
-    needed("busybox", "busybox-static", "small trees to start"),
     needed("mkfs.btrfs", "btrfs-progs", "snapshots and reflinks"),
     needed("mkfs.ext4", "e2fsprogs", "file systems of their own"),
-    needed("findmnt", "util-linux", "what is mounted before and after"),
     needed("fish", "fish", "completions in the shell that they are for"),
     needed("zsh", "zsh", "completions in the shell that they are for"),
     needed("groff", "groff", "the manual page without warnings"),
     needed("man", "man-db", "the manual page without warnings"),
     needed("ip", "iproute2", "links and namespaces"),
+    needed("losetup", "mount", "devices that a container must not open"),
+    needed("ipcmk", "util-linux", "objects that a container must not see"),
 ];
 
 /// Installs what is missing, where that can be done; elsewhere says what is missing.

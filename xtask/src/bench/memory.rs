@@ -7,21 +7,23 @@ use anyhow::{Context, Result, bail};
 
 use super::runner::Contestant;
 
-/// Starts the command, whose container runs `cat`, and reads how many KiB its first process has alone and has written
-/// to. The container ends with its input.
+/// The payload: long enough to be looked at.
+pub(super) const PAYLOAD: [&str; 2] = ["sleep", "2"];
+
+/// Starts the command, whose container sleeps for a while, and reads how many KiB its first process has alone and has
+/// written to.
 pub(super) fn private_dirty(contestant: &Contestant) -> Result<f64> {
     let mut command = contestant.command();
-    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.stdout(Stdio::null()).stderr(Stdio::null());
     let mut child = command.spawn().with_context(|| format!("cannot run {}", contestant.words.join(" ")))?;
     let measured = await_payload(&mut child).and_then(|()| {
         let path = format!("/proc/{}/smaps_rollup", child.id());
         parse(&std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?)
     });
-    drop(child.stdin.take());
     if !ends(&mut child, Duration::from_secs(10))? {
         child.kill()?;
         child.wait()?;
-        bail!("{} does not end with its input", contestant.name);
+        bail!("{} does not end with its payload", contestant.name);
     }
     measured
 }
@@ -29,7 +31,7 @@ pub(super) fn private_dirty(contestant: &Contestant) -> Result<f64> {
 /// Waits until one of the processes below the child is the payload, and the supervisor has nothing left to do.
 fn await_payload(child: &mut Child) -> Result<()> {
     let started = Instant::now();
-    while !any_below(child.id(), &|pid| name(pid) == "cat") {
+    while !any_below(child.id(), &|pid| name(pid) == PAYLOAD[0]) {
         if let Some(status) = child.try_wait()? {
             bail!("it ended early: {status}");
         }
@@ -82,7 +84,7 @@ mod tests {
 
     #[test]
     fn a_child_is_measured() {
-        let measured = private_dirty(&Contestant::new("sh", &["sh", "-c", "cat; true"])).expect("measured");
+        let measured = private_dirty(&Contestant::new("sh", &["sh", "-c", "sleep 1; true"])).expect("measured");
         assert!(measured > 0.0);
         let early = private_dirty(&Contestant::new("true", &["true"])).expect_err("it has no payload");
         assert!(early.to_string().contains("ended early"), "{early}");

@@ -40,6 +40,13 @@ pub(crate) struct Bench {
     write: bool,
 }
 
+impl Bench {
+    /// All works, shown and not written down.
+    pub(crate) fn everything() -> Self {
+        Self { only: Vec::new(), tree: None, rounds: 100, json: false, write: false }
+    }
+}
+
 /// The works.
 const WORKS: &[&str] = &["P1", "P2", "P4", "P7", "P9"];
 
@@ -141,8 +148,8 @@ fn boot(peers: &Peers, trees: &Trees, rounds: usize) -> Result<Table> {
 }
 
 fn kept_memory(peers: &Peers, trees: &Trees) -> Result<Table> {
-    let mut all = vec![peers.redd("redd", &trees.small, &["cat"])];
-    all.extend(peers.nspawn("systemd-nspawn", &trees.small, &["cat"]));
+    let mut all = vec![peers.redd("redd", &trees.small, &memory::PAYLOAD)];
+    all.extend(peers.nspawn("systemd-nspawn", &trees.small, &memory::PAYLOAD));
     let measured = take_turns(&all, 5, PATIENCE, &memory::private_dirty)?;
     let table = Table::new("P7", "memory that a supervisor keeps to itself (private and dirty)", "KiB", &measured);
     let kept = table.row("redd").map_or(f64::NAN, |row| row.median);

@@ -13,11 +13,13 @@ pub(super) struct Contestant {
     pub name: String,
     /// The program and its arguments.
     pub words: Vec<String>,
+    /// Whether it is to see nothing but version 2 of control groups, because it does not run on a mixed host.
+    pub unified: bool,
 }
 
 impl Contestant {
     pub(super) fn new(name: &str, words: &[&str]) -> Self {
-        Self { name: name.to_owned(), words: words.iter().map(|&word| word.to_owned()).collect() }
+        Self { name: name.to_owned(), words: words.iter().map(|&word| word.to_owned()).collect(), unified: false }
     }
 
     /// The command, with nothing to read.
@@ -107,9 +109,32 @@ pub(super) fn take_turns(
     Ok(all)
 }
 
+/// Does something where it sees what the contestant is to see. Namespaces of mounts belong to threads.
+fn seen_by<T: Send>(contestant: &Contestant, act: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    if !contestant.unified {
+        return act();
+    }
+    let apart = || {
+        sys::clone::unshare(sys::clone::Namespaces::MOUNT).context("cannot unshare the mounts")?;
+        let private = rustix::mount::MountPropagationFlags::PRIVATE | rustix::mount::MountPropagationFlags::REC;
+        rustix::mount::mount_change("/", private)?;
+        let none = rustix::mount::MountFlags::empty();
+        rustix::mount::mount("cgroup2", "/sys/fs/cgroup", "cgroup2", none, None)?;
+        act()
+    };
+    std::thread::scope(|scope| match scope.spawn(apart).join() {
+        Ok(result) => result,
+        Err(_) => bail!("{} cannot be run", contestant.name),
+    })
+}
+
 /// Runs a command to its end: the milliseconds that took. Its output goes nowhere; where it fails it is run again to
 /// see what it says.
 pub(super) fn time(contestant: &Contestant) -> Result<f64> {
+    seen_by(contestant, || time_here(contestant))
+}
+
+fn time_here(contestant: &Contestant) -> Result<f64> {
     let mut command = contestant.command();
     command.stdout(Stdio::null()).stderr(Stdio::null());
     let started = Instant::now();
@@ -125,7 +150,8 @@ pub(super) fn time(contestant: &Contestant) -> Result<f64> {
 
 /// Runs a command that prints a number.
 pub(super) fn printed_number(contestant: &Contestant) -> Result<f64> {
-    let output = contestant.command().output().with_context(|| format!("cannot run {}", contestant.words.join(" ")))?;
+    let output = seen_by(contestant, || Ok(contestant.command().output()?))
+        .with_context(|| format!("cannot run {}", contestant.words.join(" ")))?;
     let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     match text.parse() {
         Ok(number) if output.status.success() => Ok(number),

@@ -14,7 +14,6 @@ pub(crate) enum Mark {
     /// With every test.
     Tested,
     /// With the acceptance, because it takes long.
-    #[allow(dead_code, reason = "wip")]
     Acceptance,
 }
 

@@ -1,0 +1,67 @@
+//! `cargo xtask acceptance`: what takes long or is measured. Run before a release; its table says how it went.
+
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+
+use crate::bench::{self, Bench};
+use crate::docs::{self, Mark};
+use crate::packages;
+use crate::summary::Summary;
+use crate::workspace::{cargo, cargo_with, root, run, say, target_directory};
+
+/// How long the second start of an installed system may take, in seconds.
+const SECOND_START: f64 = 1.0;
+
+/// Everything; a failure does not keep the rest from being done.
+pub(crate) fn acceptance() -> Result<()> {
+    let mut summary = Summary::default();
+    summary.step("packages", packages::install);
+    summary.step("release build", || cargo(&["build", "--workspace", "--release", "--locked"]));
+    summary.step("long tests", long_tests);
+    summary.step("first command of the README", first_start);
+    summary.step("the same again, without a network", second_start);
+    summary.step("long pages", || docs::run_blocks(Mark::Acceptance));
+    summary.step("benchmarks", || bench::run(&Bench::everything()));
+    summary.finish()
+}
+
+/// The tests that are too long for every change: boots of all suites, kill storms.
+fn long_tests() -> Result<()> {
+    let words = ["test", "--workspace", "--release", "--locked", "--no-fail-fast", "--", "--ignored", "--nocapture"];
+    cargo_with(&words, &[("REDD_REQUIRED", "1")])
+}
+
+/// From nothing but the repository to a command in a Debian.
+fn first_start() -> Result<()> {
+    let mut command = Command::new(env!("CARGO"));
+    run(command.current_dir(root()).args(["run", "--release", "--", "run", "debian", "--", "true"]))
+}
+
+/// The second time it comes from the cache: in a network with nothing in it, and at once.
+fn second_start() -> Result<()> {
+    let redd = target_directory()?.join("release/redd");
+    let started = Instant::now();
+    run(Command::new("unshare").arg("--net").arg(redd).args(["run", "debian", "--", "true"]))?;
+    in_time(started.elapsed().as_secs_f64())
+}
+
+fn in_time(seconds: f64) -> Result<()> {
+    say(&format!("it took {seconds:.2} s"));
+    if seconds > SECOND_START {
+        bail!("it took {seconds:.2} s, more than {SECOND_START:.2} s");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slow_second_start_fails() {
+        assert!(in_time(0.2).is_ok());
+        assert!(in_time(1.2).is_err());
+    }
+}
