@@ -1,6 +1,7 @@
 //! The console: modes, keys, readers, ends.
 
-use std::io::Read;
+use std::io::{Read, Seek};
+use std::os::unix::fs::OpenOptionsExt;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -225,22 +226,153 @@ fn the_terminal_is_restored_when_we_are_ended() {
 fn we_stop_and_go_on_as_a_job() {
     requires!(root, cgroup2);
     let tree = fixture::tree();
-    let mut terminal = on_terminal(&tree, &[], "echo ready; read x; echo \"got $x\"; exit 0");
+    // A shell with job control, as a person has it.
+    let shell = "set -m; \"$@\"; echo stopped; read go; fg >/dev/null; echo ended $?";
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", shell, "sh", REDD, "-q", "-D"]).arg(tree.path());
+    command.args(["/bin/sh", "-c", "echo ready; read x; echo \"got $x\"; exit 7"]);
+    let mut terminal = Terminal::start(&mut command);
     terminal.expect("ready", LIMIT);
-    kill_process(pid(terminal.pid()), Signal::TSTP).expect("kill");
+    kill_process(only_child(terminal.pid()), Signal::TSTP).expect("kill");
+    terminal.expect("stopped", LIMIT);
+    assert!(terminal.settings().local_modes.contains(LocalModes::ICANON), "the terminal was not given back");
+    terminal.write_line("go");
     let end = Instant::now() + LIMIT;
-    while !terminal.settings().local_modes.contains(LocalModes::ICANON) {
-        assert!(Instant::now() < end, "the terminal was not given back");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    kill_process(pid(terminal.pid()), Signal::CONT).expect("kill");
     while terminal.settings().local_modes.contains(LocalModes::ICANON) {
         assert!(Instant::now() < end, "the terminal was not taken again");
         std::thread::sleep(Duration::from_millis(20));
     }
     terminal.write_line("more");
     terminal.expect("got more", LIMIT);
+    terminal.expect("ended 7", LIMIT);
     assert_eq!(terminal.wait(LIMIT).code(), Some(0));
+}
+
+#[test]
+fn we_do_not_stop_where_no_shell_could_continue_us() {
+    requires!(root, cgroup2);
+    let tree = fixture::tree();
+    let mut terminal = on_terminal(&tree, &[], "echo ready; read x; echo \"got $x\"; exit 0");
+    terminal.expect("ready", LIMIT);
+    kill_process(pid(terminal.pid()), Signal::TSTP).expect("kill");
+    std::thread::sleep(Duration::from_millis(300));
+    terminal.write_line("more");
+    terminal.expect("got more", LIMIT);
+    assert_eq!(terminal.wait(LIMIT).code(), Some(0));
+}
+
+#[test]
+fn who_keeps_the_console_open_does_not_keep_us() {
+    requires!(root, cgroup2);
+    let tree = fixture::tree();
+    let mut child = piped(&tree, &[], "echo ready; sleep 1; echo last; exit 6").spawn().expect("start");
+    let mut output = child.stdout.take().expect("pipe");
+    let mut ready = [0; 7];
+    output.read_exact(&mut ready).expect("read");
+    let console = format!("/proc/{}/root/dev/console", only_child(child.id()).as_raw_nonzero());
+    let _kept =
+        std::fs::OpenOptions::new().write(true).custom_flags(no_controlling_terminal()).open(console).expect("console");
+    let end = Instant::now() + LIMIT;
+    let status = loop {
+        match child.try_wait().expect("wait") {
+            Some(status) => break status,
+            None => assert!(Instant::now() < end, "it does not end"),
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    let mut rest = String::new();
+    output.read_to_string(&mut rest).expect("read");
+    assert_eq!((status.code(), rest.as_str()), (Some(6), "last\r\n"));
+}
+
+/// Opening it must not make it ours.
+fn no_controlling_terminal() -> i32 {
+    rustix::fs::OFlags::NOCTTY.bits().cast_signed()
+}
+
+/// The one child of a process that has a single one.
+fn only_child(parent: u32) -> Pid {
+    let text = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).expect("proc");
+    let mut words = text.split_whitespace();
+    let child = pid(words.next().expect("a child").parse().expect("a number"));
+    assert_eq!(words.next(), None, "another child");
+    child
+}
+
+#[test]
+fn a_terminal_that_takes_no_output_does_not_stop_the_container() {
+    requires!(root, cgroup2);
+    let tree = fixture::tree();
+    let script = "i=0; while [ $i -lt 20000 ]; do echo 0123456789$i; i=$((i+1)); done; echo done >/done; exit 3";
+    let mut terminal = on_terminal(&tree, &[], script);
+    let end = Instant::now() + Duration::from_secs(60);
+    while !tree.join("/done").exists() {
+        assert!(Instant::now() < end, "the container waits for the reader");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(terminal.wait(LIMIT).code(), Some(3));
+}
+
+#[test]
+fn output_to_a_file_is_complete() {
+    requires!(root, cgroup2);
+    let tree = fixture::tree();
+    let mut file = tempfile::tempfile().expect("file");
+    let mut command = piped(&tree, &[], "i=0; while [ $i -lt 30000 ]; do echo $i; i=$((i+1)); done");
+    assert!(command.stdout(file.try_clone().expect("file")).status().expect("start").success());
+    let mut text = String::new();
+    file.seek(std::io::SeekFrom::Start(0)).and_then(|_| file.read_to_string(&mut text)).expect("read");
+    assert_eq!((text.lines().count(), text.lines().last()), (30000, Some("29999")));
+}
+
+#[test]
+fn a_title_is_shown_where_the_terminal_can() {
+    requires!(root, cgroup2);
+    let tree = fixture::tree();
+    let transcript = |terminal_type: &str| {
+        let mut command = Command::new(REDD);
+        command.env("TERM", terminal_type).arg("-q").arg("-D").arg(tree.path()).args(["/bin/sh", "-c", "echo hi"]);
+        let mut terminal = Terminal::start(&mut command);
+        assert_eq!(terminal.wait(LIMIT).code(), Some(0));
+        terminal.transcript().to_owned()
+    };
+    let shown = transcript("xterm-256color");
+    let title = format!("\x1b]0;Container {}\x07", tree.name());
+    assert!(shown.contains(&title) && shown.contains("hi\r\n") && shown.ends_with("\x1b[23;0t"), "{shown:?}");
+    assert_eq!(transcript("dumb"), "hi\r\n");
+}
+
+#[test]
+fn the_first_process_says_when_it_is_ready() {
+    requires!(root, cgroup2);
+    let directory = tempfile::tempdir().expect("directory");
+    let path = directory.path().join("notify");
+    let socket = std::os::unix::net::UnixDatagram::bind(&path).expect("bind");
+    socket.set_read_timeout(Some(Duration::from_millis(500))).expect("time-out");
+    let messages = |options: &[&str], payload: &[&str]| {
+        let tree = fixture::tree();
+        let run = Spawn::redd(REDD, tree.path()).args(options).args(payload).env("NOTIFY_SOCKET", &path);
+        run.limit(LIMIT).run().expect_code(0);
+        let mut all = Vec::new();
+        let mut bytes = [0; 512];
+        while let Ok(length) = socket.recv(&mut bytes) {
+            all.push(String::from_utf8_lossy(&bytes[..length]).into_owned());
+        }
+        all
+    };
+    let said = ["/probe", "notify", "READY=1", "MAINPID=1", "STATUS=up", "STOPPING=1"];
+    let later = messages(&["--notify-ready=yes"], &said);
+    assert!(!later[0].contains("READY") && later[0].contains("X_NSPAWN_LEADER_PID="), "{later:?}");
+    assert_eq!(later[1], "READY=1\n", "{later:?}");
+    assert_eq!(later[2], "STATUS=Container running: up\n", "{later:?}");
+    assert_eq!(later[3], "STOPPING=1\n", "{later:?}");
+    let first = messages(&[], &said);
+    assert!(first[0].starts_with("READY=1\n"), "{first:?}");
+    assert_eq!(first.iter().filter(|message| message.contains("READY=1")).count(), 1, "{first:?}");
+    // With users of its own, the sender is still known; another process than the first one is not heard.
+    assert_eq!(messages(&["--notify-ready=yes", "-U"], &said)[1], "READY=1\n");
+    let forged = messages(&["--notify-ready=yes"], &["/bin/sh", "-c", "/probe notify READY=1; exit 0"]);
+    assert!(!forged.iter().any(|message| message.contains("READY=1")), "{forged:?}");
 }
 
 #[test]
@@ -261,6 +393,7 @@ fn the_service_manager_is_told() {
     let wrong = wrong.expect_code(1);
     assert!(wrong.errors.contains("NOTIFY_SOCKET"), "{wrong}");
 }
+
 #[test]
 fn the_payload_dies_with_its_supervisor() {
     requires!(root, cgroup2);

@@ -94,6 +94,22 @@ pub fn set_mask(signals: &SignalSet) -> Result<SignalSet> {
     change_mask(libc::SIG_SETMASK, signals)
 }
 
+/// Sends a blocked signal to the calling thread and lets it through: returns when its disposition has taken effect, for
+/// a job control signal when the process was continued.
+///
+/// # Errors
+/// `EINVAL` for a number that is no signal.
+pub fn take_effect(signal: i32) -> Result<()> {
+    // SAFETY: the signal goes to the calling thread; a bad number is refused.
+    match unsafe { libc::pthread_kill(libc::pthread_self(), signal) } {
+        0 => {}
+        error => return Err(Errno::from_raw_os_error(error)),
+    }
+    let before = change_mask(libc::SIG_UNBLOCK, &[signal].into_iter().collect())?;
+    set_mask(&before)?;
+    Ok(())
+}
+
 fn change_mask(how: libc::c_int, signals: &SignalSet) -> Result<SignalSet> {
     let mut before = SignalSet::empty();
     // SAFETY: both sets are initialised and live through the call.
@@ -259,6 +275,17 @@ mod tests {
         assert_eq!(next(descriptor.as_fd()).unwrap(), None);
         let ours = set_mask(&before).unwrap();
         assert!(ours.contains(libc::SIGUSR2));
+    }
+
+    #[test]
+    fn a_signal_that_does_nothing_is_let_through_and_blocked_again() {
+        let set: SignalSet = [libc::SIGURG].into_iter().collect();
+        let before = block(&set).unwrap();
+        let descriptor = open(&set).unwrap();
+        take_effect(libc::SIGURG).unwrap();
+        assert_eq!(next(descriptor.as_fd()).unwrap(), None);
+        assert!(set_mask(&before).unwrap().contains(libc::SIGURG));
+        assert_eq!(take_effect(4711), Err(Errno::INVAL));
     }
 
     #[test]

@@ -57,6 +57,10 @@ pub fn run(
         };
         carry_out(step, files, launched, &mut inside, note).map_err(failed)?;
     }
+    if let (Some(master), true) = (&inside.master, plan.supervision.console != spec::ConsoleMode::Passive) {
+        // Before the payload starts and asks for it. Where our output is no terminal there is none.
+        let _ = sys::terminal::copy_window_size(rustix::stdio::stdout(), master.as_fd());
+    }
     let fds: Vec<_> = [&inside.notify, &inside.kmsg, &inside.master]
         .into_iter()
         .filter_map(|fd| fd.as_ref().map(AsFd::as_fd))

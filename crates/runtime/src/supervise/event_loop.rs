@@ -32,6 +32,8 @@ struct Console<'a> {
     input: Option<Input>,
     output: Output,
     titled: bool,
+    /// Somebody sees its output.
+    shown: bool,
 }
 
 impl<'a> Console<'a> {
@@ -49,14 +51,16 @@ impl<'a> Console<'a> {
         if let Some(text) = &plan.title {
             output.insert(&title::set(text));
         }
-        let console =
-            Self { titled: plan.title.is_some(), master, peer: sys::pty::peer(master.as_fd())?, input, output };
+        let peer = sys::pty::peer(master.as_fd())?;
+        let shown = plan.console != ConsoleMode::Passive;
+        let console = Self { titled: plan.title.is_some(), shown, master, peer, input, output };
+        // It may have changed since the console was made.
         console.follow_window_size();
         Ok(console)
     }
 
     fn follow_window_size(&self) {
-        if self.input.is_some() {
+        if self.shown {
             // Where our output is no terminal there is no size to follow.
             let _ = sys::terminal::copy_window_size(rustix::stdio::stdout(), self.master.as_fd());
         }
@@ -64,10 +68,10 @@ impl<'a> Console<'a> {
 
     /// Reads and writes what is left after the container's end.
     fn finish(self) -> rustix::io::Result<()> {
-        let Self { master, peer, input, mut output, titled } = self;
+        let Self { master, peer, input, mut output, titled, .. } = self;
         // The terminal is the caller's again.
         drop(input);
-        // Without it the end shows as such.
+        // What is not of the container may still have the console open. It is not waited for.
         drop(peer);
         let mut more = true;
         let mut titled = titled;
@@ -260,7 +264,8 @@ impl Loop<'_> {
         if let Some(input) = self.console.as_mut().and_then(|console| console.input.as_mut()) {
             input.suspend();
         }
-        rustix::process::kill_process(rustix::process::getpid(), Signal::STOP)?;
+        // By the signal itself: the kernel ignores it where no shell is left that could continue us.
+        sys::signal::take_effect(Signal::TSTP.as_raw())?;
         self.resume();
         Ok(())
     }

@@ -22,12 +22,12 @@ const CERTAIN: usize = 512;
 /// How bytes are written without ever waiting.
 #[derive(Debug)]
 enum Sink {
-    /// A description of our own, which does not block. The one that we were given is shared with others and stays as it
-    /// is.
+    /// A file; or a description of our own, which does not block. The one that we were given is shared with others and
+    /// stays as it is.
     Own(OwnedFd),
     /// A socket can be told at each call.
     Socket(OwnedFd),
-    /// A file, or something that could not be opened again: little at a time, when poll(2) says so.
+    /// Something that could not be opened again: little at a time, when poll(2) says so.
     Plain(OwnedFd),
     /// Nobody reads it.
     Closed,
@@ -65,7 +65,7 @@ impl Output {
         self.buffer.space() > 0 || self.stall.is_stalled() || matches!(self.sink, Sink::Closed)
     }
 
-    /// Takes what the container has written. False where it has let go of the terminal for good.
+    /// Takes what the container has written. False where there is nothing more at the moment.
     ///
     /// # Errors
     /// Those of read(2).
@@ -74,8 +74,9 @@ impl Output {
         let lose = matches!(self.sink, Sink::Closed) || (self.buffer.space() == 0 && self.stall.is_stalled());
         let room = if lose { &mut lost[..] } else { self.buffer.room() };
         match rustix::io::read(master, room) {
-            Ok(0) | Err(Errno::IO) => Ok(false),
-            Err(Errno::AGAIN | Errno::INTR) => Ok(true),
+            // What was written before is never still on its way: the kernel hands that on before it says so.
+            Ok(0) | Err(Errno::IO | Errno::AGAIN) => Ok(false),
+            Err(Errno::INTR) => Ok(true),
             Err(errno) => Err(errno),
             Ok(count) => {
                 if !lose {
@@ -157,7 +158,8 @@ fn sink(given: BorrowedFd<'_>) -> rustix::io::Result<Sink> {
     let status = rustix::fs::fstat(&ours)?;
     Ok(match FileType::from_raw_mode(status.st_mode) {
         FileType::Socket => Sink::Socket(ours),
-        // Opened again, a file would begin at its start.
+        // A file never makes anybody wait for a reader. Opened again, it would begin at its start.
+        FileType::RegularFile => Sink::Own(ours),
         FileType::Fifo | FileType::CharacterDevice => {
             sys::terminal::reopen(given, OFlags::WRONLY).map_or(Sink::Plain(ours), Sink::Own)
         }

@@ -22,7 +22,7 @@ impl RawMode {
         let before = tcgetattr(&terminal)?;
         let mut raw = before.clone();
         raw.make_raw();
-        tcsetattr(&terminal, OptionalActions::Drain, &raw)?;
+        tcsetattr(&terminal, OptionalActions::Now, &raw)?;
         restore_after_panic(&terminal, &before)?;
         Ok(Self { terminal, before })
     }
@@ -30,8 +30,8 @@ impl RawMode {
 
 impl Drop for RawMode {
     fn drop(&mut self) {
-        // A terminal that is gone needs nothing.
-        let _ = tcsetattr(&self.terminal, OptionalActions::Drain, &self.before);
+        // Now, because a terminal that takes no output must not keep us. One that is gone needs nothing.
+        let _ = tcsetattr(&self.terminal, OptionalActions::Now, &self.before);
     }
 }
 

@@ -20,6 +20,7 @@ fn main() -> ExitCode {
         "self" | "" => about_self(),
         "descriptors" => descriptors(),
         "inject" => inject(),
+        "notify" => notify(&rest),
         "escape" => escape::run(&escape::Host::from_arguments(&rest)),
         other => {
             say(&format!("error=there is no probe {other:?}"));
@@ -65,6 +66,17 @@ fn descriptors() {
                 say(&format!("descriptor {}={}", entry.file_name().to_string_lossy(), target.display()));
             }
         }
+    }
+}
+
+/// Says each word to whoever listens at `$NOTIFY_SOCKET`, waiting for a moment before each.
+fn notify(words: &[String]) {
+    let address = std::env::var_os("NOTIFY_SOCKET").unwrap_or_default();
+    for word in words {
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        let sent = std::os::unix::net::UnixDatagram::unbound()
+            .and_then(|socket| socket.send_to(word.as_bytes(), std::path::Path::new(&address)));
+        say(&format!("notify {word}={sent:?}"));
     }
 }
 
