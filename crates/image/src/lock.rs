@@ -19,7 +19,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::fs::OFlags;
 use rustix::io::Errno;
@@ -35,6 +35,8 @@ use crate::tree::Tree;
 const TREE_PREFIX: &[u8] = b"inode-";
 const NAME_PREFIX: &str = "name-";
 const ATTEMPTS: u32 = 4;
+/// How long the processes that a dead supervisor has made may take to be gone.
+const DYING: Duration = Duration::from_secs(2);
 
 /// Why a lock was not given.
 #[derive(Debug, thiserror::Error)]
@@ -120,7 +122,11 @@ impl TreeLock {
     fn take(run: &RunDirectory, tree: &Tree, holder: &MachineName, mode: Mode) -> Result<Self, Error> {
         let name = OsString::from(format!("inode-{}", tree.identity));
         let directory = run.locks();
-        let own = acquire(&directory, &name, mode)?.ok_or_else(|| busy(&directory, &name, tree, mode))?;
+        let own = match acquire(&directory, &name, mode)? {
+            Some(lock) => lock,
+            None => outlive(&directory, &name, mode, || holders(&directory, &name).is_empty())?
+                .ok_or_else(|| busy(&directory, &name, tree, mode))?,
+        };
         let dead = dead_holders(&own).map_err(|source| Error::File { path: own.path().to_owned(), source })?;
         let line = Holder::line(mode, holder.as_str(), &tree.path);
         own.append(line.as_bytes()).map_err(|source| Error::File { path: own.path().to_owned(), source })?;
@@ -188,6 +194,20 @@ fn acquire(directory: &Path, name: &OsStr, mode: Mode) -> Result<Option<LockFile
         if attempt > 0 {
             std::thread::sleep(Duration::from_millis(1));
         }
+        let lock = LockFile::acquire(directory, name, mode);
+        if let Some(lock) = lock.map_err(|source| Error::File { path: directory.join(name), source })? {
+            return Ok(Some(lock));
+        }
+    }
+    Ok(None)
+}
+
+/// Tries again while those who hold the lock are `dying`: children of a supervisor that was killed, which the kernel is
+/// ending.
+fn outlive(directory: &Path, name: &OsStr, mode: Mode, dying: impl Fn() -> bool) -> Result<Option<LockFile>, Error> {
+    let limit = Instant::now() + DYING;
+    while dying() && Instant::now() < limit {
+        std::thread::sleep(Duration::from_millis(1));
         let lock = LockFile::acquire(directory, name, mode);
         if let Some(lock) = lock.map_err(|source| Error::File { path: directory.join(name), source })? {
             return Ok(Some(lock));
@@ -285,11 +305,13 @@ impl NameLock {
     /// # Errors
     /// [`Error::NameTaken`] while a machine of that name runs.
     pub fn take(run: &RunDirectory, name: &MachineName) -> Result<Self, Error> {
-        let file = OsString::from(format!("{NAME_PREFIX}{name}"));
-        match acquire(&run.locks(), &file, Mode::Exclusive)? {
-            Some(lock) => Self::read(lock, name.as_str()),
-            None => Err(Error::NameTaken(name.to_string())),
-        }
+        let (directory, file) = (run.locks(), OsString::from(format!("{NAME_PREFIX}{name}")));
+        let lock = LockFile::acquire(&directory, &file, Mode::Exclusive);
+        let lock = match lock.map_err(|source| Error::File { path: directory.join(&file), source })? {
+            Some(lock) => Some(lock),
+            None => outlive(&directory, &file, Mode::Exclusive, || !is_supervised(&directory, &file))?,
+        };
+        lock.map_or_else(|| Err(Error::NameTaken(name.to_string())), |lock| Self::read(lock, name.as_str()))
     }
 
     /// Takes the name if no machine of that name runs.
@@ -345,6 +367,17 @@ impl NameLock {
         self.left.clear();
         self.lock.clear().map_err(|source| Error::File { path: self.lock.path().to_owned(), source })
     }
+}
+
+/// Whether the supervisor that has noted itself in the file lives; true also while there is no note yet.
+fn is_supervised(directory: &Path, name: &OsStr) -> bool {
+    let contents = open_file(directory, name, OFlags::RDONLY).and_then(|fd| read_all(&fd)).unwrap_or_default();
+    // What an earlier one has left may stand before it, if it could not be undone.
+    let noted = record::parse(&contents).into_iter().rev().find_map(|entry| match entry {
+        Entry::Supervisor(pid) => Some(pid),
+        _ => None,
+    });
+    noted.is_none_or(|pid| rustix::fs::access(format!("/proc/{pid}"), rustix::fs::Access::EXISTS).is_ok())
 }
 
 /// Whether there is a lock file for the name, held or not.

@@ -10,6 +10,8 @@ use crate::escape::{escape, unescape};
 /// One thing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Entry {
+    /// The process that looks after it; nothing to undo.
+    Supervisor(u32),
     /// The tree that is run; nothing to undo.
     Tree(PathBuf),
     /// A directory named as in [`holder`](crate::holder).
@@ -28,6 +30,7 @@ impl Entry {
     #[must_use]
     pub fn line(&self) -> String {
         match self {
+            Self::Supervisor(pid) => format!("supervisor {pid}\n"),
             Self::Tree(path) => format!("tree {}\n", escape(path.as_os_str())),
             Self::Directory(path) => format!("directory {}\n", escape(path.as_os_str())),
             Self::Range(start) => format!("range {start}\n"),
@@ -39,6 +42,7 @@ impl Entry {
         let (word, value) = std::str::from_utf8(line).ok()?.split_once(' ')?;
         let path = || unescape(value).map(PathBuf::from);
         match word {
+            "supervisor" => value.parse().ok().map(Self::Supervisor),
             "tree" => path().map(Self::Tree),
             "directory" => path().map(Self::Directory),
             "range" => value.parse().ok().map(Self::Range),
@@ -61,6 +65,7 @@ mod tests {
     #[test]
     fn lines_are_read_as_written() {
         let record = vec![
+            Entry::Supervisor(17),
             Entry::Tree("/trees/a b\n".into()),
             Entry::Directory("/trees/.#redd.a".into()),
             Entry::Range(524_288),

@@ -40,17 +40,11 @@ fn combinations() -> Vec<Vec<&'static str>> {
     all
 }
 
-/// The payloads of these tests that live, by the argument that only they have.
-fn payloads(mark: &str) -> usize {
+/// The processes of a run that live, payload or still on their way to it, by the argument that only they have.
+fn living(mark: &str) -> usize {
     let processes = std::fs::read_dir("/proc").expect("proc").flatten();
     let lines = processes.filter_map(|process| std::fs::read(process.path().join("cmdline")).ok());
-    lines
-        .filter(|line| line.windows(mark.len()).any(|window| window == mark.as_bytes()) && !starts_engine(line))
-        .count()
-}
-
-fn starts_engine(line: &[u8]) -> bool {
-    line.split(|byte| *byte == 0).next().is_some_and(|program| program.ends_with(b"redd-spawn"))
+    lines.filter(|line| line.windows(mark.len()).any(|window| window == mark.as_bytes())).count()
 }
 
 fn spawn(tree: &Path, options: &[&str], script: &str) -> Child {
@@ -90,7 +84,8 @@ fn kill_storm() {
             // The start, the run, the stop: a payload that stays, or one that ends by itself.
             let stays = moment % 2 == 0;
             let mark = format!("redd-storm-{}", random.below(u64::MAX));
-            let script = if stays { format!("sleep {LONG} & sleep {LONG}; : {mark}") } else { format!(": {mark}") };
+            let script =
+                if stays { format!("sh -c 'sleep {LONG}; : {mark}' & wait; : {mark}") } else { format!(": {mark}") };
             let delay = Duration::from_micros(random.below(whole + whole / 4));
             let mut child = spawn(tree.path(), &options, &script);
             std::thread::sleep(delay);
@@ -101,7 +96,7 @@ fn kill_storm() {
             }
             let context = format!("{options:?}, killed after {delay:?} of {whole} µs, seed {}", random.0);
             let death = Instant::now();
-            while payloads(&mark) > 0 {
+            while living(&mark) > 0 {
                 assert!(death.elapsed() < Duration::from_secs(5), "a payload lives on: {context}");
                 std::thread::sleep(Duration::from_millis(1));
             }

@@ -182,7 +182,7 @@ impl Parent<'_> {
         }
         let name = |purpose| image::holder::name(self.machine.as_str(), purpose);
         let copy = |place: &Path| Entry::Directory(place.join(name(Purpose::Copy)));
-        let mut entries = vec![Entry::Tree(self.plan.tree.clone())];
+        let mut entries = vec![Entry::Supervisor(std::process::id()), Entry::Tree(self.plan.tree.clone())];
         for step in &self.plan.parent {
             entries.extend(match step {
                 ParentStep::LockName | ParentStep::LockTree { .. } => None,

@@ -12,6 +12,7 @@ use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
 };
+use rustix::process::{PidfdFlags, getpid, pidfd_open};
 
 /// The longest detail of a failure, in bytes; more is cut off.
 const DETAIL: usize = 512;
@@ -65,15 +66,18 @@ pub struct Receiver {
 pub struct Sender {
     socket: OwnedFd,
     next: std::cell::Cell<u16>,
+    /// Refers to the process that has made the pair.
+    supervisor: OwnedFd,
 }
 
 /// Makes a pair.
 ///
 /// # Errors
-/// Those of socketpair(2).
+/// Those of socketpair(2) and pidfd_open(2).
 pub fn channel() -> rustix::io::Result<(Receiver, Sender)> {
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
-    Ok((Receiver { socket: ours, next: 0 }, Sender { socket: theirs, next: 0.into() }))
+    let supervisor = pidfd_open(getpid(), PidfdFlags::empty())?;
+    Ok((Receiver { socket: ours, next: 0 }, Sender { socket: theirs, next: 0.into(), supervisor }))
 }
 
 impl Sender {
@@ -124,7 +128,8 @@ impl Sender {
     /// until the next change of ids, see `PR_SET_PDEATHSIG` in prctl(2).
     pub fn die_with_supervisor(&self) {
         let armed = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
-        let mut fds = [rustix::event::PollFd::new(&self.socket, rustix::event::PollFlags::empty())];
+        // Not by the socket, whose other end this process has a copy of, too.
+        let mut fds = [rustix::event::PollFd::new(&self.supervisor, rustix::event::PollFlags::IN)];
         let nothing = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
         let gone = rustix::event::poll(&mut fds, Some(&nothing)).unwrap_or(0) > 0;
         if armed.is_err() || gone {

@@ -63,7 +63,7 @@ fn entries(run: &RunDirectory, left: &[Entry], undone: &mut Undone) {
     }
     for entry in left.iter().rev() {
         match entry {
-            Entry::Tree(_) | Entry::Group(_) => {}
+            Entry::Supervisor(_) | Entry::Tree(_) | Entry::Group(_) => {}
             Entry::Directory(path) => directory(path, undone),
             Entry::Range(start) => {
                 for place in [run.peer_ranges().to_owned(), run.ranges()] {
