@@ -30,7 +30,11 @@ pub fn help(name: &str, style: HelpStyle) -> String {
             describe(&mut text, row, width, style);
         }
     }
-    text.push_str("\nOptions marked with * are not carried out by this version; they are refused.\n");
+    text.push('\n');
+    for line in wrap("Options marked with * are not carried out by this version; they are refused.", width) {
+        text.push_str(&line);
+        text.push('\n');
+    }
     text
 }
 

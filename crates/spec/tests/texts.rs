@@ -22,7 +22,7 @@ fn help_in_a_wide_terminal() {
 
 #[test]
 fn lines_of_the_help_text_fit() {
-    for width in [80, 100, 132, 200] {
+    for width in [60, 80, 100, 132, 200] {
         for line in plain(width).lines() {
             assert!(line.chars().count() <= width, "{width}: {line:?}");
             assert_eq!(line.trim_end(), line, "{width}");
