@@ -147,16 +147,19 @@ impl Cache {
     /// Where that cannot be noted.
     pub(crate) fn supersede(&self, name: &str, hash: &Sha256) -> Result<(), Error> {
         let path = self.directory.join("current").join(Sha256::of(name.as_bytes()).to_string());
-        let before = fs::read_to_string(&path).ok().and_then(|text| text.trim().parse::<Sha256>().ok());
-        if before.as_ref() == Some(hash) {
-            return Ok(());
-        }
-        let new = path.with_extension(format!("{}", std::process::id()));
-        fs::write(&new, format!("{hash}\n")).and_then(|()| fs::rename(&new, &path)).map_err(|source| Error::Io {
-            action: "write",
-            path,
-            source,
-        })?;
+        let exchange = || {
+            let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
+            file.lock()?;
+            let mut before = Vec::new();
+            file.read_to_end(&mut before)?;
+            // What cannot be read (a run was killed here) is no hash.
+            let before = String::from_utf8_lossy(&before).trim().parse::<Sha256>().ok().filter(|before| before != hash);
+            file.set_len(0)?;
+            file.seek(SeekFrom::Start(0))?;
+            file.write_all(format!("{hash}\n").as_bytes())?;
+            Ok(before)
+        };
+        let before = exchange().map_err(|source| Error::Io { action: "write", path: path.clone(), source })?;
         before.map_or(Ok(()), |before| self.forget(&before))
     }
 
@@ -179,6 +182,8 @@ impl Cache {
                 .map_err(|e| io("open", e))?;
             file.lock().map_err(|e| io("lock", e))?;
             if self.path(hash).exists() {
+                // Whoever has it open meanwhile sees that the name is gone, or means another file.
+                self.remove(&path)?;
                 return Ok(None);
             }
             // The one who had the lock before may have moved or removed the file that was opened here.
@@ -354,5 +359,6 @@ mod tests {
             first.finish(&hash).unwrap();
             assert!(second.join().unwrap(), "the second one sees that the file is there");
         });
+        assert_eq!(fs::read_dir(directory.path().join("partial")).unwrap().count(), 0);
     }
 }

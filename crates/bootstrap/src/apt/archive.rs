@@ -312,18 +312,9 @@ impl Opening<'_> {
         let file = &index.file;
         let unreadable = |source| Error::Index { url: without_credentials(&file.urls[file.urls.len() - 1]), source };
         let invalid = |reason: &str| unreadable(io::Error::new(io::ErrorKind::InvalidData, reason));
-        let is_new = text.is_none();
-        let text = match text {
-            Some(text) => text,
-            None => {
-                let compressed = self.cache.read(&file.sha256, file.size)?;
-                let compressed = compressed.ok_or_else(|| invalid("it has gone from the cache"))?;
-                let limit = index.plain.map_or(LARGEST_INDEX, |plain| plain.size);
-                if limit > LARGEST_INDEX {
-                    return Err(invalid("it is larger than any index"));
-                }
-                index.compression.decompress(&compressed, limit).map_err(unreadable)?
-            }
+        let (text, is_new) = match text {
+            Some(text) => (text, false),
+            None => self.text(index)?,
         };
         let text: Arc<str> = String::from_utf8(text).map_err(|_| invalid("it is not UTF-8"))?.into();
         std::thread::scope(|scope| {
@@ -337,6 +328,31 @@ impl Opening<'_> {
             let kept = keeper.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
             if kept { packages } else { Err(invalid("its text has another hash than the release file says")) }
         })
+    }
+
+    /// An index's text, of the file that was just fetched, and whether it is new to the cache. Another run may have put
+    /// the text in the file's place at any moment, so both are looked for, and what has gone is fetched once more.
+    fn text(&self, index: &Index) -> Result<(Vec<u8>, bool), Error> {
+        const ATTEMPTS: usize = 5;
+        let file = &index.file;
+        let unreadable = |source| Error::Index { url: without_credentials(&file.urls[file.urls.len() - 1]), source };
+        let limit = index.plain.map_or(LARGEST_INDEX, |plain| plain.size);
+        if limit > LARGEST_INDEX {
+            return Err(unreadable(io::Error::new(io::ErrorKind::InvalidData, "it is larger than any index")));
+        }
+        for _ in 0..ATTEMPTS {
+            if let Some(compressed) = self.cache.read(&file.sha256, file.size)? {
+                return Ok((index.compression.decompress(&compressed, limit).map_err(unreadable)?, true));
+            }
+            if let Some(plain) = index.plain
+                && let Some(text) = self.cache.read(&plain.sha256, plain.size)?
+            {
+                return Ok((text, false));
+            }
+            let (client, cache, progress) = (&*self.client, self.cache, self.progress);
+            Downloader { client, cache, progress, phase: Phase::Indices }.all(std::slice::from_ref(file))?;
+        }
+        Err(unreadable(io::Error::other("it goes from the cache again and again")))
     }
 
     /// Keeps an index's text instead of its compressed file; false when it is not the text it should be.

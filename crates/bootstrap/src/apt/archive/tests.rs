@@ -170,6 +170,22 @@ fn an_index_that_is_superseded_leaves_the_cache() {
 }
 
 #[test]
+fn many_runs_at_once() {
+    let fixture = good();
+    let server = fixture.start();
+    let source = fixture.source(&server);
+    for _ in 0..4 {
+        std::thread::scope(|scope| {
+            let runs: Vec<_> = (0..8).map(|_| scope.spawn(|| fixture.open(&source).unwrap())).collect();
+            for run in runs {
+                assert_eq!(names(&run.join().unwrap()), ["one", "two"]);
+            }
+        });
+        fs::remove_dir_all(fixture.directory.path().join("cache")).unwrap();
+    }
+}
+
+#[test]
 fn components_and_packages_for_all() {
     let mut fixture = Fixture::new()
         .with_index("main/binary-amd64", &[("one", "1")], &[Compression::Xz, Compression::Gzip])
