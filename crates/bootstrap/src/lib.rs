@@ -5,8 +5,13 @@ pub mod apt;
 pub mod cache;
 pub mod digest;
 pub mod download;
+pub mod extract;
 pub mod http;
+pub mod interrupt;
 pub mod progress;
+pub mod staging;
+pub mod tar_reader;
+pub mod tree;
 pub mod trust;
 
 #[cfg(test)]

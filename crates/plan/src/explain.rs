@@ -92,6 +92,9 @@ fn limits(plan: &Plan) -> Vec<String> {
     if limits.no_new_privileges {
         lines.push("without ways to get more privileges".into());
     }
+    if limits.suppress_sync {
+        lines.push("without waiting for the disk".into());
+    }
     for item in &limits.system_call_filter {
         lines.push(format!("{} the system calls {}", if item.allow { "allowed" } else { "refused" }, item.name));
     }

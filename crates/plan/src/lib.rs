@@ -135,6 +135,8 @@ pub struct Limits {
     pub no_new_privileges: bool,
     /// Changes to the default system call filter.
     pub system_call_filter: Vec<FilterItem>,
+    /// Calls that write data through to the disk do nothing.
+    pub suppress_sync: bool,
     /// Resource limits; those that were asked for must be applied exactly.
     pub resources: Vec<ResourceLimit>,
     /// The adjustment of its badness when memory runs out.

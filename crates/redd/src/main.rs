@@ -1,16 +1,33 @@
-//! `redd`: everything a person types. So far it is the engine under another name.
+//! `redd`: everything a person types. Called as `redd-spawn` or `systemd-nspawn`, it is the engine under that name.
 
-use std::ffi::OsString;
-use std::io::Write;
+mod commands;
+mod container_command;
+mod failure;
+mod interruption;
+mod progress;
+
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
 use std::process::ExitCode;
 
+use clap::Parser as _;
+
+use commands::{Command, Redd};
+
 fn main() -> ExitCode {
-    let mut arguments = std::env::args_os().skip(1);
-    match arguments.next() {
-        Some(verb) if verb == "spawn" => spawn::main(std::iter::once(OsString::from("redd-spawn")).chain(arguments)),
-        _ => {
-            let _ = writeln!(std::io::stderr(), "redd: the verb so far is \"spawn\"; see \"redd spawn --help\"");
-            ExitCode::from(2)
-        }
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let name = arguments.first().map(Path::new).and_then(Path::file_name).unwrap_or(OsStr::new("redd"));
+    if name == "redd-spawn" || name == "systemd-nspawn" {
+        return spawn::main(arguments.into_iter());
+    }
+    // The engine's command line has a grammar of its own, that of systemd-nspawn.
+    if arguments.get(1).is_some_and(|verb| verb == "spawn") {
+        return commands::spawn::run(arguments.into_iter().skip(2));
+    }
+    match Redd::parse_from(arguments).command {
+        Command::Spawn => commands::spawn::run(std::iter::empty()),
+        Command::Bootstrap(arguments) => failure::report(commands::bootstrap::run(&arguments)),
+        Command::Run(arguments) => failure::report(commands::run::run(&arguments)),
+        Command::Completions(arguments) => failure::report(commands::completions::run(&arguments)),
     }
 }

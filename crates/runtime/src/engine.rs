@@ -157,7 +157,8 @@ fn filter(plan: &Plan) -> Result<Vec<sys::seccomp::Instruction>, Error> {
         .iter()
         .map(|item| seccomp::Edit { allow: item.allow, name: item.name.clone() })
         .collect();
-    let policy = seccomp::Policy::container_default(plan.limits.capabilities.bits(), &edits)?;
+    let policy = seccomp::Policy::container_default(plan.limits.capabilities.bits(), &edits)?
+        .with_suppressed_sync(plan.limits.suppress_sync);
     let program = seccomp::compile(&policy, seccomp::Arch::native())?;
     Ok(program
         .iter()

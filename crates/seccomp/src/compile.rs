@@ -7,7 +7,8 @@
 //! ```
 //!
 //! A tree sorts the number into a range of numbers with one action; ranges with often used calls sit nearer to its
-//! root. What is returned depends on architecture and number alone, except for `socket`: since Linux 5.11 the kernel
+//! root. What is returned depends on architecture and number alone, except for `socket` (and `open`, `openat` where
+//! syncing is suppressed): since Linux 5.11 the kernel
 //! then answers allowed calls from a bitmap without running the program.
 //!
 //! An architecture that the program was not made for gets `ENOSYS`, as if the kernel lacked that interface: nothing
@@ -18,7 +19,7 @@
 //! The 32-bit `socketcall` hands its arguments over in memory, which a filter cannot read: there, audit sockets are
 //! refused for the `socket` call of newer libraries only.
 
-use crate::policy::{Action, EAFNOSUPPORT, ENOSYS};
+use crate::policy::{Action, EAFNOSUPPORT, EINVAL, ENOSYS};
 use crate::set::CallSet;
 use crate::{Arch, Error, Policy};
 
@@ -44,6 +45,8 @@ pub(crate) const JUMP: u16 = 0x05;
 pub(crate) const IF_EQUAL: u16 = 0x15;
 /// Jump if the accumulator is not below the operand, unsigned.
 pub(crate) const IF_NOT_BELOW: u16 = 0x35;
+/// Jump if the accumulator and the operand have a bit in common.
+pub(crate) const IF_ANY_BIT: u16 = 0x45;
 /// Return the operand.
 pub(crate) const RETURN: u16 = 0x06;
 
@@ -55,10 +58,13 @@ pub(crate) const RETURN_ERRNO: u32 = 0x0005_0000;
 pub(crate) const NUMBER: u32 = 0;
 pub(crate) const ARCH: u32 = 4;
 pub(crate) const ARGUMENT_0: u32 = 16;
+pub(crate) const ARGUMENT_1: u32 = 24;
 pub(crate) const ARGUMENT_2: u32 = 32;
 
 pub(crate) const AF_NETLINK: u32 = 16;
 pub(crate) const NETLINK_AUDIT: u32 = 9;
+/// The same number on all architectures here.
+pub(crate) const O_DSYNC: u32 = 0o10000;
 
 /// `BPF_MAXINSNS`.
 const MAX_INSTRUCTIONS: usize = 4096;
@@ -300,6 +306,11 @@ impl Program {
         let place = match action {
             Action::Allow => self.push(RETURN, RETURN_ALLOW),
             Action::Errno(errno) => self.push(RETURN, RETURN_ERRNO | u32::from(errno)),
+            Action::AllowUnlessSynchronous(argument) => {
+                let refuse = Target::Leaf(Action::Errno(EINVAL));
+                self.branch(IF_ANY_BIT, O_DSYNC, refuse, Target::Leaf(Action::Allow));
+                self.push(LOAD, if argument == 1 { ARGUMENT_1 } else { ARGUMENT_2 })
+            }
             Action::AllowUnlessAudit => {
                 let refuse = Target::Leaf(Action::Errno(EAFNOSUPPORT));
                 let allow = Target::Leaf(Action::Allow);

@@ -20,6 +20,7 @@ pub struct Edit {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     allow: CallSet,
+    suppress_sync: bool,
 }
 
 /// Calls that every container may make.
@@ -128,7 +129,15 @@ impl Policy {
                 calls.insert(set::id(&edit.name).ok_or_else(|| Error::UnknownCall(edit.name.clone()))?);
             }
         }
-        Ok(Self { allow: allow.without(&removed) })
+        Ok(Self { allow: allow.without(&removed), suppress_sync: false })
+    }
+
+    /// With `true`, calls that write data through to the disk do nothing and succeed, and files cannot be opened so that
+    /// each write does (`--suppress-sync=`).
+    #[must_use]
+    pub fn with_suppressed_sync(mut self, suppress: bool) -> Self {
+        self.suppress_sync = suppress;
+        self
     }
 
     /// The calls that are allowed.
@@ -139,6 +148,16 @@ impl Policy {
 
     pub(crate) fn action(&self, id: u16) -> Action {
         if self.allow.has(id) {
+            if self.suppress_sync {
+                match id {
+                    _ if groups::SYNC.has(id) => return Action::Errno(0),
+                    OPEN => return Action::AllowUnlessSynchronous(1),
+                    OPENAT => return Action::AllowUnlessSynchronous(2),
+                    // Its flags are in memory, where a filter cannot look; programs fall back to openat(2).
+                    OPENAT2 => return Action::Errno(ENOSYS),
+                    _ => {}
+                }
+            }
             if id == SOCKET { Action::AllowUnlessAudit } else { Action::Allow }
         } else if KNOWN.has(id) {
             Action::Errno(EPERM)
@@ -156,15 +175,26 @@ pub(crate) enum Action {
     /// It goes on, except that an audit netlink socket fails with `EAFNOSUPPORT`: PAM and systemd take that for a
     /// kernel without audit, which is what a container has.
     AllowUnlessAudit,
-    /// It fails with this error number.
+    /// It fails with this error number; with 0 it does nothing and succeeds.
     Errno(u16),
+    /// It goes on, except that open(2) or openat(2) with `O_DSYNC` (which `O_SYNC` has in it) among the flags, the
+    /// argument of this number (1 or 2), fails with `EINVAL`.
+    AllowUnlessSynchronous(u8),
 }
 
 pub(crate) const EPERM: u16 = 1;
+pub(crate) const EINVAL: u16 = 22;
 pub(crate) const ENOSYS: u16 = 38;
 pub(crate) const EAFNOSUPPORT: u16 = 97;
 
-const SOCKET: u16 = match set::id("socket") {
-    Some(id) => id,
-    None => panic!("socket is not in NAMES"),
-};
+const SOCKET: u16 = known("socket");
+const OPEN: u16 = known("open");
+const OPENAT: u16 = known("openat");
+const OPENAT2: u16 = known("openat2");
+
+const fn known(name: &str) -> u16 {
+    match set::id(name) {
+        Some(id) => id,
+        None => panic!("the call is not in NAMES"),
+    }
+}

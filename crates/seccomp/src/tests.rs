@@ -1,6 +1,9 @@
 use proptest::prelude::*;
 
-use crate::compile::{ARCH, ARGUMENT_0, ARGUMENT_2, IF_EQUAL, IF_NOT_BELOW, JUMP, LOAD, NUMBER, RETURN, RETURN_ERRNO};
+use crate::compile::{
+    ARCH, ARGUMENT_0, ARGUMENT_1, ARGUMENT_2, IF_ANY_BIT, IF_EQUAL, IF_NOT_BELOW, JUMP, LOAD, NUMBER, RETURN,
+    RETURN_ERRNO,
+};
 use crate::groups::KNOWN;
 use crate::names::NAMES;
 use crate::{Arch, CallSet, Edit, Error, Instruction, Policy, compile, group};
@@ -41,6 +44,7 @@ fn run(program: &[Instruction], arch: u32, number: u32, arguments: [u64; 6]) -> 
             JUMP => at += k as usize,
             IF_EQUAL => at += usize::from(if accumulator == k { jt } else { jf }),
             IF_NOT_BELOW => at += usize::from(if accumulator >= k { jt } else { jf }),
+            IF_ANY_BIT => at += usize::from(if accumulator & k != 0 { jt } else { jf }),
             RETURN => return Outcome { returned: k, steps, constant },
             _ => panic!("unknown operation {code:#x}"),
         }
@@ -53,11 +57,11 @@ fn check(program: &[Instruction]) {
     for (at, instruction) in program.iter().enumerate() {
         match instruction.code {
             JUMP => assert!(at + 1 + (instruction.k as usize) < program.len()),
-            IF_EQUAL | IF_NOT_BELOW => {
+            IF_EQUAL | IF_NOT_BELOW | IF_ANY_BIT => {
                 let furthest = usize::from(instruction.jt.max(instruction.jf));
                 assert!(at + 1 + furthest < program.len());
             }
-            LOAD => assert!([NUMBER, ARCH, ARGUMENT_0, ARGUMENT_2].contains(&instruction.k)),
+            LOAD => assert!([NUMBER, ARCH, ARGUMENT_0, ARGUMENT_1, ARGUMENT_2].contains(&instruction.k)),
             RETURN => {}
             code => panic!("operation {code:#x}"),
         }
@@ -342,4 +346,31 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn suppressed_syncing_succeeds_and_synchronous_files_cannot_be_opened() {
+    const O_SYNC: u64 = 0o4_010_000;
+    const DONE: u32 = RETURN_ERRNO;
+    const EINVAL: u32 = RETURN_ERRNO | 22;
+    let arches = [Arch::X86_64, Arch::X86];
+    let program = compile(&default_policy(0).with_suppressed_sync(true), &arches).unwrap();
+    check(&program);
+    for arch in arches {
+        let call = |name, arguments| run(&program, arch.audit(), arch.number(name).unwrap(), arguments).returned;
+        for name in ["fsync", "fdatasync", "sync", "syncfs", "msync", "sync_file_range"] {
+            assert_eq!(call(name, [7; 6]), DONE, "{name}");
+        }
+        for flags in [O_SYNC, 0o10_000, O_SYNC | 0o101] {
+            assert_eq!(call("open", [0, flags, 0, 0, 0, 0]), EINVAL);
+            assert_eq!(call("openat", [0, 0, flags, 0, 0, 0]), EINVAL);
+        }
+        assert_eq!(call("open", [u64::MAX, 0o101, u64::MAX, 0, 0, 0]), ALLOW);
+        assert_eq!(call("openat", [u64::MAX, u64::MAX, 0o2_000_101, 0, 0, 0]), ALLOW);
+        assert_eq!(call("openat2", [0; 6]), ENOSYS);
+        assert_eq!(call("write", [0; 6]), ALLOW);
+        assert_eq!(call("kexec_load", [0; 6]), EPERM);
+    }
+    let plain = compile(&default_policy(0), &arches).unwrap();
+    assert_eq!(run(&plain, Arch::X86_64.audit(), Arch::X86_64.number("fsync").unwrap(), [0; 6]).returned, ALLOW);
 }

@@ -260,6 +260,8 @@ pub struct SecuritySpec {
     pub no_new_privileges: bool,
     /// Changes to the default system call filter.
     pub system_call_filter: Vec<FilterItem>,
+    /// Calls that write data through to the disk do nothing.
+    pub suppress_sync: bool,
     /// Which of the kernel's interfaces can be written (`SYSTEMD_NSPAWN_API_VFS_WRITABLE`).
     pub api_vfs_writable: ApiVfs,
 }

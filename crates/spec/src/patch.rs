@@ -98,6 +98,8 @@ patch! {
     no_new_privileges: bool,
     /// `--system-call-filter=`.
     system_call_filter: Vec<FilterItem>,
+    /// `--suppress-sync=`.
+    suppress_sync: bool,
     /// `SYSTEMD_NSPAWN_API_VFS_WRITABLE`.
     api_vfs_writable: ApiVfs,
     /// `--rlimit=`.
@@ -211,6 +213,7 @@ impl SpecPatch {
                 drop_capabilities: self.drop_capabilities.unwrap_or_default(),
                 no_new_privileges: self.no_new_privileges.unwrap_or(false),
                 system_call_filter: self.system_call_filter.unwrap_or_default(),
+                suppress_sync: self.suppress_sync.unwrap_or(false),
                 api_vfs_writable: self.api_vfs_writable.unwrap_or(ApiVfs::No),
             },
             resources: ResourcesSpec {

@@ -5,13 +5,21 @@
 
 pub mod archive;
 mod compression;
+pub mod configure;
 pub mod control;
+pub mod deb;
 pub mod distribution;
+pub mod dpkg_database;
+pub mod first_boot;
 pub mod host_configuration;
+pub mod install;
 pub mod package;
 pub mod relation;
 pub mod release;
+pub mod resolve;
 mod source;
+pub mod unpack;
+pub mod variant;
 pub mod version;
 
 pub use crate::cache;

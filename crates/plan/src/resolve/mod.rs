@@ -302,6 +302,7 @@ fn limits(context: &Context<'_>) -> Limits {
         last_capability: context.facts.host.last_capability,
         no_new_privileges: security.no_new_privileges,
         system_call_filter: security.system_call_filter.clone(),
+        suppress_sync: security.suppress_sync,
         resources: all,
         oom_score_adjust: resources.oom_score_adjust,
         cpu_affinity: resources.cpu_affinity.as_ref().map(|set| set.cpus().to_vec()),

@@ -104,8 +104,9 @@ pub(super) const ROWS: &[OptionRow] = &[
         setting: anyone("Exec", "SuppressSync"),
         kind: ValueKind::Boolean,
         help: "Let nothing be written to disk at once",
-        details: "Turns sync(2), fsync(2) and their relatives into calls that do nothing.",
-        effect: Effect::Later("system calls are allowed or refused, but not yet answered with success"),
+        details: "Turns sync(2), fsync(2) and their relatives into calls that do nothing and succeed; files cannot be \
+                  opened with O_SYNC or O_DSYNC. What the container has written can be lost when the host fails.",
+        effect: Effect::Patch(suppress_sync),
         ..BASE
     },
 ];
@@ -149,6 +150,11 @@ fn uid(patch: &mut SpecPatch, given: &Given<'_>) -> Result<(), Problem> {
 
 fn kill_signal(patch: &mut SpecPatch, given: &Given<'_>) -> Result<(), Problem> {
     patch.kill_signal = Some(given.parse()?);
+    Ok(())
+}
+
+fn suppress_sync(patch: &mut SpecPatch, given: &Given<'_>) -> Result<(), Problem> {
+    patch.suppress_sync = Some(given.boolean()?);
     Ok(())
 }
 

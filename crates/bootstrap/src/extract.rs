@@ -1,0 +1,256 @@
+//! Puts the entries of an archive into a [`Tree`]. Nothing that exists is ever written to or replaced here, and no path
+//! or link, whatever the archive says, leads out of the tree.
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Timespec, Timestamps, XattrFlags};
+use rustix::io::Errno;
+
+use crate::tar_reader::{Entry, Kind};
+use crate::tree::{Error, Tree, owner, parts, shown};
+
+/// The highest user and group id: the one above means "no change" to the kernel.
+const HIGHEST_ID: u32 = u32::MAX - 1;
+
+/// What became of an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is there now, as the archive says.
+    Made,
+    /// A directory, or a link that already leads to the same place, was there before.
+    Kept,
+    /// Something else has its name; nothing was done.
+    InTheWay,
+}
+
+/// Which archive has given each directory its owner and mode: the one with the lowest number, however many unpack at
+/// the same time.
+#[derive(Debug, Default)]
+pub struct Directories(Mutex<HashMap<u64, usize>>);
+
+impl Directories {
+    /// Whether the archive of that number may set the directory's mode, which it then has to.
+    fn claim(&self, inode: u64, archive: usize) -> bool {
+        let mut claims = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let claim = claims.entry(inode).or_insert(usize::MAX);
+        let first = archive < *claim;
+        if first {
+            *claim = archive;
+        }
+        first
+    }
+}
+
+/// Unpacks one archive.
+#[derive(Debug)]
+pub struct Extractor<'a> {
+    tree: &'a Tree,
+    directories: &'a Directories,
+    /// The archive's number among those that unpack into the tree.
+    number: usize,
+    /// The directory used last: entries come sorted.
+    last: Option<(Vec<u8>, Arc<OwnedFd>)>,
+    /// Take the place of files that other archives have put there.
+    replace: bool,
+}
+
+impl<'a> Extractor<'a> {
+    /// For the archive with that number; the lower, the more its directories' owners and modes count.
+    pub fn new(tree: &'a Tree, directories: &'a Directories, number: usize) -> Self {
+        Self { tree, directories, number, last: None, replace: false }
+    }
+
+    /// Files and links (not directories) that are in the way are removed first.
+    #[must_use]
+    pub fn replacing(mut self) -> Self {
+        self.replace = true;
+        self
+    }
+
+    /// Puts an entry into the tree; a file's content is what `content` gives.
+    ///
+    /// # Errors
+    /// Where the entry leads out of the tree or cannot be made.
+    pub fn extract(&mut self, entry: &Entry, content: &mut impl Read) -> Result<Outcome, Error> {
+        let error = |source: io::Error| Error { action: action(entry.kind), path: shown(&entry.path), source };
+        let mut parts = parts(&entry.path).map_err(|errno| match errno {
+            Errno::XDEV => error(io::Error::other("its path leads out of the tree")),
+            other => error(other.into()),
+        })?;
+        if entry.uid > HIGHEST_ID || entry.gid > HIGHEST_ID {
+            return Err(error(io::Error::other("its owner is out of range")));
+        }
+        let Some(name) = parts.pop() else {
+            // The root itself: its owner and mode are not the archive's to say.
+            let root = entry.kind == Kind::Directory;
+            return if root { Ok(Outcome::Kept) } else { Err(error(io::Error::other("it would replace the root"))) };
+        };
+        let parent = self.parent(&parts.join(&b'/'))?;
+        let name = OsStr::from_bytes(name);
+        if self.replace {
+            remove_plain(parent.as_fd(), name).map_err(|errno| error(errno.into()))?;
+        }
+        match entry.kind {
+            Kind::Directory => self.directory(parent.as_fd(), name, entry).map_err(|errno| error(errno.into())),
+            Kind::File => file(parent.as_fd(), name, entry, content).map_err(error),
+            _ => self.other(parent.as_fd(), name, entry).map_err(error),
+        }
+    }
+
+    fn parent(&mut self, path: &[u8]) -> Result<Arc<OwnedFd>, Error> {
+        if let Some((last, directory)) = &self.last
+            && last == path
+        {
+            return Ok(Arc::clone(directory));
+        }
+        let directory = Arc::new(self.tree.make_directories(path)?);
+        self.last = Some((path.to_vec(), Arc::clone(&directory)));
+        Ok(directory)
+    }
+
+    fn directory(&self, parent: BorrowedFd<'_>, name: &OsStr, entry: &Entry) -> rustix::io::Result<Outcome> {
+        let made = match rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o700)) {
+            Ok(()) => true,
+            Err(Errno::EXIST) => false,
+            Err(other) => return Err(other),
+        };
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let directory = match rustix::fs::openat(parent, name, flags, Mode::empty()) {
+            Ok(directory) => directory,
+            // A link to a directory stands for one: /lib for /usr/lib. Where it leads is looked up inside the tree.
+            Err(Errno::LOOP | Errno::NOTDIR) if !made => {
+                let whole = self.tree.open_at(&entry.path, OFlags::PATH | OFlags::DIRECTORY);
+                return Ok(if whole.is_ok() { Outcome::Kept } else { Outcome::InTheWay });
+            }
+            Err(other) => return Err(other),
+        };
+        if !self.directories.claim(rustix::fs::fstat(&directory)?.st_ino, self.number) {
+            return Ok(Outcome::Kept);
+        }
+        finish(directory.as_fd(), entry)?;
+        Ok(if made { Outcome::Made } else { Outcome::Kept })
+    }
+
+    fn other(&self, parent: BorrowedFd<'_>, name: &OsStr, entry: &Entry) -> io::Result<Outcome> {
+        let made = match entry.kind {
+            Kind::Symlink => rustix::fs::symlinkat(&*entry.link, parent, name),
+            Kind::HardLink => return self.hard_link(parent, name, entry),
+            kind => {
+                let (kind, (major, minor)) = match kind {
+                    Kind::CharacterDevice => (FileType::CharacterDevice, entry.device),
+                    Kind::BlockDevice => (FileType::BlockDevice, entry.device),
+                    _ => (FileType::Fifo, (0, 0)),
+                };
+                rustix::fs::mknodat(parent, name, kind, Mode::from_raw_mode(0o600), rustix::fs::makedev(major, minor))
+            }
+        };
+        match made {
+            Ok(()) => {}
+            Err(Errno::EXIST) => return Ok(self.same_link(parent, name, entry)),
+            Err(other) => return Err(other.into()),
+        }
+        let (uid, gid) = owner(entry.uid, entry.gid);
+        rustix::fs::chownat(parent, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?;
+        if entry.kind != Kind::Symlink {
+            // It was made here a moment ago, as no link.
+            rustix::fs::chmodat(parent, name, Mode::from_raw_mode(entry.mode), AtFlags::empty())?;
+        }
+        rustix::fs::utimensat(parent, name, &times(entry), AtFlags::SYMLINK_NOFOLLOW)?;
+        Ok(Outcome::Made)
+    }
+
+    /// Whether what is in a symbolic link's way comes to the same: an equal link, or a directory where it leads to one.
+    fn same_link(&self, parent: BorrowedFd<'_>, name: &OsStr, entry: &Entry) -> Outcome {
+        if entry.kind != Kind::Symlink {
+            return Outcome::InTheWay;
+        }
+        match rustix::fs::readlinkat(parent, name, Vec::new()) {
+            Ok(target) if target.to_bytes() == entry.link => Outcome::Kept,
+            _ => Outcome::InTheWay,
+        }
+    }
+
+    fn hard_link(&self, parent: BorrowedFd<'_>, name: &OsStr, entry: &Entry) -> io::Result<Outcome> {
+        let mut target = parts(&entry.link).map_err(|_| io::Error::other("its target leads out of the tree"))?;
+        let last = target.pop().ok_or_else(|| io::Error::other("its target is the root"))?;
+        let directory = self.tree.open_at(&target.join(&b'/'), OFlags::PATH | OFlags::DIRECTORY)?;
+        match rustix::fs::linkat(&directory, last, parent, name, AtFlags::empty()) {
+            Ok(()) => Ok(Outcome::Made),
+            Err(Errno::EXIST) => Ok(Outcome::InTheWay),
+            Err(other) => Err(other.into()),
+        }
+    }
+}
+
+fn action(kind: Kind) -> &'static str {
+    match kind {
+        Kind::File => "write",
+        Kind::Directory => "make directory",
+        Kind::Symlink | Kind::HardLink => "make link",
+        Kind::CharacterDevice | Kind::BlockDevice => "make device",
+        Kind::Fifo => "make pipe",
+    }
+}
+
+/// Removes a file or a link; a directory stays, and its entry will find it in the way.
+fn remove_plain(parent: BorrowedFd<'_>, name: &OsStr) -> rustix::io::Result<()> {
+    match rustix::fs::unlinkat(parent, name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT | Errno::ISDIR) => Ok(()),
+        Err(other) => Err(other),
+    }
+}
+
+fn file(parent: BorrowedFd<'_>, name: &OsStr, entry: &Entry, content: &mut impl Read) -> io::Result<Outcome> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = match rustix::fs::openat(parent, name, flags, Mode::from_raw_mode(0o600)) {
+        Ok(file) => file,
+        Err(Errno::EXIST) => return Ok(Outcome::InTheWay),
+        Err(other) => return Err(other.into()),
+    };
+    let mut buffer = [0; 65536];
+    loop {
+        let filled = match content.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(filled) => filled,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        let mut rest = &buffer[..filled];
+        while !rest.is_empty() {
+            let written = rustix::io::retry_on_intr(|| rustix::io::write(&file, rest))?;
+            rest = &rest[written..];
+        }
+    }
+    finish(file.as_fd(), entry)?;
+    Ok(Outcome::Made)
+}
+
+/// Owner, attributes, mode and time, in this order: a change of owner takes set-user-ID and capabilities away.
+fn finish(file: BorrowedFd<'_>, entry: &Entry) -> rustix::io::Result<()> {
+    if (entry.uid, entry.gid) != (0, 0) || !rustix::process::geteuid().is_root() {
+        let (uid, gid) = owner(entry.uid, entry.gid);
+        rustix::fs::fchown(file, uid, gid)?;
+    }
+    for (name, value) in &entry.xattrs {
+        // Others steer kernels and overlays (trusted.*, user.overlay.*) or mean nothing outside their system.
+        if !matches!(&**name, b"security.capability" | b"system.posix_acl_access" | b"system.posix_acl_default") {
+            return Err(Errno::NOTSUP);
+        }
+        rustix::fs::fsetxattr(file, &**name, value, XattrFlags::empty())?;
+    }
+    rustix::fs::fchmod(file, Mode::from_raw_mode(entry.mode))?;
+    rustix::fs::futimens(file, &times(entry))
+}
+
+fn times(entry: &Entry) -> Timestamps {
+    let time = Timespec { tv_sec: entry.mtime.0, tv_nsec: i64::from(entry.mtime.1) };
+    Timestamps { last_access: time, last_modification: time }
+}
+
+#[cfg(test)]
+mod tests;

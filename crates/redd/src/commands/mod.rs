@@ -1,0 +1,32 @@
+//! The verbs, one file each.
+
+pub(crate) mod bootstrap;
+pub(crate) mod completions;
+pub(crate) mod run;
+pub(crate) mod spawn;
+
+const EXAMPLES: &str = "\
+Examples:
+  redd run debian                       a root shell in a throw-away Debian
+  redd run debian -b                    the same, booted to a login prompt (root, no password)
+  redd run ubuntu -- apt-get --version  one command in a throw-away Ubuntu
+  redd run host                         a root shell in a throw-away copy of this system
+  redd bootstrap debian /srv/web        install Debian into a directory
+  redd spawn -b -D /srv/web             boot it";
+
+/// Runs whole Linux systems in lightweight containers.
+#[derive(Debug, clap::Parser)]
+#[command(name = "redd", version, after_help = EXAMPLES, disable_help_subcommand = true)]
+pub(crate) struct Redd {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    /// Run a command or boot a system in a container, with the options of systemd-nspawn
+    Spawn,
+    Run(run::Arguments),
+    Bootstrap(bootstrap::Arguments),
+    Completions(completions::Arguments),
+}

@@ -1,0 +1,55 @@
+//! How a failure is told: once, with its causes, and with the next step where one is known.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+/// Why a command ends without having done its work.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    error: anyhow::Error,
+    hint: Option<String>,
+    code: u8,
+}
+
+impl Failure {
+    /// A failure with what can be done about it.
+    pub(crate) fn new(error: impl Into<anyhow::Error>, hint: Option<&str>) -> Self {
+        Self { error: error.into(), hint: hint.map(str::to_owned), code: 1 }
+    }
+
+    /// The command line asks for something that there is not.
+    pub(crate) fn usage(error: impl Into<anyhow::Error>) -> Self {
+        Self { error: error.into(), hint: None, code: 2 }
+    }
+
+    /// Ends with this code.
+    pub(crate) fn with_code(mut self, code: u8) -> Self {
+        self.code = code;
+        self
+    }
+
+    /// Has one more thing that can be done.
+    pub(crate) fn or_else(mut self, hint: &str) -> Self {
+        self.hint = Some(match self.hint {
+            Some(before) => format!("{before}; {hint}"),
+            None => hint.to_owned(),
+        });
+        self
+    }
+}
+
+/// Prints a failure and gives the program's exit code.
+pub(crate) fn report(result: Result<ExitCode, Failure>) -> ExitCode {
+    match result {
+        Ok(code) => code,
+        Err(failure) => {
+            let mut text = format!("redd: {:#}\n", failure.error);
+            if let Some(hint) = failure.hint {
+                text.push_str(&format!("hint: {hint}\n"));
+            }
+            // Nobody is left to tell if this fails.
+            let _ = std::io::stderr().write_all(text.as_bytes());
+            ExitCode::from(failure.code)
+        }
+    }
+}
