@@ -251,6 +251,3 @@ fn times(entry: &Entry) -> Timestamps {
     let time = Timespec { tv_sec: entry.mtime.0, tv_nsec: i64::from(entry.mtime.1) };
     Timestamps { last_access: time, last_modification: time }
 }
-
-#[cfg(test)]
-mod tests;

@@ -325,6 +325,3 @@ fn parse_time(value: &[u8]) -> Option<(i64, u32)> {
 pub(crate) fn lossy(path: &[u8]) -> String {
     String::from_utf8_lossy(path).chars().take(300).collect()
 }
-
-#[cfg(test)]
-mod tests;

@@ -280,6 +280,3 @@ pub fn remove_at(directory: BorrowedFd<'_>, name: &OsStr, depth: usize) -> rusti
 pub(crate) fn owner(uid: u32, gid: u32) -> (Option<Uid>, Option<Gid>) {
     (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
 }
-
-#[cfg(test)]
-mod tests;

@@ -165,6 +165,3 @@ fn read_control(unpacked: Box<dyn Read>) -> Result<BTreeMap<String, ControlFile>
     }
     Ok(files)
 }
-
-#[cfg(test)]
-mod tests;
