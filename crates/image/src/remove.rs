@@ -18,7 +18,7 @@ use crate::tree::{FileSystem, Identity};
 
 /// How many directories are held open at the same time.
 const HELD_OPEN: usize = 32;
-const RESOLVE: ResolveFlags = ResolveFlags::NO_SYMLINKS.union(ResolveFlags::NO_XDEV).union(ResolveFlags::NO_MAGICLINKS);
+const RESOLVE: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_XDEV);
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC).union(OFlags::NOFOLLOW);
 
 /// What could not be removed.
@@ -47,12 +47,17 @@ fn others(count: usize) -> String {
 /// [`Error`]: the first thing that could not be removed; the rest was tried nevertheless.
 pub fn tree(parent: BorrowedFd<'_>, name: &OsStr) -> Result<(), Error> {
     let name = match CString::new(name.as_bytes()) {
-        Ok(plain) if !name.is_empty() && !name.as_bytes().contains(&b'/') => plain,
+        Ok(plain) if is_plain(name) => plain,
         _ => return Err(Error { path: name.into(), more: 0, source: Errno::INVAL }),
     };
     let mut removal = Removal { parent, levels: Vec::new(), error: None };
     removal.run(name);
     removal.error.map_or(Ok(()), Err)
+}
+
+/// One thing in the directory itself: neither the directory, nor the one above, nor anything further away.
+fn is_plain(name: &OsStr) -> bool {
+    !matches!(name.as_bytes(), b"" | b"." | b"..") && !name.as_bytes().contains(&b'/')
 }
 
 /// A directory on the way down.

@@ -49,8 +49,18 @@ fn links_lead_nowhere() {
     remove(place.path(), "nothing").expect("nothing there");
     assert!(kept.exists());
     assert_eq!(fs::read_dir(place.path()).expect("place").count(), 0);
-    for bad in ["", ".", "..", "a/b"] {
-        assert!(remove(place.path(), bad).is_err(), "{bad:?}");
+}
+
+#[test]
+fn names_that_lead_out_are_refused() {
+    // Two levels down, so that a failure would harm nothing but this.
+    let outer = fixture::empty();
+    let kept = outer.write("place/inner/kept", "x", 0o644);
+    let place = outer.join("place/inner");
+    for bad in ["", ".", "..", "./kept", "../inner", "a/b", "kept/"] {
+        let error = remove(&place, bad).expect_err(bad);
+        assert_eq!(error.source, Errno::INVAL, "{bad:?}");
+        assert!(kept.exists(), "{bad:?}");
     }
 }
 
