@@ -448,20 +448,20 @@ fn progress_is_told() {
 fn the_hosts_own_mirror() {
     let host = HostConfiguration::read();
     let architecture = host_architecture().unwrap();
-    if host.mirror(Distribution::Debian, architecture).is_none() {
-        assert!(
-            std::env::var_os("REDD_REQUIRED").is_none_or(|value| value != "1"),
-            "no Debian mirror is configured here"
-        );
-        eprintln!("skipped: no Debian mirror is configured here");
+    let used =
+        [Distribution::Debian, Distribution::Ubuntu].into_iter().find(|of| host.mirror(*of, architecture).is_some());
+    let Some(distribution) = used else {
+        let required = std::env::var_os("REDD_REQUIRED").is_some_and(|value| value == "1");
+        assert!(!required, "REDD_REQUIRED=1, and no mirror is configured here");
+        println!("SKIPPED {}: needs a mirror in the host's apt configuration", module_path!());
         return;
-    }
-    let source = Source::new(Distribution::Debian, architecture, &host);
+    };
+    let source = Source::new(distribution, architecture, &host);
     let directory = tempfile::tempdir().unwrap();
     let cache = Cache::open(directory.path()).unwrap();
     let archive = Archive::open(&source, &cache, &Silent).unwrap();
     assert_eq!(archive.release().codename(), source.suite);
-    assert!(archive.packages().len() > 30_000, "{}", archive.packages().len());
+    assert!(archive.packages().len() > 5000, "{}", archive.packages().len());
     let find = |name: &str| archive.packages().iter().find(|package| package.name() == name).unwrap();
     let wanted = [find("base-files"), find("init-system-helpers")];
     assert!(wanted[0].is_essential());
