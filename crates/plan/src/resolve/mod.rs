@@ -47,7 +47,7 @@ pub enum Error {
 /// Makes the plan.
 ///
 /// # Errors
-/// An [`Error`] where the specification cannot be carried out on this host.
+/// An [`enum@Error`] where the specification cannot be carried out on this host.
 pub fn resolve(spec: &ContainerSpec, facts: &HostFacts) -> Result<Plan, Error> {
     let tree = facts.tree.path.display().to_string();
     let temporary = spec.image().ephemeral || spec.image().volatile != Volatile::No;
