@@ -167,6 +167,8 @@ pub struct Supervision {
     pub console: ConsoleMode,
     /// The title of our terminal while the container runs, where that can have one.
     pub title: Option<String>,
+    /// Our terminal is asked for its background, and tinted if it answers.
+    pub tint: bool,
     /// The signal that asks process 1 to end; SIGKILL where absent.
     pub kill_signal: Option<i32>,
     /// An init system runs inside.

@@ -67,6 +67,8 @@ fn a_reboot_starts_it_again_with_the_same_settings() {
     log_in(&mut terminal);
     assert!(ask(&mut terminal, "ls /kept").contains("/kept"), "the copy is the same one");
     assert_ne!(ask(&mut terminal, "cat /proc/sys/kernel/random/boot_id"), first, "each boot has an id of its own");
+    terminal.write("\x1d\x1dr");
+    log_in(&mut terminal);
     terminal.write_line("systemctl exit 42");
     assert_eq!(terminal.wait(LIMIT).code(), Some(42));
 }

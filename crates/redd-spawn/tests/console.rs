@@ -343,6 +343,37 @@ fn a_title_is_shown_where_the_terminal_can() {
 }
 
 #[test]
+fn a_terminal_that_says_what_background_it_has_is_tinted() {
+    requires!(root, cgroup2);
+    const ASKED: &str = "\x1b]11;?\x1b\\";
+    let tree = fixture::tree();
+    let start = |no_color: &str| {
+        let mut command = Command::new(REDD);
+        command.env("TERM", "xterm-256color").env("NO_COLOR", no_color).arg("-q").arg("-D").arg(tree.path());
+        Terminal::start(&mut command)
+    };
+    let mut terminal = start("");
+    terminal.expect(ASKED, LIMIT);
+    // The keys around the answer reach the shell, the answer does not.
+    terminal.write("echo wo\x1b]11;rgb:0000/0000/0000\x1b\\\"\"rd\r");
+    terminal.expect("\x1b]11;rgb:06b8/0d70/23d6\x1b\\", LIMIT);
+    terminal.expect("word\r\n", LIMIT);
+    terminal.write_line("exit 4");
+    assert_eq!(terminal.wait(LIMIT).code(), Some(4));
+    assert!(terminal.transcript().ends_with("\x1b]111\x1b\\\x1b[23;0t"), "{:?}", terminal.transcript());
+    // One that does not answer stays as it is, and loses no keys.
+    let mut silent = start("");
+    silent.expect(ASKED, LIMIT);
+    silent.write_line("exit 5");
+    assert_eq!(silent.wait(LIMIT).code(), Some(5));
+    assert!(!silent.transcript().contains("\x1b]111"), "{:?}", silent.transcript());
+    let mut plain = start("1");
+    plain.write_line("exit 6");
+    assert_eq!(plain.wait(LIMIT).code(), Some(6));
+    assert!(!plain.transcript().contains("\x1b]11"), "{:?}", plain.transcript());
+}
+
+#[test]
 fn the_first_process_says_when_it_is_ready() {
     requires!(root, cgroup2);
     let directory = tempfile::tempdir().expect("directory");

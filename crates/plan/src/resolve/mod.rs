@@ -81,6 +81,7 @@ pub fn resolve(spec: &ContainerSpec, facts: &HostFacts) -> Result<Plan, Error> {
         supervision: Supervision {
             console,
             title: title(facts, console, &machine),
+            tint: tint(spec, facts, console),
             kill_signal: kill_signal(spec),
             boot: spec.exec().mode == StartMode::Boot,
             notify_ready: spec.exec().notify_ready,
@@ -161,16 +162,28 @@ fn console_mode(spec: &ContainerSpec, facts: &HostFacts) -> ConsoleMode {
     }
 }
 
-/// Terminals that only write have no title, and the kernel's own console shows the sequence as text.
 fn title(facts: &HostFacts, console: ConsoleMode, machine: &str) -> Option<String> {
+    decorates(facts, console).then(|| format!("Container {machine}"))
+}
+
+/// A system or a shell, where somebody may forget in which of many terminals they are; a single command would only
+/// flash.
+fn tint(spec: &ContainerSpec, facts: &HostFacts, console: ConsoleMode) -> bool {
+    let exec = spec.exec();
+    let stays = exec.mode == StartMode::Boot || exec.arguments.is_empty();
+    let colours = facts.caller.no_color.as_deref().is_none_or(|value| value.is_empty());
+    stays && colours && facts.caller.console.input_is_terminal && decorates(facts, console)
+}
+
+/// Terminals that only write have no title, and the kernel's own console shows the sequence as text.
+fn decorates(facts: &HostFacts, console: ConsoleMode) -> bool {
     let able = facts
         .caller
         .term
         .as_deref()
         .and_then(|term| term.to_str())
         .is_some_and(|term| !matches!(term, "" | "dumb" | "linux" | "unknown") && !term.starts_with("vt"));
-    let shown = console == ConsoleMode::Interactive && facts.caller.console.output_is_terminal;
-    (able && shown).then(|| format!("Container {machine}"))
+    able && console == ConsoleMode::Interactive && facts.caller.console.output_is_terminal
 }
 
 fn kill_signal(spec: &ContainerSpec) -> Option<i32> {

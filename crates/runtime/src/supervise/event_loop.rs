@@ -16,7 +16,7 @@ use super::output::Output;
 use super::shortcut::Command;
 use super::signals::{Request, Signals};
 use super::stop::{Action, Stop};
-use super::{Outcome, Supervised, title};
+use super::{Outcome, Supervised, tint, title};
 
 /// How long the reader of a system's console may take nothing: it is for looking on, and must not hold a system up.
 const PATIENCE_OF_SYSTEMS: Duration = Duration::from_secs(1);
@@ -32,6 +32,8 @@ struct Console<'a> {
     input: Option<Input>,
     output: Output,
     titled: bool,
+    /// The sequence that tints our terminal, once that has said that it can.
+    tint: Option<String>,
     /// Somebody sees its output.
     shown: bool,
 }
@@ -43,7 +45,7 @@ impl<'a> Console<'a> {
         rustix::fs::fcntl_setfl(master, flags | OFlags::NONBLOCK)?;
         let stdout = rustix::stdio::stdout();
         let patience = if plan.boot { PATIENCE_OF_SYSTEMS } else { PATIENCE_OF_COMMANDS };
-        let input = match plan.console {
+        let mut input = match plan.console {
             ConsoleMode::Interactive => Some(Input::new(rustix::stdio::stdin())?),
             _ => None,
         };
@@ -51,9 +53,12 @@ impl<'a> Console<'a> {
         if let Some(text) = &plan.title {
             output.insert(&title::set(text));
         }
+        if plan.tint && input.as_mut().is_some_and(|input| input.expect_answer(Instant::now())) {
+            output.insert(tint::ASK);
+        }
         let peer = sys::pty::peer(master.as_fd())?;
         let shown = plan.console != ConsoleMode::Passive;
-        let console = Self { titled: plan.title.is_some(), shown, master, peer, input, output };
+        let console = Self { titled: plan.title.is_some(), tint: None, shown, master, peer, input, output };
         // It may have changed since the console was made.
         console.follow_window_size();
         Ok(console)
@@ -66,24 +71,52 @@ impl<'a> Console<'a> {
         }
     }
 
+    /// Waits a moment for what the terminal was asked: whoever reads it next would take the answer for keys.
+    fn await_answer(&mut self) -> rustix::io::Result<()> {
+        const PATIENCE: Duration = Duration::from_millis(200);
+        let end = Instant::now() + PATIENCE;
+        while let Some(input) = self.input.as_mut().filter(|input| input.expects_answer()) {
+            let now = Instant::now();
+            self.output.flush_early();
+            let Some(source) = input.waits_for().filter(|_| now < end) else { break };
+            let mut fds = [PollFd::from_borrowed_fd(source, PollFlags::IN)];
+            if rustix::io::retry_on_intr(|| poll(&mut fds, until(Some(end), now).as_ref()))? > 0 {
+                // Keys come too late for the container.
+                let _ = input.fill(now);
+            }
+        }
+        Ok(())
+    }
+
+    fn set_tint(&mut self, tint: String) {
+        self.output.insert(&tint);
+        self.tint = Some(tint);
+    }
+
     /// Reads and writes what is left after the container's end.
-    fn finish(self) -> rustix::io::Result<()> {
-        let Self { master, peer, input, mut output, titled, .. } = self;
+    fn finish(mut self) -> rustix::io::Result<()> {
+        self.await_answer()?;
+        let Self { master, peer, input, mut output, titled, tint, .. } = self;
         // The terminal is the caller's again.
         drop(input);
         // What is not of the container may still have the console open. It is not waited for.
         drop(peer);
         let mut more = true;
-        let mut titled = titled;
+        let mut last = String::new();
+        if tint.is_some() {
+            last.push_str(tint::RESTORE);
+        }
+        if titled {
+            last.push_str(title::RESTORE);
+        }
         loop {
             let now = Instant::now();
             output.expire(now);
             while more && output.has_room() {
                 more = output.fill(master.as_fd(), now)?;
             }
-            if titled && !more && output.has_room() {
-                output.insert(title::RESTORE);
-                titled = false;
+            if !more && output.has_room() {
+                output.insert(&std::mem::take(&mut last));
             }
             output.flush_early();
             if output.is_done() && !more {
@@ -230,6 +263,9 @@ impl Loop<'_> {
                 keys.flush(this.master.as_fd())?;
             }
         }
+        if let Some(tint) = this.input.as_mut().and_then(Input::take_tint) {
+            this.set_tint(tint);
+        }
         let action = match command {
             None => return Ok(()),
             Some(Command::Kill) => self.stop.kill(),
@@ -264,6 +300,10 @@ impl Loop<'_> {
         if let Some(input) = self.console.as_mut().and_then(|console| console.input.as_mut()) {
             input.suspend();
         }
+        if let Some(console) = self.console.as_mut().filter(|console| console.tint.is_some()) {
+            console.output.insert(tint::RESTORE);
+            console.output.flush_early();
+        }
         // By the signal itself: the kernel ignores it where no shell is left that could continue us.
         sys::signal::take_effect(Signal::TSTP.as_raw())?;
         self.resume();
@@ -274,6 +314,9 @@ impl Loop<'_> {
         if let Some(console) = &mut self.console {
             if let Some(input) = &mut console.input {
                 input.resume();
+            }
+            if let Some(tint) = console.tint.take() {
+                console.set_tint(tint);
             }
             console.follow_window_size();
         }

@@ -10,6 +10,10 @@ use sys::terminal::{Standing, standing};
 use super::raw_mode::RawMode;
 use super::ring::Ring;
 use super::shortcut::{Command, Shortcut};
+use super::tint::Answer;
+
+/// The most bytes that can be held back.
+const MOST_HELD: usize = Shortcut::MOST_HELD + Answer::MOST_HELD;
 
 /// As much as a terminal holds of a line (termios(3)).
 const CAPACITY: usize = 4096;
@@ -33,6 +37,8 @@ pub(super) struct Input {
     source: OwnedFd,
     state: State,
     raw: Option<RawMode>,
+    answer: Option<Answer>,
+    tint: Option<String>,
     shortcut: Shortcut,
     buffer: Ring,
     /// The last byte that the container got.
@@ -49,6 +55,8 @@ impl Input {
             source: rustix::io::fcntl_dupfd_cloexec(source, 3)?,
             state: State::Background,
             raw: None,
+            answer: None,
+            tint: None,
             shortcut: Shortcut::default(),
             buffer: Ring::new(CAPACITY),
             last: b'\n',
@@ -83,7 +91,7 @@ impl Input {
 
     /// The descriptor to wait for, if more can be taken.
     pub(super) fn waits_for(&self) -> Option<BorrowedFd<'_>> {
-        let room = self.buffer.space() > Shortcut::MOST_HELD;
+        let room = self.buffer.space() > MOST_HELD;
         (self.state == State::Open && room).then_some(self.source.as_fd())
     }
 
@@ -95,7 +103,7 @@ impl Input {
     /// Takes keys. The result is the sequence that was completed, if one was.
     pub(super) fn fill(&mut self, now: Instant) -> Option<Command> {
         let mut bytes = [0; CAPACITY];
-        let room = self.buffer.space() - Shortcut::MOST_HELD;
+        let room = self.buffer.space() - MOST_HELD;
         let count = match rustix::io::read(&self.source, &mut bytes[..room]) {
             Ok(0) => {
                 self.end();
@@ -118,18 +126,52 @@ impl Input {
             self.buffer.push(&bytes[..count]);
             return None;
         }
-        let Self { shortcut, buffer, .. } = self;
+        let Self { answer, tint, shortcut, buffer, .. } = self;
         let mut command = None;
-        for key in &bytes[..count] {
-            command = command.or(shortcut.feed(*key, now, &mut |key| {
+        let mut key = |key| {
+            command = command.or(shortcut.feed(key, now, &mut |key| {
                 buffer.push(&[key]);
             }));
+        };
+        for byte in &bytes[..count] {
+            match answer {
+                Some(expected) => {
+                    if let Some(found) = expected.feed(*byte, now, &mut key) {
+                        (*answer, *tint) = (None, Some(found));
+                    }
+                }
+                None => key(*byte),
+            }
         }
         command
     }
 
+    /// Expects the terminal to say what background it has. False where there is no terminal of ours to ask.
+    pub(super) fn expect_answer(&mut self, now: Instant) -> bool {
+        self.answer = self.raw.is_some().then(|| Answer::new(now));
+        self.answer.is_some()
+    }
+
+    /// Whether its answer may still come.
+    pub(super) fn expects_answer(&self) -> bool {
+        self.state == State::Open && self.answer.is_some()
+    }
+
+    /// The sequence that sets the tint, once, after the answer.
+    pub(super) fn take_tint(&mut self) -> Option<String> {
+        self.tint.take()
+    }
+
     fn end(&mut self) {
-        let Self { shortcut, buffer, .. } = self;
+        let Self { answer, shortcut, buffer, .. } = self;
+        let now = Instant::now();
+        if let Some(mut answer) = answer.take() {
+            answer.release(&mut |key| {
+                shortcut.feed(key, now, &mut |key| {
+                    buffer.push(&[key]);
+                });
+            });
+        }
         shortcut.release(&mut |key| {
             buffer.push(&[key]);
         });
@@ -178,12 +220,22 @@ impl Input {
 
     /// When [`Input::expire`] has something to do.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.shortcut.deadline()
+        let answer = self.answer.as_ref().and_then(Answer::deadline);
+        [answer, self.shortcut.deadline()].into_iter().flatten().min()
     }
 
     /// Time has passed.
     pub(super) fn expire(&mut self, now: Instant) {
-        let Self { shortcut, buffer, .. } = self;
+        let Self { answer, shortcut, buffer, .. } = self;
+        if let Some(expected) = answer
+            && !expected.expire(now, &mut |key| {
+                shortcut.feed(key, now, &mut |key| {
+                    buffer.push(&[key]);
+                });
+            })
+        {
+            *answer = None;
+        }
         shortcut.expire(now, &mut |key| {
             buffer.push(&[key]);
         });

@@ -17,6 +17,7 @@ mod shortcut;
 mod signals;
 mod stall;
 mod stop;
+mod tint;
 mod title;
 
 use std::os::fd::{BorrowedFd, OwnedFd};
