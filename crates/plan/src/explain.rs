@@ -185,6 +185,7 @@ impl Display for InnerStep {
             Self::CopyResolvConf(_) => f.write_str("copy the host's /etc/resolv.conf"),
             Self::LinkTimezone(zone) => write!(f, "link /etc/localtime to {zone}"),
             Self::BringUpLoopback => f.write_str("bring up the link lo"),
+            Self::AllowPing { last } => write!(f, "let the groups 0 to {last} ping"),
             Self::SetHostname(name) => write!(f, "set the host name to {name}"),
             Self::PivotRoot => f.write_str("make the root the root and let go of the host's"),
             Self::ShareMounts => f.write_str("share mounts with the namespaces made inside"),

@@ -128,6 +128,11 @@ pub enum InnerStep {
     LinkTimezone(String),
     /// Bring up the loopback link.
     BringUpLoopback,
+    /// Let all groups of the container send ICMP echo requests (`net.ipv4.ping_group_range`), where there is IPv4.
+    AllowPing {
+        /// The highest group.
+        last: u32,
+    },
     /// Set the host name.
     SetHostname(String),
     /// Make the root the root, and let go of the host's.

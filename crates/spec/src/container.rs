@@ -268,11 +268,16 @@ pub struct SecuritySpec {
 
 impl SecuritySpec {
     /// The bounding set: the default one, CAP_NET_ADMIN with a private network, what was added, without what was
-    /// dropped (systemd-nspawn(1), `--capability=`).
+    /// dropped (systemd-nspawn(1), `--capability=`). With users of its own in the host's network CAP_NET_BIND_SERVICE
+    /// would mean nothing, and who looks at it is told so.
     #[must_use]
-    pub fn effective_capabilities(&self, private_network: bool) -> CapabilitySet {
-        let network = CapabilitySet::named("CAP_NET_ADMIN").filter(|_| private_network).unwrap_or_default();
-        CapabilitySet::container_default().union(network).union(self.capabilities).without(self.drop_capabilities)
+    pub fn effective_capabilities(&self, private_users: bool, private_network: bool) -> CapabilitySet {
+        let one = |name, wanted| CapabilitySet::named(name).filter(|_| wanted).unwrap_or_default();
+        CapabilitySet::container_default()
+            .union(one("CAP_NET_ADMIN", private_network))
+            .union(self.capabilities)
+            .without(self.drop_capabilities)
+            .without(one("CAP_NET_BIND_SERVICE", private_users && !private_network))
     }
 }
 

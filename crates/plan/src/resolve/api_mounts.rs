@@ -98,6 +98,15 @@ fn devices(steps: &mut Vec<FileStep>) -> Result<(), Error> {
 /// The container interface: what the manager tells the container (systemd's CONTAINER_INTERFACE document).
 fn run_host(context: &Context<'_>, steps: &mut Vec<FileStep>) -> Result<(), Error> {
     steps.push(directory("/run/host", 0o755)?);
+    // A mount of its own, closed at the end, with all that is mounted below on top of it.
+    steps.push(FileStep::Bind {
+        source: path("/run/host")?,
+        target: path("/run/host")?,
+        attributes: MountFlags::NONE,
+        recursive: false,
+        attributes_below: false,
+        optional: false,
+    });
     let file = |name: &str, mode, contents: String| -> Result<FileStep, Error> {
         Ok(FileStep::File { path: path(&format!("/run/host/{name}"))?, mode, contents: contents.into_bytes() })
     };
@@ -109,7 +118,7 @@ fn run_host(context: &Context<'_>, steps: &mut Vec<FileStep>) -> Result<(), Erro
     if context.facts.host.os_release.is_some() {
         steps.push(file("os-release", 0o644, String::new())?);
     }
-    steps.push(directory("/run/host/inaccessible", 0o755)?);
+    steps.push(directory("/run/host/inaccessible", 0o555)?);
     steps.push(file("inaccessible/reg", 0o000, String::new())?);
     steps.push(directory("/run/host/inaccessible/dir", 0o000)?);
     let special = [
@@ -226,6 +235,8 @@ pub(super) fn seal(context: &Context<'_>, steps: &mut Vec<FileStep>) -> Result<(
     if context.private_network() {
         steps.push(FileStep::Detach { path: path("/sys/full")? });
         steps.push(FileStep::Restrict { path: path("/sys")?, attributes: sysfs_flags(context) });
+        // Without SELinux there is nothing in it, and nothing is ever to be mounted there.
+        steps.push(bind("/sys/fs/selinux", "/sys/fs/selinux", read_only, false)?);
     }
     steps.push(FileStep::Mount {
         file_system: FileSystem::Cgroup2,
@@ -248,6 +259,6 @@ pub(super) fn seal(context: &Context<'_>, steps: &mut Vec<FileStep>) -> Result<(
     }
     steps.push(bind("/run/host/proc-kmsg", "/proc/kmsg", read_only, true)?);
     steps.push(bind("/run/host/incoming", "/run/host/incoming", MountFlags::READ_ONLY, false)?);
-    steps.push(bind("/run/host", "/run/host", read_only, false)?);
+    steps.push(FileStep::Restrict { path: path("/run/host")?, attributes: read_only });
     Ok(())
 }

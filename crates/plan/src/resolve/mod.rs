@@ -273,6 +273,9 @@ fn inner_steps(context: &Context<'_>) -> Result<Vec<InnerStep>, Error> {
     let mut files = Vec::new();
     api_mounts::inner(context, &mut files)?;
     steps.extend(files.into_iter().map(InnerStep::File));
+    if let (true, Some(user)) = (context.private_network(), context.user) {
+        steps.push(InnerStep::AllowPing { last: user.range.count() - 1 });
+    }
     if context.console != ConsoleMode::Pipe {
         steps.push(InnerStep::MakeConsole);
     }
@@ -311,7 +314,7 @@ fn limits(context: &Context<'_>) -> Limits {
     all.extend(resources.rlimits.iter().map(|(&resource, &limit)| ResourceLimit { resource, limit, exact: true }));
     let devices = context.facts.sources.iter().flatten().map(|source| source.kind);
     Limits {
-        capabilities: security.effective_capabilities(context.private_network()),
+        capabilities: security.effective_capabilities(context.user.is_some(), context.private_network()),
         last_capability: context.facts.host.last_capability,
         no_new_privileges: security.no_new_privileges,
         system_call_filter: security.system_call_filter.clone(),

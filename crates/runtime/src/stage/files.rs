@@ -262,9 +262,7 @@ pub fn take_mount(at: BorrowedFd<'_>, recursive: bool) -> rustix::io::Result<Own
 /// The kernel's reason and the option it was about.
 pub fn new_mount(file_system: FileSystem, options: &[String], flags: MountFlags) -> Result<OwnedFd, Failure> {
     let context = fsopen(file_system.name(), FsOpenFlags::FSOPEN_CLOEXEC).about(file_system.name())?;
-    if file_system == FileSystem::Tmpfs || file_system == FileSystem::Proc {
-        fsconfig_set_string(&context, "source", file_system.name())?;
-    }
+    fsconfig_set_string(&context, "source", file_system.name())?;
     for option in options {
         match option.split_once('=') {
             Some((key, value)) => fsconfig_set_string(&context, key, value),

@@ -1,8 +1,6 @@
 //! Inside all namespaces: what needs the container's own process ids, network, users.
 
-use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use plan::{InnerStep, Plan};
@@ -14,7 +12,7 @@ use rustix::pty::OpenptFlags;
 use sys::clone::Namespaces;
 use sys::mount::{Change, Propagation, set_attributes};
 
-use super::files::{About, Failure, Files, place_on_host, take_mount, write_all};
+use super::files::{About, Failure, Files, place_on_host, write_all};
 use super::launch::Launched;
 use super::{assembly, overlay};
 use crate::proto::{Report, Sender, Stage};
@@ -103,6 +101,10 @@ fn carry_out(
             link_timezone(files, zone).unwrap_or_else(|errno| note(errno, "/etc/localtime"));
             Ok(())
         }
+        InnerStep::AllowPing { last } => match allow_ping(files, *last) {
+            Err(Errno::NOENT) => Ok(()),
+            other => Ok(other?),
+        },
         InnerStep::BringUpLoopback => Ok(sys::loopback::bring_up()?),
         InnerStep::SetHostname(name) => Ok(rustix::system::sethostname(name.as_bytes())?),
         InnerStep::PivotRoot => pivot_root(files),
@@ -128,14 +130,19 @@ fn enter_user_namespace() -> Result<Files, Failure> {
     Ok(Files::new(root))
 }
 
+/// The range of a new network is that of the host's ids, which mean nothing here.
+fn allow_ping(files: &Files, last: u32) -> rustix::io::Result<()> {
+    let file = files.open(Path::new("/proc/sys/net/ipv4/ping_group_range"), OFlags::WRONLY)?;
+    write_all(file.as_fd(), format!("0 {last}").as_bytes())
+}
+
 fn make_console(files: &mut Files) -> Result<(OwnedFd, OwnedFd), Failure> {
     let master = files.open(Path::new("/dev/pts/ptmx"), OFlags::RDWR | OFlags::NOCTTY).about("/dev/pts/ptmx")?;
     rustix::pty::unlockpt(&master)?;
     let console = rustix::pty::ioctl_tiocgptpeer(&master, OpenptFlags::RDWR | OpenptFlags::NOCTTY)?;
-    let name = rustix::pty::ptsname(&master, Vec::new())?;
-    let node = files.open(Path::new(OsStr::from_bytes(name.to_bytes())), OFlags::PATH)?;
-    let mount = take_mount(node.as_fd(), false)?;
-    files.place(&mount, Path::new("/dev/console"), false)?;
+    let target = format!("pts/{}", sys::pty::number(master.as_fd())?);
+    let (directory, name) = files.parent(Path::new("/dev/console"))?;
+    rustix::fs::symlinkat(target, directory, name).about("/dev/console")?;
     Ok((master, console))
 }
 
