@@ -17,6 +17,8 @@ pub enum Value {
     Boolean(bool),
     /// `u`
     U32(u32),
+    /// `i`
+    I32(i32),
     /// `t`
     U64(u64),
     /// `as`
@@ -33,6 +35,7 @@ impl Value {
             Self::String(_) => "s",
             Self::Boolean(_) => "b",
             Self::U32(_) => "u",
+            Self::I32(_) => "i",
             Self::U64(_) => "t",
             Self::Strings(_) => "as",
             Self::U32s(_) => "au",
@@ -111,6 +114,7 @@ impl Writer {
             Value::String(text) => self.string(text),
             Value::Boolean(yes) => self.u32(u32::from(*yes)),
             Value::U32(number) => self.u32(*number),
+            Value::I32(number) => self.u32(*number as u32),
             Value::U64(number) => self.u64(*number),
             Value::Strings(all) => self.array(4, |array| all.iter().for_each(|one| array.string(one))),
             Value::U32s(all) => self.array(4, |array| all.iter().for_each(|one| array.u32(*one))),

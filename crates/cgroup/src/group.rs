@@ -1,30 +1,29 @@
-//! The control group of a payload: an outer group for what the host wants to limit and count, and in it the one that is
-//! given to the container.
+//! The control group of a machine, for what the host wants to limit and count, and in it the one that is given to the
+//! container.
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{AtFlags, Dir, Mode, OFlags, chownat, mkdirat, openat, unlinkat};
+use rustix::fs::{AtFlags, Mode, chownat, mkdirat, unlinkat};
 use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
 
 use crate::Layout;
+use crate::layout::SUPERVISOR;
+use crate::subtree::{self, open_directory, populated, remove_below};
 
-/// The directory that all of redd's groups are in.
-pub(crate) const COMMON: &str = "redd";
+/// The directory that all groups of a caller that no service manager looks after are in.
+pub(crate) const COMMON: &CStr = c"redd";
 /// The group that the container gets, inside of the machine's.
-const PAYLOAD: &str = "payload";
-/// The files by which a group is delegated, see cgroups(7).
-const DELEGATED: [&str; 3] = ["cgroup.procs", "cgroup.threads", "cgroup.subtree_control"];
-/// How long processes that were killed may take to be gone, in milliseconds.
-const GONE_WITHIN: i64 = 10_000;
+const PAYLOAD: &CStr = c"payload";
+/// The files by which a group is delegated, see cgroups(7), where the kernel does not list them.
+const DELEGATED: &str = "cgroup.procs\ncgroup.threads\ncgroup.subtree_control\n";
 
 /// What went wrong.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Somebody runs under this name.
+    /// Somebody runs under this name, or in this unit.
     #[error("the control group {path} has processes in it: a machine of this name is running", path = .0.display())]
     InUse(PathBuf),
     /// The kernel said no.
@@ -42,23 +41,24 @@ pub enum Error {
 /// The group of one machine.
 #[derive(Debug)]
 pub struct Group {
-    common: OwnedFd,
-    name: CString,
     machine: OwnedFd,
     payload: OwnedFd,
     path: PathBuf,
+    /// The directory that it is in and its name there; absent where it belongs to the service manager, which removes
+    /// it.
+    place: Option<(OwnedFd, CString)>,
 }
 
 impl Group {
-    /// Makes the group. What a dead run has left of one of this name is removed first.
+    /// Makes the group below the caller's own. What a dead run has left of one of this name is removed first.
     ///
     /// # Errors
     /// [`Error::InUse`] if processes are in a group of this name.
     pub fn create(layout: &Layout, machine: &str) -> Result<Self, Error> {
         let path = layout.machine(machine);
-        let name = CString::new(machine).map_err(|_| system_error("name", &path, Errno::INVAL))?;
-        let common = match open_directory(&layout.own, c"redd") {
-            Err(Errno::NOENT) => make(&layout.own, c"redd").and_then(|()| open_directory(&layout.own, c"redd")),
+        let name = file_name(machine).map_err(|errno| system_error("name", &path, errno))?;
+        let common = match open_directory(&layout.own, COMMON) {
+            Err(Errno::NOENT) => make(&layout.own, COMMON).and_then(|()| open_directory(&layout.own, COMMON)),
             other => other,
         }
         .map_err(|errno| system_error("make", &path, errno))?;
@@ -67,16 +67,42 @@ impl Group {
                 return Err(system_error("make", &path, errno));
             }
             let old = open_directory(&common, &name).map_err(|errno| system_error("open", &path, errno))?;
-            if populated(&old).map_err(|errno| system_error("read", &path, errno))? {
-                return Err(Error::InUse(path));
-            }
-            remove_below(&old).map_err(|errno| system_error("remove what is in", &path, errno))?;
+            clear(&old, &path)?;
         }
-        let machine_fd = open_directory(&common, &name).map_err(|errno| system_error("open", &path, errno))?;
-        let payload = make(&machine_fd, c"payload")
-            .and_then(|()| open_directory(&machine_fd, c"payload"))
+        let machine = open_directory(&common, &name).map_err(|errno| system_error("open", &path, errno))?;
+        let payload = make(&machine, PAYLOAD)
+            .and_then(|()| open_directory(&machine, PAYLOAD))
             .map_err(|errno| system_error("make", &path, errno))?;
-        Ok(Self { common, name, machine: machine_fd, payload, path })
+        Ok(Self { machine, payload, path, place: Some((common, name)) })
+    }
+
+    /// Makes the payload's group in the unit that the caller is in. The caller itself moves to a group beside it,
+    /// because groups with processes cannot hand on controllers (cgroups(7), "no internal processes").
+    ///
+    /// # Errors
+    /// [`Error::InUse`] if there is a container in the unit already.
+    pub fn create_in_unit(layout: &Layout) -> Result<Self, Error> {
+        let path = layout.unit_path();
+        let failed = |what| move |errno| system_error(what, &layout.unit_path(), errno);
+        let unit = if layout.in_supervisor() {
+            open_directory(&layout.own, c"..").map_err(failed("open"))?
+        } else {
+            let unit = open_directory(&layout.own, c".").map_err(failed("open"))?;
+            make(&unit, SUPERVISOR)
+                .and_then(|()| open_directory(&unit, SUPERVISOR))
+                .and_then(|group| subtree::write(&group, "cgroup.procs", b"0"))
+                .map_err(failed("move the supervisor below"))?;
+            unit
+        };
+        if let Err(errno) = mkdirat(&unit, PAYLOAD, Mode::from_raw_mode(0o755)) {
+            if errno != Errno::EXIST {
+                return Err(system_error("make a group in", &path, errno));
+            }
+            let old = open_directory(&unit, PAYLOAD).map_err(failed("open"))?;
+            clear(&old, &path)?;
+        }
+        let payload = open_directory(&unit, PAYLOAD).map_err(failed("open"))?;
+        Ok(Self { machine: unit, payload, path, place: None })
     }
 
     /// Where a new process starts with `CLONE_INTO_CGROUP`.
@@ -85,29 +111,64 @@ impl Group {
         self.payload.as_fd()
     }
 
-    /// Gives the payload's group to a user.
+    /// Its path, for messages.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Hands the controllers that the group has on to the payload's, as far as the kernel lets it: it does not where
+    /// processes are in a group on the way.
+    ///
+    /// # Errors
+    /// Those of reading which there are.
+    pub fn hand_on_controllers(&self, layout: &Layout) -> Result<(), Error> {
+        let failed = |errno| system_error("read the controllers of", &self.path, errno);
+        let mut buffer = [0; 512];
+        let mut groups: Vec<&OwnedFd> = Vec::with_capacity(3);
+        if let Some((common, _)) = &self.place {
+            groups.extend([&layout.own, common]);
+        }
+        groups.push(&self.machine);
+        for group in groups {
+            let available = subtree::read(group, "cgroup.controllers", &mut buffer).map_err(failed)?;
+            for name in available.split(u8::is_ascii_whitespace).filter(|name| !name.is_empty()) {
+                // One by one: that one cannot be had says nothing about the others.
+                let _ = subtree::write(group, "cgroup.subtree_control", &[b"+", name].concat());
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives the payload's group to a user: itself, and the files that the kernel lists for this.
     ///
     /// # Errors
     /// Those of chown(2).
     pub fn delegate(&self, uid: u32, gid: u32) -> Result<(), Error> {
         let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
-        chownat(&self.machine, PAYLOAD, uid, gid, AtFlags::empty())
-            .and_then(|()| {
-                DELEGATED.iter().try_for_each(|file| chownat(&self.payload, *file, uid, gid, AtFlags::empty()))
-            })
+        let listed = std::fs::read_to_string("/sys/kernel/cgroup/delegate").unwrap_or_else(|_| DELEGATED.to_owned());
+        // A part of the listed files belongs to controllers that are not there.
+        let give = |file: &str| match chownat(&self.payload, file, uid, gid, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => Ok(()),
+            other => other,
+        };
+        chownat(&self.machine, PAYLOAD, uid, gid, AtFlags::SYMLINK_NOFOLLOW)
+            .and_then(|()| listed.lines().try_for_each(give))
             .map_err(|errno| system_error("delegate", &self.path, errno))
     }
 
-    /// Ends it: whoever is still in it is killed, and it is removed with all that is in it.
+    /// Ends it: whoever is still in it is killed, and it is removed with all that is in it. What belongs to the service
+    /// manager stays.
     ///
     /// # Errors
     /// Those of the system calls.
     pub fn end(self) -> Result<(), Error> {
         // The kernel removes a group only if nobody is in it, so where that works there was nobody to kill.
-        if unlinkat(&self.machine, PAYLOAD, AtFlags::REMOVEDIR).is_ok()
-            && unlinkat(&self.common, &self.name, AtFlags::REMOVEDIR).is_ok()
-        {
-            return Ok(());
+        if unlinkat(&self.machine, PAYLOAD, AtFlags::REMOVEDIR).is_ok() {
+            let Some((common, name)) = &self.place else { return Ok(()) };
+            if unlinkat(common, name, AtFlags::REMOVEDIR).is_ok() {
+                return Ok(());
+            }
         }
         self.kill()?;
         self.remove()
@@ -118,11 +179,12 @@ impl Group {
     /// # Errors
     /// Those of the system calls.
     pub fn kill(&self) -> Result<(), Error> {
-        let flags = OFlags::WRONLY | OFlags::CLOEXEC;
-        openat(&self.machine, "cgroup.kill", flags, Mode::empty())
-            .and_then(|file| rustix::io::write(&file, b"1"))
-            .map(drop)
-            .map_err(|errno| system_error("kill the processes in", &self.path, errno))
+        let group = if self.place.is_some() { &self.machine } else { &self.payload };
+        match subtree::write(group, "cgroup.kill", b"1") {
+            // It is gone already.
+            Ok(()) | Err(Errno::NODEV) => Ok(()),
+            Err(errno) => Err(system_error("kill the processes in", &self.path, errno)),
+        }
     }
 
     /// Removes it with all groups that were made in it, once its processes are gone.
@@ -130,20 +192,38 @@ impl Group {
     /// # Errors
     /// Those of the system calls; `EBUSY` if processes stay.
     pub fn remove(self) -> Result<(), Error> {
-        let error = |errno| system_error("remove", &self.path, errno);
-        drop(self.payload);
-        remove_below(&self.machine).map_err(error)?;
-        drop(self.machine);
-        unlinkat(&self.common, &self.name, AtFlags::REMOVEDIR).map_err(error)
+        let removed = match &self.place {
+            Some((common, name)) => remove_below(&self.machine).and_then(|()| subtree::remove(common, name)),
+            None => match open_directory(&self.machine, PAYLOAD) {
+                Ok(payload) => remove_below(&payload).and_then(|()| subtree::remove(&self.machine, PAYLOAD)),
+                Err(Errno::NOENT) => Ok(()),
+                Err(errno) => Err(errno),
+            },
+        };
+        removed.map_err(|errno| system_error("remove", &self.path, errno))
     }
 }
 
-pub(crate) fn system_error(what: &'static str, path: &std::path::Path, source: Errno) -> Error {
-    Error::System { what, path: path.to_owned(), source }
+/// Empties a group that a dead run has left.
+fn clear(old: &OwnedFd, path: &Path) -> Result<(), Error> {
+    if populated(old).map_err(|errno| system_error("read", path, errno))? {
+        return Err(Error::InUse(path.to_owned()));
+    }
+    remove_below(old).map_err(|errno| system_error("remove what is in", path, errno))
 }
 
-pub(crate) fn open_directory(at: &OwnedFd, name: &CStr) -> rustix::io::Result<OwnedFd> {
-    openat(at, name, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
+/// A machine's name as a file's: with a dot in it, it could be one of the kernel's, such as `memory.max`, so those and
+/// what could be mistaken for them get a letter in front that no machine's name begins with.
+pub(crate) fn file_name(machine: &str) -> rustix::io::Result<CString> {
+    let escaped = if machine.contains('.') || machine.starts_with('_') { "_" } else { "" };
+    if machine.is_empty() || machine.contains('/') {
+        return Err(Errno::INVAL);
+    }
+    CString::new(format!("{escaped}{machine}")).map_err(|_| Errno::INVAL)
+}
+
+pub(crate) fn system_error(what: &'static str, path: &Path, source: Errno) -> Error {
+    Error::System { what, path: path.to_owned(), source }
 }
 
 fn make(at: &OwnedFd, name: &CStr) -> rustix::io::Result<()> {
@@ -153,66 +233,5 @@ fn make(at: &OwnedFd, name: &CStr) -> rustix::io::Result<()> {
     }
 }
 
-/// Whether there are processes in the group or below.
-pub(crate) fn populated(group: &OwnedFd) -> rustix::io::Result<bool> {
-    let file = openat(group, "cgroup.events", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-    is_populated(&file)
-}
-
-fn is_populated(events: &OwnedFd) -> rustix::io::Result<bool> {
-    let mut text = [0; 128];
-    let length = rustix::io::pread(events, &mut text, 0)?;
-    Ok(text[..length].split(|byte| *byte == b'\n').any(|line| line == b"populated 1"))
-}
-
-/// Waits until the kernel says that nobody is in the group any more.
-pub(crate) fn wait_until_empty(group: &OwnedFd) -> rustix::io::Result<()> {
-    let events = openat(group, "cgroup.events", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-    while is_populated(&events)? {
-        let mut watched = [PollFd::new(&events, PollFlags::PRI)];
-        let limit = Timespec { tv_sec: GONE_WITHIN / 1000, tv_nsec: 0 };
-        if rustix::io::retry_on_intr(|| poll(&mut watched, Some(&limit)))? == 0 {
-            return Err(Errno::BUSY);
-        }
-    }
-    Ok(())
-}
-
-/// Removes all groups below, the deepest first, without recursion: the container decides how deep they are.
-pub(crate) fn remove_below(top: &OwnedFd) -> rustix::io::Result<()> {
-    let mut path: Vec<(OwnedFd, CString)> = Vec::new();
-    loop {
-        let here = path.last().map_or(top, |(fd, _)| fd);
-        match first_child(here)? {
-            Some(name) => {
-                let child = open_directory(here, &name)?;
-                path.push((child, name));
-            }
-            None => {
-                let Some((child, name)) = path.pop() else { return Ok(()) };
-                let parent = path.last().map_or(top, |(fd, _)| fd);
-                let mut removed = unlinkat(parent, &name, AtFlags::REMOVEDIR);
-                if removed == Err(Errno::BUSY) {
-                    wait_until_empty(&child)?;
-                    removed = unlinkat(parent, &name, AtFlags::REMOVEDIR);
-                }
-                match removed {
-                    Ok(()) | Err(Errno::NOENT) => {}
-                    Err(errno) => return Err(errno),
-                }
-            }
-        }
-    }
-}
-
-fn first_child(group: &OwnedFd) -> rustix::io::Result<Option<CString>> {
-    let fresh = openat(group, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-    for entry in Dir::new(fresh)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        if entry.file_type() == rustix::fs::FileType::Directory && !matches!(name.to_bytes(), b"." | b"..") {
-            return Ok(Some(name.to_owned()));
-        }
-    }
-    Ok(None)
-}
+#[cfg(test)]
+mod tests;

@@ -5,33 +5,28 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, openat, unlinkat};
 use rustix::io::Errno;
 
 use crate::Layout;
-use crate::group::{COMMON, Error, open_directory, populated, remove_below, system_error};
-
-/// What statfs(2) says of a cgroup2 file system.
-const CGROUP2_MAGIC: i64 = 0x6367_7270;
+use crate::group::{COMMON, Error, system_error};
+use crate::subtree::{self, open_directory, populated, remove_below};
 
 /// The machines that have groups below the caller's own group, alive or not.
 ///
 /// # Errors
 /// Those of reading the directory; it is no error if there is none.
 pub fn machines(layout: &Layout) -> Result<Vec<String>, Error> {
-    let path = layout.path.join(COMMON);
+    let path = layout.machine("");
     let error = |errno| system_error("read", &path, errno);
-    let common = match open_directory(&layout.own, c"redd") {
+    let common = match open_directory(&layout.own, COMMON) {
         Err(Errno::NOENT) => return Ok(Vec::new()),
         other => other.map_err(error)?,
     };
     let mut names = Vec::new();
-    for entry in Dir::new(common).map_err(error)? {
-        let entry = entry.map_err(error)?;
-        let name = entry.file_name().to_string_lossy();
-        if entry.file_type() == FileType::Directory && !matches!(&*name, "." | "..") {
-            names.push(name.into_owned());
-        }
+    for name in subtree::children(&common).map_err(error)? {
+        let name = name.map_err(error)?.to_string_lossy().into_owned();
+        // See where it is escaped.
+        names.push(name.strip_prefix('_').map(str::to_owned).unwrap_or(name));
     }
     Ok(names)
 }
@@ -56,38 +51,17 @@ const SETTLED: Duration = Duration::from_secs(10);
 /// Those of the system calls; `EBUSY` if processes stay.
 pub fn remove_dead(group: &Path, certainty: Certainty) -> Result<bool, Error> {
     let error = |what| move |errno| system_error(what, group, errno);
+    let Some(machine) = Layout::open(group).map_err(error("open"))? else { return Ok(false) };
     let (Some(parent), Some(name)) = (group.parent(), group.file_name()) else { return Ok(false) };
     let name = CString::new(name.as_bytes()).map_err(|_| error("name")(Errno::INVAL))?;
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let parent = match rustix::fs::open(parent, flags, Mode::empty()) {
-        Err(Errno::NOENT) => return Ok(false),
-        other => other.map_err(error("find"))?,
-    };
-    let machine = match open_directory(&parent, &name) {
-        Err(Errno::NOENT) => return Ok(false),
-        other => other.map_err(error("open"))?,
-    };
-    #[allow(clippy::unnecessary_cast)] // its type differs between architectures
-    let magic = rustix::fs::fstatfs(&machine).map_err(error("examine"))?.f_type as i64;
-    if magic != CGROUP2_MAGIC {
-        return Ok(false);
-    }
+    let Some(parent) = Layout::open(parent).map_err(error("find"))? else { return Ok(false) };
     if certainty == Certainty::NoTrace && (populated(&machine).map_err(error("read"))? || !is_settled(group)) {
         return Ok(false);
     }
-    openat(&machine, "cgroup.kill", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
-        .and_then(|file| rustix::io::write(&file, b"1"))
-        .map_err(error("kill the processes in"))?;
+    subtree::write(&machine, "cgroup.kill", b"1").map_err(error("kill the processes in"))?;
     remove_below(&machine).map_err(error("remove what is in"))?;
-    let mut removed = unlinkat(&parent, &name, AtFlags::REMOVEDIR);
-    if removed == Err(Errno::BUSY) {
-        crate::group::wait_until_empty(&machine).map_err(error("wait for the processes in"))?;
-        removed = unlinkat(&parent, &name, AtFlags::REMOVEDIR);
-    }
-    match removed {
-        Ok(()) | Err(Errno::NOENT) => Ok(true),
-        Err(errno) => Err(error("remove")(errno)),
-    }
+    subtree::remove(&parent, &name).map_err(error("remove"))?;
+    Ok(true)
 }
 
 fn is_settled(group: &Path) -> bool {

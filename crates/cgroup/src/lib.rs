@@ -1,9 +1,11 @@
-//! Control groups: where they are on this host, and the group of a payload.
+//! Control groups: where they are on this host, the group of a payload, and the unit that it may be in.
 
 pub mod device;
 mod group;
 mod layout;
 mod leftover;
+pub mod scope;
+mod subtree;
 
 pub use group::{Error, Group};
 pub use layout::Layout;

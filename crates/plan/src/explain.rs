@@ -3,8 +3,8 @@
 use std::fmt::{self, Display, Formatter};
 
 use crate::{
-    EphemeralKind, FileStep, InnerStep, LaunchStep, MountFlags, NodeKind, OuterStep, ParentStep, Plan, Root,
-    SourceNumber, SpecialKind, WorkingDirectory,
+    EphemeralKind, FileStep, GroupPlace, InnerStep, LaunchStep, MountFlags, NodeKind, OuterStep, ParentStep, Plan,
+    Root, SourceNumber, SpecialKind, WorkingDirectory,
 };
 
 /// One line for each step, under a heading for each stage.
@@ -130,6 +130,9 @@ impl Display for ParentStep {
             Self::MakeEphemeral { kind: EphemeralKind::Copy, place } => {
                 write!(f, "make a copy of the tree in {}", place.display())
             }
+            Self::StartScope(scope) => {
+                write!(f, "move to the new unit {} in {} ({:?})", scope.unit, scope.slice, scope.description)
+            }
             Self::MakeEphemeral { place, .. } => {
                 write!(f, "make the upper layer of the ephemeral copy in {}", place.display())
             }
@@ -143,7 +146,11 @@ impl Display for ParentStep {
 impl Display for LaunchStep {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
-            Self::MakeControlGroup => f.write_str("make the control group"),
+            Self::MakeControlGroup(GroupPlace::Subtree { .. }) => f.write_str("make the control group"),
+            Self::MakeControlGroup(GroupPlace::CallersUnit) => {
+                f.write_str("make the control group in the caller's unit")
+            }
+            Self::MakeControlGroup(GroupPlace::Scope(unit)) => write!(f, "make the control group in {unit}"),
             Self::TakeTree { subdirectory, recursive } => {
                 let what = subdirectory.map_or("the tree".to_owned(), |name| format!("the tree's /{name}"));
                 write!(f, "take a mount of {what}{}", if *recursive { " with all below" } else { "" })

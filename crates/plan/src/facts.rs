@@ -77,6 +77,8 @@ pub struct HostSystem {
     pub last_capability: u32,
     /// User namespaces can be made, or none is asked for.
     pub user_namespaces: bool,
+    /// systemd manages the host, and the caller may ask it for units.
+    pub service_manager: bool,
     /// The kernel has SELinux mounted or compiled in.
     pub selinux: bool,
 }

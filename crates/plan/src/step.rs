@@ -34,6 +34,8 @@ pub enum ParentStep {
         /// The directory in which its own is made.
         place: PathBuf,
     },
+    /// Move to a scope of the service manager's, which is gone with its last process.
+    StartScope(Scope),
     /// Make a directory below `/var/tmp` for a custom mount; it is removed at the end.
     MakeTemporary {
         /// The mount's number.
@@ -47,7 +49,7 @@ pub enum ParentStep {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum LaunchStep {
     /// Make the payload's control group.
-    MakeControlGroup,
+    MakeControlGroup(GroupPlace),
     /// Take the mount that becomes the root, detached from the host.
     TakeTree {
         /// A directory in it instead of the tree itself.
@@ -66,6 +68,31 @@ pub enum LaunchStep {
         /// The number that [`FileStep::Attach`] uses.
         number: SourceNumber,
     },
+}
+
+/// A scope of the service manager's for the machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Scope {
+    /// The unit's name.
+    pub unit: String,
+    /// The slice that it is in.
+    pub slice: String,
+    /// What people read about it.
+    pub description: String,
+}
+
+/// Where the payload's control group is made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum GroupPlace {
+    /// Below the caller's own.
+    Subtree {
+        /// The payload gets the controllers that the caller's group can hand on.
+        controllers: bool,
+    },
+    /// In the unit that the caller was started in; below its own group where that is none of cgroup2's.
+    CallersUnit,
+    /// In the scope; likewise.
+    Scope(String),
 }
 
 /// Stands for a mount that was taken from the host.

@@ -182,3 +182,15 @@ fn names_that_are_made_of_the_tree() {
     assert_eq!(name(&["-xD/x"], "/srv/deb_12"), Ok("deb12-00000000000000ff".into()));
     assert_eq!(name(&["-D/x"], "/srv/__"), Err(plan::Error::NoName("__".into())));
 }
+
+#[test]
+fn a_host_that_systemd_manages() {
+    let host = Host::new().change(|facts| facts.host.service_manager = true);
+    let text = explained(&["-D/srv/debian", "-Mmy-name"], host.clone());
+    assert!(text.contains("new unit machine-my\\x2dname.scope in machine.slice (\"Container my-name\")"), "{text}");
+    assert!(text.contains("make the control group in machine-my\\x2dname.scope"), "{text}");
+    let kept = explained(&["-D/srv/debian", "--keep-unit"], host);
+    assert!(kept.contains("control group in the caller's unit") && !kept.contains(".scope"), "{kept}");
+    let elsewhere = explained(&["-D/srv/debian", "--keep-unit"], Host::new());
+    assert_eq!(elsewhere, explained(&["-D/srv/debian"], Host::new()));
+}

@@ -61,6 +61,9 @@ pub enum Error {
     /// A temporary directory for a mount.
     #[error("cannot make a temporary directory in {TEMPORARY}")]
     Temporary(#[source] rustix::io::Errno),
+    /// The unit.
+    #[error(transparent)]
+    Scope(#[from] cgroup::scope::Error),
     /// A name of ours is none.
     #[error(transparent)]
     Name(#[from] spec::NameError),
@@ -169,6 +172,10 @@ impl Parent<'_> {
                         observer.go_on(progress)
                     })?;
             }
+            ParentStep::StartScope(scope) => {
+                let plan::Scope { unit, slice, description } = scope;
+                cgroup::scope::start(&cgroup::scope::Scope { unit, slice, description })?;
+            }
             ParentStep::MakeTemporary { number, owner } => self.make_temporary(*number, *owner)?,
         }
         Ok(())
@@ -185,7 +192,7 @@ impl Parent<'_> {
         let mut entries = vec![Entry::Supervisor(std::process::id()), Entry::Tree(self.plan.tree.clone())];
         for step in &self.plan.parent {
             entries.extend(match step {
-                ParentStep::LockName | ParentStep::LockTree { .. } => None,
+                ParentStep::LockName | ParentStep::LockTree { .. } | ParentStep::StartScope(_) => None,
                 ParentStep::LockIdRange(range) => Some(Entry::Range(range.start())),
                 ParentStep::CopyTemplate { to, .. } => to.parent().map(copy),
                 ParentStep::MakeEphemeral { place, .. } => Some(copy(place)),

@@ -4,6 +4,7 @@ mod api_mounts;
 mod custom_mounts;
 mod payload;
 mod root;
+mod unit;
 mod users;
 
 use spec::{ConsoleMode, ContainerSpec, Source, StartMode, Volatile};
@@ -234,12 +235,14 @@ fn parent_steps(context: &Context<'_>) -> Vec<ParentStep> {
             steps.push(ParentStep::MakeTemporary { number, owner });
         }
     }
+    // Last: there is no way back out of it.
+    steps.extend(unit::scope(context).map(ParentStep::StartScope));
     steps
 }
 
 fn launch_steps(context: &Context<'_>) -> Vec<LaunchStep> {
     let image = context.spec.image();
-    let mut steps = vec![LaunchStep::MakeControlGroup];
+    let mut steps = vec![LaunchStep::MakeControlGroup(unit::group_place(context))];
     steps.push(LaunchStep::TakeTree {
         subdirectory: (image.volatile == Volatile::Yes).then_some("usr"),
         recursive: !image.ephemeral && image.volatile != Volatile::Overlay,

@@ -24,6 +24,7 @@ pub(super) fn probe(spec: &ContainerSpec) -> HostSystem {
         last_capability: last_capability(),
         // Looked for only where it matters: every look into proc is a part of every start.
         user_namespaces: spec.users().private_users == PrivateUsers::No || Path::new("/proc/self/ns/user").exists(),
+        service_manager: rustix::process::geteuid().is_root() && cgroup::scope::is_available(),
         selinux: Path::new("/sys/fs/selinux/enforce").exists(),
     }
 }

@@ -5,7 +5,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use plan::{LaunchStep, NodeKind, Plan, SourceNumber};
+use plan::{GroupPlace, LaunchStep, NodeKind, Plan, SourceNumber};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use sys::mount::{Change, Propagation, set_attributes};
@@ -76,7 +76,7 @@ pub fn run(plan: &Plan, acquired: &Acquired) -> Result<Launched, Error> {
     for step in &plan.launch {
         let failed = |failure| Error::Step { step: step.to_string(), failure };
         match step {
-            LaunchStep::MakeControlGroup => group = Some(make_group(plan, acquired)?),
+            LaunchStep::MakeControlGroup(place) => group = Some(make_group(plan, place, acquired)?),
             LaunchStep::TakeTree { subdirectory, recursive } => {
                 tree = Some(take_tree(acquired, *subdirectory, *recursive).map_err(failed)?);
             }
@@ -98,11 +98,25 @@ pub fn run(plan: &Plan, acquired: &Acquired) -> Result<Launched, Error> {
     Ok(Launched { tree, root_directory, sources, overlay, group })
 }
 
-fn make_group(plan: &Plan, acquired: &Acquired) -> Result<cgroup::Group, Error> {
+fn make_group(plan: &Plan, place: &GroupPlace, acquired: &Acquired) -> Result<cgroup::Group, Error> {
     let failed = |errno| Error::Step { step: "find the control groups".into(), failure: Failure::from(errno) };
     let layout = cgroup::Layout::probe().map_err(failed)?;
-    acquired.note(image::record::Entry::Group(layout.machine(&plan.machine)))?;
-    let group = cgroup::Group::create(&layout, &plan.machine)?;
+    let in_unit = match place {
+        GroupPlace::Subtree { .. } => false,
+        // Where the service manager uses version 1, its units are no groups of cgroup2.
+        GroupPlace::CallersUnit => !layout.is_root(),
+        GroupPlace::Scope(unit) => layout.is_in(unit),
+    };
+    let group = if in_unit {
+        acquired.note(image::record::Entry::Group(layout.in_unit()))?;
+        cgroup::Group::create_in_unit(&layout)?
+    } else {
+        acquired.note(image::record::Entry::Group(layout.machine(&plan.machine)))?;
+        cgroup::Group::create(&layout, &plan.machine)?
+    };
+    if *place != (GroupPlace::Subtree { controllers: false }) {
+        group.hand_on_controllers(&layout)?;
+    }
     if let Some(user) = plan.namespaces.user {
         group.delegate(user.range.start(), user.range.start())?;
     }

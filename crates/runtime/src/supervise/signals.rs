@@ -7,7 +7,9 @@ use rustix::process::Signal;
 use sys::signal::{self, SignalSet};
 
 /// Signals that would end this process. All of them ask for an end of the container, so that none leaves the terminal raw.
-const STOPPING: [Signal; 11] = [
+///
+/// `URG` is what the service manager sends to all processes of a machine's scope when that is stopped (`cgroup::scope`).
+const STOPPING: [Signal; 12] = [
     Signal::TERM,
     Signal::INT,
     Signal::HUP,
@@ -19,6 +21,7 @@ const STOPPING: [Signal; 11] = [
     Signal::PROF,
     Signal::XCPU,
     Signal::POWER,
+    Signal::URG,
 ];
 
 /// Signals that mean something else, or only must not have their usual effect (`PIPE`, `TTIN`, `TTOU`: the system call that caused
