@@ -192,6 +192,10 @@ pub fn remove_dead(place: BorrowedFd<'_>, name: &OsStr) -> Result<bool, remove::
 /// The first thing that stays.
 pub fn remove_dead_at(path: &Path) -> Result<bool, remove::Error> {
     let (Some(place), Some(name)) = (path.parent(), path.file_name()) else { return Ok(false) };
+    if machine(name).is_none() {
+        // None of ours, whatever a record says.
+        return Ok(false);
+    }
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     match rustix::fs::open(place, flags, Mode::empty()) {
         Err(Errno::NOENT | Errno::NOTDIR) => Ok(true),

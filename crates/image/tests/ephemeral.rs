@@ -66,7 +66,7 @@ fn another_place_where_none_fits_beside() {
         assert_eq!((choice.kind, choice.place.as_path()), (Kind::Overlay, Path::new("/var/tmp")), "{why}");
     };
     // On the isolated thread's own tmpfs, so that it stays in sight when /var/tmp is covered.
-    let point = Path::new("/run/redd/point").to_owned();
+    let point = Path::new("/run/systemd/machines/point").to_owned();
     fs::create_dir(&point).expect("mount point");
     {
         let _mounted = Mounted::new(&["--bind", &source], &point);

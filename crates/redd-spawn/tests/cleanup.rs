@@ -5,9 +5,17 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use testkit::disk::Mounted;
 use testkit::{HostState, Isolated, Spawn, fixture, requires};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_redd-spawn");
+
+/// Isolated, with notes of its own, so that no other test's clean-up or start is quicker than this one's.
+fn isolate() -> (Isolated, Mounted) {
+    let isolated = Isolated::enter();
+    std::fs::create_dir_all("/run/redd").expect("notes");
+    (isolated, Mounted::new(&["-t", "tmpfs", "-o", "mode=755", "tmpfs"], Path::new("/run/redd")))
+}
 
 /// A container that runs and has told so.
 fn start(tree: &Path, options: &[&str]) -> Child {
@@ -73,8 +81,8 @@ const KINDS: [&[&str]; 5] =
 
 #[test]
 fn cleanup_removes_what_the_dead_left_and_nothing_of_the_living() {
-    requires!(root, cgroup2, idmap);
-    let _isolated = Isolated::enter();
+    requires!(root, cgroup2, idmap, program "mount");
+    let _isolated = isolate();
     let (tree, other) = (Alone::new(), Alone::new());
     let alive = start(other.path(), &["-x", "-U", "--bind=:/srv"]);
     let before = HostState::capture(tree.path(), &[]);
@@ -96,8 +104,8 @@ fn cleanup_removes_what_the_dead_left_and_nothing_of_the_living() {
 
 #[test]
 fn the_next_start_of_the_tree_heals() {
-    requires!(root, cgroup2, idmap);
-    let _isolated = Isolated::enter();
+    requires!(root, cgroup2, idmap, program "mount");
+    let _isolated = isolate();
     let tree = Alone::new();
     let before = HostState::capture(tree.path(), &[]);
     for options in KINDS {
@@ -110,8 +118,8 @@ fn the_next_start_of_the_tree_heals() {
 
 #[test]
 fn what_outlived_the_notes_is_found_by_its_name() {
-    requires!(root, cgroup2);
-    let _isolated = Isolated::enter();
+    requires!(root, cgroup2, program "mount");
+    let _isolated = isolate();
     let tree = Alone::new();
     let before = HostState::capture(tree.path(), &[]);
     for by_cleanup in [true, false] {
@@ -134,8 +142,8 @@ fn what_outlived_the_notes_is_found_by_its_name() {
 
 #[test]
 fn cleanup_asks_for_a_place_and_tells_what_it_did() {
-    requires!(root, cgroup2);
-    let _isolated = Isolated::enter();
+    requires!(root, cgroup2, program "mount");
+    let _isolated = isolate();
     let tree = Alone::new();
     let engine = testkit::Engine::Redd(BINARY.into());
     let ended = Spawn::new(&engine).arg("--cleanup").run().expect_code(2);
@@ -149,8 +157,8 @@ fn cleanup_asks_for_a_place_and_tells_what_it_did() {
 
 #[test]
 fn nothing_is_left_by_an_orderly_end() {
-    requires!(root, cgroup2, idmap);
-    let _isolated = Isolated::enter();
+    requires!(root, cgroup2, idmap, program "mount");
+    let _isolated = isolate();
     let tree = Alone::new();
     let before = HostState::capture(tree.path(), &[]);
     for options in KINDS {
