@@ -20,6 +20,9 @@ use crate::tree::Identity;
 const PREFIX: &str = ".#redd.";
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC).union(OFlags::NOFOLLOW);
 
+/// How often a lock is tried again, a millisecond apart.
+const PATIENCE: u32 = 50;
+
 /// Why there is no such directory.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -159,6 +162,17 @@ fn lock(directory: &OwnedFd) -> rustix::io::Result<bool> {
     }
 }
 
+/// The same, with a little patience: a process that is ending gives up the lock of its name a moment before this one.
+fn outlive(directory: &OwnedFd) -> rustix::io::Result<bool> {
+    for _ in 0..PATIENCE {
+        if lock(directory)? {
+            return Ok(true);
+        }
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    lock(directory)
+}
+
 fn is_named(place: BorrowedFd<'_>, name: &OsStr, fd: &OwnedFd) -> bool {
     match (rustix::fs::statat(place, name, AtFlags::SYMLINK_NOFOLLOW), rustix::fs::fstat(fd)) {
         (Ok(named), Ok(open)) => Identity::from(&named) == Identity::from(&open),
@@ -179,7 +193,7 @@ pub fn remove_dead(place: BorrowedFd<'_>, name: &OsStr) -> Result<bool, remove::
         other => other.map_err(error)?,
     };
     let owner = rustix::fs::fstat(&fd).map_err(error)?.st_uid;
-    if owner != rustix::process::geteuid().as_raw() || !lock(&fd).map_err(error)? {
+    if owner != rustix::process::geteuid().as_raw() || !outlive(&fd).map_err(error)? {
         return Ok(false);
     }
     remove::tree(place, name)?;

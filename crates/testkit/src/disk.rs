@@ -36,10 +36,7 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        let unmounted = Command::new("umount").arg(self.path()).status();
-        if !std::thread::panicking() {
-            assert!(unmounted.is_ok_and(|status| status.success()), "cannot unmount {}", self.path().display());
-        }
+        unmount(&self.path());
     }
 }
 
@@ -60,11 +57,20 @@ impl Mounted {
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        let unmounted = Command::new("umount").arg(&self.0).status();
-        if !std::thread::panicking() {
-            assert!(unmounted.is_ok_and(|status| status.success()), "cannot unmount {}", self.0.display());
-        }
+        unmount(&self.0);
     }
+}
+
+/// With patience: processes that other threads are just starting have copies of this one's descriptors until they
+/// execute their programs.
+fn unmount(path: &Path) {
+    for _ in 0..100 {
+        if Command::new("umount").arg(path).output().is_ok_and(|output| output.status.success()) {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    assert!(std::thread::panicking(), "cannot unmount {}", path.display());
 }
 
 /// Runs a command that has to succeed.
