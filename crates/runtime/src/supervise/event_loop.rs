@@ -173,14 +173,20 @@ fn watch(
         let ready = if plan.notify_ready { "" } else { "READY=1\n" };
         upstream.tell(&format!("{ready}STATUS=Container running.\nX_NSPAWN_LEADER_PID={}\n", supervised.pid));
     }
-    while !this.wait(signals)? {}
+    let watched = loop {
+        match this.wait(signals) {
+            Ok(false) => {}
+            other => break other,
+        }
+    };
     let Loop { console, stop, .. } = this;
     if let Some(upstream) = upstream {
         upstream.tell("STATUS=Container terminated.\n");
     }
-    if let Some(console) = console {
-        console.finish()?;
-    }
+    // Whatever it was, our terminal gets back what it had.
+    let finished = console.map_or(Ok(()), Console::finish);
+    watched?;
+    finished?;
     Ok(match reap(supervised.pidfd)? {
         // Whoever asked for the end does not want a new beginning.
         Outcome::Rebooted if stop.is_requested() => Outcome::PoweredOff,
