@@ -3,7 +3,7 @@
 //! error; it never hangs, and it opens no device.
 
 use std::os::unix::fs::symlink;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -102,8 +102,8 @@ fn bare() -> Tree {
     tree
 }
 
-/// Puts something of this kind there. True if it is something that must not be opened.
-fn plant(tree: &Tree, place: &str, kind: &str, canary: &Canary) -> bool {
+/// Puts something of this kind there. Its path, if it is something that must not be opened.
+fn plant(tree: &Tree, place: &str, kind: &str, canary: &Canary) -> Option<PathBuf> {
     let path = tree.join(place);
     match std::fs::symlink_metadata(&path) {
         Ok(status) if status.is_dir() => std::fs::remove_dir_all(&path).expect("remove"),
@@ -133,9 +133,9 @@ fn plant(tree: &Tree, place: &str, kind: &str, canary: &Canary) -> bool {
     }
     if kind == "unreadable directory" {
         use std::os::unix::fs::PermissionsExt;
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0)).expect("mode");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o000)).expect("mode");
     }
-    matches!(kind, "fifo" | "device")
+    matches!(kind, "fifo" | "device").then_some(path)
 }
 
 fn make_node(path: &Path, kind: &[&str]) {
@@ -143,17 +143,26 @@ fn make_node(path: &Path, kind: &[&str]) {
     assert!(status.is_ok_and(|status| status.success()), "mknod {}", path.display());
 }
 
+/// One combination.
+struct Case<'a> {
+    /// In words.
+    name: String,
+    tree: &'a Tree,
+    /// What must not be opened.
+    special: Option<PathBuf>,
+    canary: &'a Canary,
+}
+
 /// Runs it, and says what is wrong.
-fn judge(case: &str, tree: &Tree, special: bool, place: &str, canary: &Canary, run: Spawn) -> Option<String> {
-    let special_path = tree.join(place);
-    let watch = special.then(|| OpenWatch::new([&*special_path]));
-    let before = HostState::capture(tree.path(), &[canary.0.path()]);
+fn judge(case: &Case<'_>, run: Spawn) -> Option<String> {
+    let watch = case.special.as_deref().map(|path| OpenWatch::new([path]));
+    let before = HostState::capture(case.tree.path(), &[case.canary.0.path()]);
     let ended = run.limit(Duration::from_secs(20)).run();
     let mut wrong = before.differences();
     wrong.extend(wrong_end(&ended));
     let opened = watch.iter().flat_map(OpenWatch::opened);
     wrong.extend(opened.map(|path| format!("{} was opened", path.display())));
-    (!wrong.is_empty()).then(|| format!("{case}: {}\n{ended}", wrong.join("; ")))
+    (!wrong.is_empty()).then(|| format!("{}: {}\n{ended}", case.name, wrong.join("; ")))
 }
 
 fn wrong_end(ended: &Ended) -> Option<String> {
@@ -197,10 +206,11 @@ fn run_all(cases: impl Iterator<Item = (&'static str, &'static str, usize)>) {
         let tree = bare();
         let special = plant(&tree, place, kind, &canary);
         let run = Spawn::redd(REDD, tree.path()).args(options);
-        wrong.extend(judge(&format!("{name}, /{place} is a {kind}"), &tree, special, place, &canary, run));
+        let name = format!("{name}, /{place} is a {kind}");
+        wrong.extend(judge(&Case { name, tree: &tree, special, canary: &canary }, run));
         number += 1;
     }
-    println!("{number} combinations");
+    assert!(number >= 60, "{number} combinations");
     assert!(wrong.is_empty(), "{} of {number}:\n{}", wrong.len(), wrong.join("\n"));
 }
 
@@ -267,8 +277,8 @@ fn every_kind_as_the_target_of_an_option() {
                 let special = plant(&tree, "target", kind, &canary);
                 let run = Spawn::redd(REDD, tree.path()).arg(option);
                 let run = if users { run.arg("-U") } else { run }.arg("/probe");
-                let case = format!("{option}{}, the target is a {kind}", if users { " -U" } else { "" });
-                wrong.extend(judge(&case, &tree, special, "target", &canary, run));
+                let name = format!("{option}{}, the target is a {kind}", if users { " -U" } else { "" });
+                wrong.extend(judge(&Case { name, tree: &tree, special, canary: &canary }, run));
             }
         }
     }
