@@ -71,7 +71,7 @@ fn protected_files_and_directories() {
     place.write("top/plain/file", "x", 0o000);
     place.write("top/append/file", "x", 0o644);
     place.write("top/fixed/file", "x", 0o644);
-    fs::set_permissions(place.join("top/plain"), fs::Permissions::from_mode(0)).expect("mode");
+    fs::set_permissions(place.join("top/plain"), fs::Permissions::from_mode(0o0)).expect("mode");
     let flag = |path: &str, flags| {
         let file = open(place.join(path), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).expect(path);
         ioctl_setflags(file, flags)

@@ -1,5 +1,7 @@
 //! The supervisor is killed at random moments of start, run and stop. It takes minutes, so it is not run by default.
 
+#![allow(clippy::print_stdout, reason = "what was seen is told")]
+
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
