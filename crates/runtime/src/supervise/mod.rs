@@ -1,8 +1,8 @@
 //! The part of the engine that stays while a container runs: one thread, one poll(2), a few small buffers.
 //!
-//! It carries bytes between our terminal and the container's ([`input`], [`output`]), turns signals and key sequences
-//! into requests to the container's first process ([`signals`], [`shortcut`], [`stop`]), passes its notifications on
-//! ([`notify`]) and tells how it ended ([`Outcome`]).
+//! It carries bytes between our terminal and the container's (`input`, `output`), turns signals and key sequences
+//! into requests to the container's first process (`signals`, `shortcut`, `stop`), passes its notifications on
+//! (`notify`) and tells how it ended ([`Outcome`]).
 //!
 //! The order of calls is: [`Signals::block`] before the first clone, the mask of [`Signals::original_mask`] restored in
 //! the child, then [`run`] once for every start of the container.
