@@ -444,3 +444,6 @@ fn order<'a>(pool: &Pool<'a>, chosen: &[usize]) -> Result<Vec<&'a Package>, Erro
     result.sort_by_key(|&index| pool.packages[index].name() != "base-files");
     Ok(result.into_iter().map(|index| &pool.packages[index]).collect())
 }
+
+#[cfg(test)]
+mod tests;

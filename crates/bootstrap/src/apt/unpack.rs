@@ -411,3 +411,6 @@ fn replaces(one: &Package, other: &Package) -> Result<bool, Error> {
         relation.name == other.name() && relation.constraint.as_ref().is_none_or(|c| c.admits(other.version()))
     }))
 }
+
+#[cfg(test)]
+mod tests;
