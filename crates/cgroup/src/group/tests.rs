@@ -172,3 +172,25 @@ fn in_a_unit() {
     assert_eq!(again.path(), unit);
     again.end().expect("end");
 }
+
+#[test]
+fn only_what_the_rules_name_can_be_opened_or_made() {
+    testkit::requires!(root, cgroup2);
+    let machine = name("devices");
+    let group = Group::create(&layout(), &machine).expect("create");
+    crate::device::restrict(group.payload(), &crate::device::STANDARD).expect("restrict");
+    let directory = tempfile::tempdir_in(testkit::fixture::place()).expect("directory");
+    // Made by the host: the attempt to open it is what is refused.
+    let made = Command::new("mknod").arg(directory.path().join("full-disk")).args(["b", "7", "0"]).status();
+    assert!(made.expect("mknod").success());
+    let script = "echo $$ >\"$1/cgroup.procs\" && cd \"$2\" || exit 9
+        mknod null c 1 3 && : <null && : >null && mknod whiteout c 0 0 || exit 1
+        : </dev/zero && : </dev/urandom || exit 2
+        ! mknod kmsg c 1 11 && ! mknod disk b 7 0 || exit 3
+        ! (: <full-disk) && ! (: >full-disk) || exit 4";
+    let payload = layout().machine(&machine).join("payload");
+    let ended = Command::new("sh").args(["-c", script, "sh"]).arg(payload).arg(directory.path()).output().expect("sh");
+    assert_eq!(ended.status.code(), Some(0), "{}", String::from_utf8_lossy(&ended.stderr));
+    assert_eq!(String::from_utf8_lossy(&ended.stderr).matches("not permitted").count(), 4);
+    group.end().expect("end");
+}
