@@ -1,4 +1,6 @@
-//! The supervisor is killed at random moments of start, run and stop. It takes minutes, so it is not run by default.
+//! The supervisor is killed at random moments of start, run and stop. It is run for the acceptance.
+
+#![allow(clippy::print_stdout)] // the summary is what it is run for
 
 #![allow(clippy::print_stdout, reason = "what was seen is told")]
 
@@ -79,7 +81,7 @@ struct Summary {
 }
 
 #[test]
-#[ignore = "takes minutes: for the acceptance"]
+#[ignore = "for the acceptance"]
 fn kill_storm() {
     requires!(root, cgroup2, idmap, program "mount");
     let _isolated = isolate();
