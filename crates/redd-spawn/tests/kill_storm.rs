@@ -1,7 +1,5 @@
 //! The supervisor is killed at random moments of start, run and stop. It is run for the acceptance.
 
-#![allow(clippy::print_stdout)] // the summary is what it is run for
-
 #![allow(clippy::print_stdout, reason = "what was seen is told")]
 
 use std::os::unix::process::ExitStatusExt;
