@@ -1,5 +1,7 @@
 //! Debian is installed from the mirror that the machine's apt uses, and used. One installation serves all tests here.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
