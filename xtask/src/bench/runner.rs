@@ -74,7 +74,7 @@ fn takes_part(round: usize, rounds: usize, wanted: usize) -> bool {
 }
 
 /// Runs all in turn; `measure` runs one and says what it took. The first one runs in every round. A contestant that
-/// takes so long that its rounds would take more than `patience` seconds together runs less often, three times at
+/// takes so long that its rounds would take more than `patience` seconds together runs less often, once at
 /// the least.
 pub(super) fn take_turns(
     contestants: &[Contestant],
@@ -86,11 +86,14 @@ pub(super) fn take_turns(
         contestants.iter().map(|one| Measured { name: one.name.clone(), ..Measured::default() }).collect();
     let mut wanted = Vec::new();
     for (index, one) in contestants.iter().enumerate() {
-        measure(one)?;
         let started = Instant::now();
         measure(one)?;
-        let possible = (patience / started.elapsed().as_secs_f64()) as usize;
-        wanted.push(if index == 0 { rounds } else { possible.clamp(3.min(rounds), rounds) });
+        let first = started.elapsed().as_secs_f64();
+        if first < patience / 10.0 {
+            measure(one)?;
+        }
+        let possible = (patience / (started.elapsed().as_secs_f64() - first).max(first / 4.0)) as usize;
+        wanted.push(if index == 0 { rounds } else { possible.clamp(1, rounds) });
     }
     for round in 0..rounds {
         let mut first = f64::NAN;
