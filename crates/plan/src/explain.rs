@@ -177,6 +177,10 @@ impl Display for OuterStep {
                 Some(old) => write!(f, "make {} the root, the old one at {old}", pivot.new),
                 None => write!(f, "make {} the root", pivot.new),
             },
+            Self::JoinNetwork => f.write_str("join the container's network"),
+            Self::MountProc { target, attributes } => {
+                write!(f, "mount proc of the container's processes at {target}{attributes}")
+            }
         }
     }
 }

@@ -133,6 +133,15 @@ pub enum OuterStep {
     File(FileStep),
     /// Make another directory the root.
     PivotInside(PivotRoot),
+    /// Join the network of the container's first process, for what shows it.
+    JoinNetwork,
+    /// Mount proc for the process ids of the container's first process.
+    MountProc {
+        /// Where.
+        target: AbsPath,
+        /// The mount's attributes.
+        attributes: MountFlags,
+    },
 }
 
 /// What is done inside all namespaces of the container.

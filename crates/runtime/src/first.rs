@@ -14,7 +14,7 @@ use crate::proto::{Report, Sender, Stage};
 use crate::stage::files::{Failure, Files};
 use crate::stage::launch::Launched;
 use crate::stage::payload::{self, Prepared};
-use crate::stage::{inner, outer, overlay};
+use crate::stage::{inner, outer};
 
 /// Why there is none.
 #[derive(Debug, thiserror::Error)]
@@ -114,7 +114,13 @@ impl Start<'_> {
     fn clone_with_users(&self, user: UserNamespace) -> Result<First, Error> {
         let (number, theirs) =
             rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(error("make a pipe"))?;
-        let outside = Options { namespaces: Namespaces::MOUNT, ..Options::default() };
+        // The control group namespace is made here and not with the users: nobody inside may mount a hierarchy then.
+        let control_groups = if self.plan.namespaces.cgroup { Namespaces::CGROUP } else { Namespaces::NONE };
+        let outside = Options {
+            namespaces: Namespaces::MOUNT | control_groups,
+            cgroup: Some(self.launched.group.payload()),
+            sibling: false,
+        };
         match sys::clone::fork(&outside).map_err(error("make the process that makes the mounts"))? {
             Forked::Parent { pidfd: helper, .. } => Ok(First::MadeBy { helper, number }),
             Forked::Child => {
@@ -133,8 +139,8 @@ impl Start<'_> {
         let failed = |errno: Errno| (self.plan.outer.len(), Failure { errno, detail: "the user namespace".into() });
         let (wait, go) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(failed)?;
         let inside = Options {
-            namespaces: self.namespaces() | Namespaces::USER,
-            cgroup: Some(self.launched.group.payload()),
+            namespaces: self.namespaces().without(Namespaces::CGROUP) | Namespaces::USER,
+            cgroup: None,
             sibling: true,
         };
         let pid = match sys::clone::fork(&inside).map_err(failed)? {
@@ -157,9 +163,9 @@ impl Start<'_> {
             std::fs::write(format!("/proc/{}/{map}", pid.as_raw_nonzero()), &line)
                 .map_err(|error| failed(Errno::from_io_error(&error).unwrap_or(Errno::IO)))?;
         }
-        let namespace = overlay::user_namespace_of(pid).map_err(failed)?;
+        let inside = outer::Inside::of(pid).map_err(failed)?;
         outer::act_for(user).map_err(failed)?;
-        outer::run(self.plan, self.launched, Some(&namespace))?;
+        outer::run(self.plan, self.launched, Some(&inside))?;
         rustix::io::write(&go, b"g").map_err(failed)?;
         Ok(())
     }

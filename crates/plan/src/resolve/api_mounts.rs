@@ -162,22 +162,25 @@ fn sysfs_flags(context: &Context<'_>) -> MountFlags {
     }
 }
 
-/// What needs the container's own process ids, network and message queues.
-pub(super) fn inner(context: &Context<'_>, steps: &mut Vec<FileStep>) -> Result<(), Error> {
-    let new = |file_system, target: &str, attributes| -> Result<FileStep, Error> {
-        Ok(FileStep::Mount { file_system, target: path(target)?, options: Vec::new(), attributes })
-    };
-    steps.push(new(FileSystem::Proc, "/proc", MountFlags::API)?);
+/// proc for the container's own process ids: where, and its attributes.
+pub(super) fn proc() -> Result<(spec::AbsPath, MountFlags), Error> {
+    Ok((path("/proc")?, MountFlags::API))
+}
+
+/// What needs the container's own users and message queues.
+pub(super) fn inner(steps: &mut Vec<FileStep>) -> Result<(), Error> {
     steps.push(FileStep::Mount {
         file_system: FileSystem::Devpts,
         target: path("/dev/pts")?,
         options: vec!["newinstance".into(), "ptmxmode=0666".into(), "mode=0600".into(), format!("gid={TTY_GROUP}")],
         attributes: MountFlags { no_suid: true, no_exec: true, ..MountFlags::NONE },
     });
-    steps.push(new(FileSystem::Mqueue, "/dev/mqueue", MountFlags::API)?);
-    if context.private_network() {
-        private_sysfs(context, steps)?;
-    }
+    steps.push(FileStep::Mount {
+        file_system: FileSystem::Mqueue,
+        target: path("/dev/mqueue")?,
+        options: Vec::new(),
+        attributes: MountFlags::API,
+    });
     Ok(())
 }
 
@@ -188,7 +191,7 @@ fn private_sysfs(context: &Context<'_>, steps: &mut Vec<FileStep>) -> Result<(),
     steps.push(FileStep::Mount {
         file_system: FileSystem::Tmpfs,
         target: path("/sys")?,
-        options: ["mode=0555", "size=4m", "nr_inodes=1k"].map(str::to_owned).to_vec(),
+        options: tmpfs_options(context, "0555", "size=4m,nr_inodes=1k"),
         attributes: MountFlags::API,
     });
     steps.push(directory("/sys/full", 0o755)?);
@@ -217,26 +220,27 @@ fn private_sysfs(context: &Context<'_>, steps: &mut Vec<FileStep>) -> Result<(),
     Ok(())
 }
 
-/// What is closed once everything below it is in place.
-pub(super) fn seal(context: &Context<'_>, steps: &mut Vec<FileStep>) -> Result<(), Error> {
-    let bind = |source: &str, target: &str, attributes, optional| -> Result<FileStep, Error> {
-        Ok(FileStep::Bind {
-            source: path(source)?,
-            target: path(target)?,
-            attributes,
-            // Submounts keep their own attributes: what is writable on purpose stays so.
-            recursive: true,
-            attributes_below: false,
-            optional,
-        })
-    };
-    let read_only = MountFlags::API_READ_ONLY;
-    let api = context.spec.security().api_vfs_writable;
+fn bind(source: &str, target: &str, attributes: MountFlags, optional: bool) -> Result<FileStep, Error> {
+    Ok(FileStep::Bind {
+        source: path(source)?,
+        target: path(target)?,
+        attributes,
+        // Submounts keep their own attributes: what is writable on purpose stays so.
+        recursive: true,
+        attributes_below: false,
+        optional,
+    })
+}
+
+/// Control groups, and sysfs of a private network below them. With users of its own these are mounted from outside, so
+/// that the container's root can undo none of it.
+pub(super) fn control_groups(context: &Context<'_>, steps: &mut Vec<FileStep>) -> Result<(), Error> {
     if context.private_network() {
+        private_sysfs(context, steps)?;
         steps.push(FileStep::Detach { path: path("/sys/full")? });
         steps.push(FileStep::Restrict { path: path("/sys")?, attributes: sysfs_flags(context) });
         // Without SELinux there is nothing in it, and nothing is ever to be mounted there.
-        steps.push(bind("/sys/fs/selinux", "/sys/fs/selinux", read_only, false)?);
+        steps.push(bind("/sys/fs/selinux", "/sys/fs/selinux", MountFlags::API_READ_ONLY, false)?);
     }
     steps.push(FileStep::Mount {
         file_system: FileSystem::Cgroup2,
@@ -244,8 +248,16 @@ pub(super) fn seal(context: &Context<'_>, steps: &mut Vec<FileStep>) -> Result<(
         options: Vec::new(),
         attributes: MountFlags::API,
     });
+    Ok(())
+}
+
+/// What closes proc. The container's root can undo it, which opens nothing that belongs to the host where it has users
+/// of its own; and were it locked, the kernel would refuse new instances of proc, which init systems mount for the
+/// services that are to see only their own processes.
+fn close_proc(context: &Context<'_>, steps: &mut Vec<FileStep>) -> Result<(), Error> {
+    let read_only = MountFlags::API_READ_ONLY;
     steps.push(bind("/run/host/proc-sys-kernel-random-boot-id", "/proc/sys/kernel/random/boot_id", read_only, true)?);
-    if api != ApiVfs::Yes {
+    if context.spec.security().api_vfs_writable != ApiVfs::Yes {
         if context.private_network() {
             steps.push(bind("/proc/sys/net", "/proc/sys/net", MountFlags::API, true)?);
         }
@@ -257,8 +269,14 @@ pub(super) fn seal(context: &Context<'_>, steps: &mut Vec<FileStep>) -> Result<(
             steps.push(FileStep::Mask { path: path(&format!("/proc/{name}"))?, optional: true });
         }
     }
-    steps.push(bind("/run/host/proc-kmsg", "/proc/kmsg", read_only, true)?);
+    Ok(())
+}
+
+/// What is closed once everything is in place.
+pub(super) fn seal(context: &Context<'_>, steps: &mut Vec<FileStep>) -> Result<(), Error> {
+    close_proc(context, steps)?;
+    steps.push(bind("/run/host/proc-kmsg", "/proc/kmsg", MountFlags::API_READ_ONLY, true)?);
     steps.push(bind("/run/host/incoming", "/run/host/incoming", MountFlags::READ_ONLY, false)?);
-    steps.push(FileStep::Restrict { path: path("/run/host")?, attributes: read_only });
+    steps.push(FileStep::Restrict { path: path("/run/host")?, attributes: MountFlags::API_READ_ONLY });
     Ok(())
 }

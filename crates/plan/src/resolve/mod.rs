@@ -12,8 +12,8 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use crate::{
-    EphemeralFacts, EphemeralKind, FileStep, HostFacts, InnerStep, LaunchStep, Lifecycle, Limits, Namespaces, NodeKind,
-    OuterStep, ParentStep, Plan, ResourceLimit, Supervision, UserNamespace,
+    EphemeralFacts, EphemeralKind, FileStep, FileSystem, HostFacts, InnerStep, LaunchStep, Lifecycle, Limits,
+    Namespaces, NodeKind, OuterStep, ParentStep, Plan, ResourceLimit, Supervision, UserNamespace,
 };
 
 /// Why there is no plan. The second line of the message is the next step.
@@ -262,6 +262,16 @@ fn outer_steps(context: &Context<'_>) -> Result<Vec<OuterStep>, Error> {
     api_mounts::outer(context, &mut files)?;
     custom_mounts::steps(context, &mut files)?;
     steps.extend(files.into_iter().map(OuterStep::File));
+    if context.user.is_some() {
+        let (target, attributes) = api_mounts::proc()?;
+        steps.push(OuterStep::MountProc { target, attributes });
+        if context.private_network() {
+            steps.push(OuterStep::JoinNetwork);
+        }
+        let mut files = Vec::new();
+        api_mounts::control_groups(context, &mut files)?;
+        steps.extend(files.into_iter().map(OuterStep::File));
+    }
     Ok(steps)
 }
 
@@ -274,7 +284,14 @@ fn inner_steps(context: &Context<'_>) -> Result<Vec<InnerStep>, Error> {
         steps.push(InnerStep::BringUpLoopback);
     }
     let mut files = Vec::new();
-    api_mounts::inner(context, &mut files)?;
+    if context.user.is_none() {
+        let (target, attributes) = api_mounts::proc()?;
+        files.push(FileStep::Mount { file_system: FileSystem::Proc, target, options: Vec::new(), attributes });
+    }
+    api_mounts::inner(&mut files)?;
+    if context.user.is_none() {
+        api_mounts::control_groups(context, &mut files)?;
+    }
     steps.extend(files.into_iter().map(InnerStep::File));
     if let (true, Some(user)) = (context.private_network(), context.user) {
         steps.push(InnerStep::AllowPing { last: user.range.count() - 1 });

@@ -10,8 +10,8 @@ use plan::{FileStep, FileSystem, MountFlags, SourceNumber, SpecialKind};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, makedev, mkdirat, mknodat, openat2, symlinkat};
 use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_flag,
-    fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_fd,
+    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
 };
 use sys::mount::{Attributes, Change, set_attributes};
 
@@ -273,6 +273,20 @@ pub fn new_mount(file_system: FileSystem, options: &[String], flags: MountFlags)
     fsconfig_create(&context).about(file_system.name())?;
     let attributes = MountAttrFlags::from_bits_retain(attributes(flags).bits() as u32);
     fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes).about(file_system.name())
+}
+
+/// proc of another PID namespace, detached (`pidns=` of proc, Linux 6.17).
+///
+/// # Errors
+/// `EINVAL` where the kernel does not know the option.
+pub fn mount_proc_of(processes: BorrowedFd<'_>, flags: MountFlags) -> Result<OwnedFd, Failure> {
+    let name = FileSystem::Proc.name();
+    let context = fsopen(name, FsOpenFlags::FSOPEN_CLOEXEC).about(name)?;
+    fsconfig_set_fd(&context, "pidns", processes).about("pidns")?;
+    fsconfig_set_string(&context, "source", name)?;
+    fsconfig_create(&context).about(name)?;
+    let attributes = MountAttrFlags::from_bits_retain(attributes(flags).bits() as u32);
+    fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes).about(name)
 }
 
 /// Adds attributes to a mount, and if wanted to all below it.

@@ -1,6 +1,7 @@
 //! The stages that carry a plan out, one module each. Data flows one way: launch → outer → inner → payload.
 
 pub mod files;
+mod helper;
 pub mod inner;
 pub mod launch;
 pub mod outer;

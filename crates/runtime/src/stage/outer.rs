@@ -6,37 +6,72 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use plan::{FileSystem, MountFlags, OuterStep, Plan, Root, UserNamespace};
-use rustix::fs::{OFlags, readlinkat, symlinkat};
+use rustix::fs::{Mode, OFlags, readlinkat, symlinkat};
 use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, mount_change};
+use rustix::process::Pid;
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use sys::mount::{Attributes, Change, set_attributes};
 
 use super::files::{About, Failure, Files, new_mount, place_on_host, restrict};
 use super::launch::Launched;
-use super::{assembly, overlay};
+use super::{assembly, helper, overlay};
 
 /// The links that a tree with a merged /usr has in its root.
 const USR_LINKS: [&str; 8] = ["bin", "sbin", "lib", "lib32", "lib64", "libx32", "libo32", "libexec"];
 
+/// The namespaces of the container's first process, where that is another process than this one.
+#[derive(Debug)]
+pub struct Inside {
+    /// Users.
+    users: OwnedFd,
+    /// Process ids.
+    processes: OwnedFd,
+    /// The network, which is the host's where the container has none of its own.
+    network: OwnedFd,
+}
+
+impl Inside {
+    /// Those of a process.
+    ///
+    /// # Errors
+    /// Those of open(2).
+    pub fn of(pid: Pid) -> rustix::io::Result<Self> {
+        let open = |name| {
+            let path = format!("/proc/{}/ns/{name}", pid.as_raw_nonzero());
+            rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        };
+        Ok(Self { users: open("user")?, processes: open("pid")?, network: open("net")? })
+    }
+}
+
 /// Carries the steps out.
 ///
-/// `users` is the container's user namespace, if it has one of its own. On success the result is the place to go on
+/// `inside` are the container's namespaces, if it has users of its own. On success the result is the place to go on
 /// with.
 ///
 /// # Errors
 /// The number of the step, and why.
-pub fn run(plan: &Plan, launched: &Launched, users: Option<&OwnedFd>) -> Result<Files, (usize, Failure)> {
+pub fn run(plan: &Plan, launched: &Launched, inside: Option<&Inside>) -> Result<Files, (usize, Failure)> {
     let mut files: Option<Files> = None;
-    rustix::process::umask(rustix::fs::Mode::empty());
+    rustix::process::umask(Mode::empty());
     for (number, step) in plan.outer.iter().enumerate() {
         let result = match (step, &mut files) {
             (OuterStep::Isolate, _) => isolate(),
-            (OuterStep::MakeRoot(root), _) => make_root(root, plan, launched, users).map(|made| {
-                files = Some(made);
-            }),
+            (OuterStep::MakeRoot(root), _) => {
+                make_root(root, plan, launched, inside.map(|inside| &inside.users)).map(|made| {
+                    files = Some(made);
+                })
+            }
             (OuterStep::File(step), Some(files)) => files.run(step, &launched.sources),
             (OuterStep::PivotInside(pivot), Some(files)) => pivot_inside(files, pivot),
-            (OuterStep::File(_) | OuterStep::PivotInside(_), None) => Err(Errno::BADF.into()),
+            (OuterStep::JoinNetwork, _) => join_network(inside),
+            (OuterStep::MountProc { target, attributes }, Some(files)) => {
+                proc_of(inside, *attributes).and_then(|mount| files.place(&mount, target.as_path(), true))
+            }
+            (OuterStep::File(_) | OuterStep::PivotInside(_) | OuterStep::MountProc { .. }, None) => {
+                Err(Errno::BADF.into())
+            }
         };
         result.map_err(|failure| (number, failure))?;
     }
@@ -52,6 +87,25 @@ pub fn act_for(user: UserNamespace) -> rustix::io::Result<()> {
     rustix::thread::set_capabilities_secure_bits(Bits::NO_SETUID_FIXUP)?;
     sys::process::set_file_system_ids(user.range.start(), user.range.start());
     Ok(())
+}
+
+fn join_network(inside: Option<&Inside>) -> Result<(), Failure> {
+    let inside = inside.ok_or(Errno::BADF)?;
+    Ok(move_into_link_name_space(inside.network.as_fd(), Some(LinkNameSpaceType::Network))?)
+}
+
+/// proc of the container's processes, mounted with the host's privileges: inside the kernel would ask for one that is
+/// seen whole, which there is none of where redd itself runs in a container. Since Linux 6.17 the kernel takes the namespace as an option; before, who mounts has to
+/// be in it.
+fn proc_of(inside: Option<&Inside>, attributes: MountFlags) -> Result<OwnedFd, Failure> {
+    let inside = inside.ok_or(Errno::BADF)?;
+    match super::files::mount_proc_of(inside.processes.as_fd(), attributes) {
+        Err(Failure { errno: Errno::INVAL, .. }) => {}
+        other => return other,
+    }
+    // It counts for the children of who joins it.
+    move_into_link_name_space(inside.processes.as_fd(), Some(LinkNameSpaceType::ProcessID))?;
+    helper::mount(|| new_mount(FileSystem::Proc, &[], attributes))
 }
 
 fn isolate() -> Result<(), Failure> {

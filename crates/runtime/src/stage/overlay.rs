@@ -13,13 +13,12 @@ use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen,
 };
 use rustix::thread::LinkNameSpaceType;
-use sys::clone::{Forked, Namespaces};
+use sys::clone::Namespaces;
 use sys::mount::{Change, set_attributes};
 
-use super::assembly;
 use super::files::{About, Failure, new_mount, place_on_host};
 use super::launch::{Launched, OverlayDirectory};
-use crate::proto;
+use super::{assembly, helper};
 
 /// The upper layer lies on disk, in the ephemeral copy's directory.
 pub(super) fn over_tree(
@@ -109,38 +108,7 @@ fn forget_earlier_mount(incompatible: &Path) -> Result<(), Failure> {
 
 /// Has a helper in the user namespace mount it and hand it over.
 fn mount_as(users: &OwnedFd, lower: &Path, above: &Path) -> Result<OwnedFd, Failure> {
-    let (mut receiver, sender) = proto::channel()?;
-    match sys::clone::fork(&sys::clone::Options::default())? {
-        Forked::Child => {
-            drop(receiver);
-            let result = enter(users).map_err(Failure::from).and_then(|()| mount(lower, above, true));
-            match result.and_then(|mount| Ok(sender.descriptors(&[mount.as_fd()])?)) {
-                Ok(()) => {}
-                Err(failure) => sender.failed(&proto::Report {
-                    stage: proto::Stage::Outer,
-                    step: 0,
-                    errno: failure.errno,
-                    detail: failure.detail,
-                }),
-            }
-            sys::clone::exit_now(0)
-        }
-        Forked::Parent { pidfd, .. } => {
-            drop(sender);
-            let message = receiver.receive();
-            rustix::io::retry_on_intr(|| {
-                rustix::process::waitid(
-                    rustix::process::WaitId::PidFd(pidfd.as_fd()),
-                    rustix::process::WaitIdOptions::EXITED,
-                )
-            })?;
-            match message? {
-                Some(proto::Message::Descriptors(fds)) => fds.into_iter().next().ok_or_else(|| Errno::PROTO.into()),
-                Some(proto::Message::Failed(report)) => Err(Failure { errno: report.errno, detail: report.detail }),
-                Some(proto::Message::Note(_)) | None => Err(Errno::PROTO.into()),
-            }
-        }
-    }
+    helper::mount(|| enter(users).map_err(Failure::from).and_then(|()| mount(lower, above, true)))
 }
 
 /// Becomes root of the user namespace, in a mount namespace that belongs to it.
@@ -161,12 +129,4 @@ pub(super) fn become_root() -> rustix::io::Result<()> {
     rustix::thread::set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT)?;
     sys::process::set_file_system_ids(0, 0);
     Ok(())
-}
-
-/// Opens a process's user namespace.
-///
-/// # Errors
-/// Those of openat(2).
-pub fn user_namespace_of(pid: rustix::process::Pid) -> rustix::io::Result<OwnedFd> {
-    rustix::fs::open(format!("/proc/{}/ns/user", pid.as_raw_nonzero()), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
 }
