@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use crate::manuals;
-use crate::workspace::{cargo, say, target_directory};
+use crate::workspace::{build_engine, cargo, say, target_directory};
 
 /// Where to install, and whether under systemd's names too.
 #[derive(Debug, clap::Args)]
@@ -24,13 +24,14 @@ pub(crate) struct Install {
 }
 
 /// The programs.
-const PROGRAMS: &[&str] = &["redd", "redd-spawn"];
+const PROGRAMS: [&str; 2] = ["redd", "redd-spawn"];
 
 /// Builds and installs.
 pub(crate) fn run(install: &Install) -> Result<()> {
     let prefix = destination(install)?;
-    cargo(&["build", "--release", "--locked", "--package=redd", "--package=redd-spawn"])?;
-    let built = target_directory()?.join("release");
+    let engine = build_engine()?;
+    cargo(&["build", "--release", "--locked", "--package=redd"])?;
+    let built = [target_directory()?.join("release/redd"), engine];
     let names = if install.replace { manuals::NAMES } else { &manuals::NAMES[..1] };
     programs(&built, &prefix.join("bin"), &names[1..])?;
     manuals::write(&prefix, names)?;
@@ -48,11 +49,11 @@ fn destination(install: &Install) -> Result<PathBuf> {
 }
 
 /// Puts the programs in their place, each at once, so that a running one is not disturbed.
-fn programs(built: &Path, directory: &Path, others: &[&str]) -> Result<()> {
+fn programs(built: &[PathBuf; 2], directory: &Path, others: &[&str]) -> Result<()> {
     fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
-    for name in PROGRAMS {
+    for (name, built) in PROGRAMS.iter().zip(built) {
         let stage = directory.join(format!(".{name}.new"));
-        fs::copy(built.join(name), &stage).with_context(|| format!("cannot write {}", stage.display()))?;
+        fs::copy(built, &stage).with_context(|| format!("cannot write {}", stage.display()))?;
         fs::set_permissions(&stage, fs::Permissions::from_mode(0o755))?;
         fs::rename(&stage, directory.join(name))?;
     }
@@ -74,8 +75,9 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let (built, bin) = (directory.path().join("built"), directory.path().join("bin"));
         fs::create_dir(&built).expect("a directory");
-        for name in PROGRAMS {
-            fs::write(built.join(name), name).expect("a file");
+        let built = PROGRAMS.map(|name| built.join(name));
+        for (name, built) in PROGRAMS.iter().zip(&built) {
+            fs::write(built, name).expect("a file");
         }
         for _ in 0..2 {
             programs(&built, &bin, &["systemd-nspawn"]).expect("installed, also over itself");

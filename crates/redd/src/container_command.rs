@@ -6,7 +6,8 @@ use std::path::PathBuf;
 
 use bootstrap::apt::configure::ContainerCommand;
 
-/// The small `redd-spawn` beside this program, else this program itself.
+/// The small `redd-spawn` beside this program, else this program itself. What lies beside it in cargo's build directory
+/// may be of another build, and is not taken.
 ///
 /// # Errors
 /// Where this program does not know where it is.
@@ -16,7 +17,8 @@ pub(crate) fn find() -> std::io::Result<ContainerCommand> {
     let is_program = |path: &PathBuf| {
         std::fs::metadata(path).is_ok_and(|status| status.is_file() && status.permissions().mode() & 0o111 != 0)
     };
-    Ok(if is_program(&beside) {
+    let installed = !own.with_file_name(".cargo-lock").exists();
+    Ok(if installed && is_program(&beside) {
         ContainerCommand { program: beside, arguments: Vec::new() }
     } else {
         ContainerCommand { program: own, arguments: vec![OsString::from("spawn")] }

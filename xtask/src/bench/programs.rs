@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::{Result, bail};
 
-use crate::workspace::{cargo, find_program, root, run, target_directory};
+use crate::workspace::{build_engine, find_program, root, run, target_directory};
 
 /// What has been built.
 #[derive(Clone, Debug)]
@@ -20,15 +20,11 @@ pub(super) struct Programs {
 
 /// Builds the engine as it is installed, and the C programs with whichever compiler there is.
 pub(super) fn build() -> Result<Programs> {
-    cargo(&["build", "--release", "--locked", "--package=redd-spawn"])?;
+    let redd = build_engine()?;
     let target = target_directory()?;
     let directory = target.join("bench");
     std::fs::create_dir_all(&directory)?;
-    Ok(Programs {
-        floor: compile(&directory, "floor", &[])?,
-        calls: compile(&directory, "calls", &["-static"])?,
-        redd: target.join("release/redd-spawn"),
-    })
+    Ok(Programs { floor: compile(&directory, "floor", &[])?, calls: compile(&directory, "calls", &["-static"])?, redd })
 }
 
 fn compile(directory: &Path, name: &str, options: &[&str]) -> Result<PathBuf> {
