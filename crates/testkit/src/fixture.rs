@@ -164,9 +164,9 @@ fn libraries(programs: &[PathBuf]) -> Vec<PathBuf> {
 }
 
 /// A real Debian with systemd, for boots. It is shared: start it with `--ephemeral`, or copy it. `REDD_TEST_TREE`
-/// names one; else it is made once with mmdebstrap(1) or debootstrap(8) and kept in the build directory.
+/// names one; else redd itself installs it once, and it is kept in the build directory.
 ///
-/// `None` where neither is there; the reason is printed, and with `REDD_REQUIRED=1` it is a failure.
+/// `None` where that does not work; the reason is printed, and with `REDD_REQUIRED=1` it is a failure.
 ///
 /// # Panics
 /// Where `REDD_REQUIRED=1` is set and there is none.
@@ -193,54 +193,29 @@ fn make_debian() -> Result<PathBuf, String> {
     if tree.join("usr/lib/systemd/systemd").exists() {
         return Ok(tree);
     }
-    let staged = build.join("redd-test-debian.new");
-    let stale = fs::remove_dir_all(&staged);
-    if stale.is_err() && staged.exists() {
-        return Err(format!("{} is in the way", staged.display()));
+    let mut install = Command::new(build_redd(build)?);
+    install.args(["bootstrap", "debian", "--quiet"]).arg(&tree);
+    let output = install.output().map_err(|error| error.to_string())?;
+    if !output.status.success() {
+        return Err(format!("{install:?}: {}", String::from_utf8_lossy(&output.stderr)));
     }
-    const PACKAGES: &str = "systemd,systemd-sysv,dbus,passwd,login,iproute2";
-    let mirror = host_mirror();
-    let mut command = if let Some(program) = find_program("mmdebstrap") {
-        let mut command = Command::new(program);
-        command.args(["--variant=minbase", &format!("--include={PACKAGES}"), "stable"]).arg(&staged).args(mirror);
-        command
-    } else if let Some(program) = find_program("debootstrap") {
-        let mut command = Command::new(program);
-        command.args(["--variant=minbase", &format!("--include={PACKAGES}"), "stable"]).arg(&staged).args(mirror);
-        command
-    } else {
-        return Err("set REDD_TEST_TREE, or install mmdebstrap or debootstrap".to_owned());
-    };
+    Ok(tree)
+}
+
+/// The program that installs; a test of another package alone has not built it.
+fn build_redd(build: &Path) -> Result<PathBuf, String> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.args(["build", "--locked", "--package=redd", "--manifest-path"]);
+    command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../../Cargo.toml"));
+    if build.ends_with("release") {
+        command.arg("--release");
+    }
     let output = command.output().map_err(|error| error.to_string())?;
     if !output.status.success() {
         return Err(format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr)));
     }
-    open_root_account(&staged).map_err(|error| error.to_string())?;
-    fs::rename(&staged, &tree).map_err(|error| error.to_string())?;
-    Ok(tree)
-}
-
-/// root has no password, so that a login at the console works.
-fn open_root_account(tree: &Path) -> std::io::Result<()> {
-    let shadow = tree.join("etc/shadow");
-    let text: String = fs::read_to_string(&shadow)?
-        .lines()
-        .map(|line| match line.strip_prefix("root:") {
-            Some(rest) => format!("root::{}\n", rest.split_once(':').map_or("", |(_, rest)| rest)),
-            None => format!("{line}\n"),
-        })
-        .collect();
-    fs::write(&shadow, text)
-}
-
-/// The mirror that the host's own packages come from, if it is a Debian.
-fn host_mirror() -> Option<String> {
-    let mut files = vec![PathBuf::from("/etc/apt/sources.list")];
-    files.extend(fs::read_dir("/etc/apt/sources.list.d").into_iter().flatten().flatten().map(|entry| entry.path()));
-    let text: Vec<String> = files.iter().filter_map(|path| fs::read_to_string(path).ok()).collect();
-    let words = text.iter().flat_map(|text| text.lines()).filter(|line| !line.trim_start().starts_with('#'));
-    let mut addresses = words.flat_map(str::split_whitespace).filter(|word| word.starts_with("http"));
-    addresses.find(|address| !address.contains("security")).map(str::to_owned)
+    Ok(build.join("redd"))
 }
 
 #[cfg(test)]

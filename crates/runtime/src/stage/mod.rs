@@ -1,7 +1,7 @@
 //! The stages that carry a plan out, one module each. Data flows one way: launch → outer → inner → payload.
 
+mod delegated_mount;
 pub mod files;
-mod helper;
 pub mod inner;
 pub mod launch;
 pub mod outer;

@@ -15,7 +15,7 @@ use sys::mount::{Attributes, Change, set_attributes};
 
 use super::files::{About, Failure, Files, new_mount, place_on_host, restrict};
 use super::launch::Launched;
-use super::{assembly, helper, overlay};
+use super::{assembly, delegated_mount, overlay};
 
 /// The links that a tree with a merged /usr has in its root.
 const USR_LINKS: [&str; 8] = ["bin", "sbin", "lib", "lib32", "lib64", "libx32", "libo32", "libexec"];
@@ -105,7 +105,7 @@ fn proc_of(inside: Option<&Inside>, attributes: MountFlags) -> Result<OwnedFd, F
     }
     // It counts for the children of who joins it.
     move_into_link_name_space(inside.processes.as_fd(), Some(LinkNameSpaceType::ProcessID))?;
-    helper::mount(|| new_mount(FileSystem::Proc, &[], attributes))
+    delegated_mount::by(|| new_mount(FileSystem::Proc, &[], attributes))
 }
 
 fn isolate() -> Result<(), Failure> {

@@ -18,7 +18,7 @@ use sys::mount::{Change, set_attributes};
 
 use super::files::{About, Failure, new_mount, place_on_host};
 use super::launch::{Launched, OverlayDirectory};
-use super::{assembly, helper};
+use super::{assembly, delegated_mount};
 
 /// The upper layer lies on disk, in the ephemeral copy's directory.
 pub(super) fn over_tree(
@@ -108,7 +108,7 @@ fn forget_earlier_mount(incompatible: &Path) -> Result<(), Failure> {
 
 /// Has a helper in the user namespace mount it and hand it over.
 fn mount_as(users: &OwnedFd, lower: &Path, above: &Path) -> Result<OwnedFd, Failure> {
-    helper::mount(|| enter(users).map_err(Failure::from).and_then(|()| mount(lower, above, true)))
+    delegated_mount::by(|| enter(users).map_err(Failure::from).and_then(|()| mount(lower, above, true)))
 }
 
 /// Becomes root of the user namespace, in a mount namespace that belongs to it.

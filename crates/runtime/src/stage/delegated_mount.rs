@@ -13,7 +13,7 @@ use crate::proto::{self, Message, Report, Stage};
 ///
 /// # Errors
 /// What `make` failed with, or that the process could not be made.
-pub(super) fn mount(make: impl FnOnce() -> Result<OwnedFd, Failure>) -> Result<OwnedFd, Failure> {
+pub(super) fn by(make: impl FnOnce() -> Result<OwnedFd, Failure>) -> Result<OwnedFd, Failure> {
     let (mut receiver, sender) = proto::channel()?;
     match sys::clone::fork(&Options::default())? {
         Forked::Child => {
