@@ -19,7 +19,6 @@ const fn needed(program: &'static str, package: &'static str, reason: &'static s
 
 const NEEDED: &[Needed] = &[
     needed("cc", "gcc", "the programs that measure, and one of the dependencies"),
-    needed("mmdebstrap", "mmdebstrap", "a Debian to boot"),
     needed("systemd-nspawn", "systemd-container", "the same cases run against the original"),
     needed("mkfs.btrfs", "btrfs-progs", "snapshots and reflinks"),
     needed("mkfs.ext4", "e2fsprogs", "file systems of their own"),

@@ -8,7 +8,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use super::programs::Programs;
-use crate::workspace::{find_program, run, say};
+use crate::workspace::{cargo, run, say, target_directory};
 
 /// How big the big tree is, in bytes.
 const BIG: u64 = 2 << 30;
@@ -38,7 +38,7 @@ pub(super) fn prepare(given: Option<&Path>, programs: &Programs) -> Result<Trees
         staged(&trees.small, |stage| copy(given, stage))?;
     }
     if !trees.small.exists() {
-        staged(&trees.small, |stage| install(stage, programs))?;
+        staged(&trees.small, install)?;
     }
     write(&trees.small, "etc/systemd/system/redd-bench.service", POWER_OFF.as_bytes())?;
     fs::copy(&programs.calls, trees.small.join("redd-bench-calls"))?;
@@ -73,23 +73,12 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     run(Command::new("cp").args(["--archive", "--reflink=auto"]).arg(from).arg(to))
 }
 
-/// Installs a small Debian, with whatever can.
-fn install(tree: &Path, programs: &Programs) -> Result<()> {
+/// Installs a small Debian.
+fn install(tree: &Path) -> Result<()> {
     say("Making a tree to start containers in; it is kept for the next time.");
-    let redd = programs.redd.with_file_name("redd");
-    crate::workspace::cargo(&["build", "--release", "--locked", "--package=redd"])?;
-    let ours = run(Command::new(redd).args(["bootstrap", "debian"]).arg(tree));
-    let Err(error) = ours else { return Ok(()) };
-    say(&format!("redd bootstrap: {error:#}"));
-    if find_program("mmdebstrap").is_some() {
-        let mut command = Command::new("mmdebstrap");
-        return run(command.args(["--variant=apt", "--include=systemd,dbus", "stable"]).arg(tree));
-    }
-    if find_program("debootstrap").is_some() {
-        let mut command = Command::new("debootstrap");
-        return run(command.args(["--variant=minbase", "--include=systemd,dbus", "stable"]).arg(tree));
-    }
-    bail!("no tree to start containers in: name one with --tree")
+    cargo(&["build", "--release", "--locked", "--package=redd"])?;
+    let redd = target_directory()?.join("release/redd");
+    run(Command::new(redd).args(["bootstrap", "debian"]).arg(tree)).context("no tree: name one with --tree")
 }
 
 /// Writes a file of a tree of our own.
