@@ -18,7 +18,7 @@ const SECOND_START: f64 = 1.0;
 pub(crate) fn acceptance() -> Result<()> {
     let mut summary = Summary::default();
     summary.step("packages", packages::install);
-    summary.step("release build", || cargo(&["build", "--workspace", "--release", "--locked"]));
+    summary.step("release build", || cargo(&["build", "--release", "--locked"]));
     summary.step("long tests", long_tests);
     summary.step("first command of the README", first_start);
     summary.step("the same again, without a network", second_start);
@@ -29,7 +29,7 @@ pub(crate) fn acceptance() -> Result<()> {
 
 /// The tests that are too long for every change: boots of all suites, kill storms.
 fn long_tests() -> Result<()> {
-    let words = ["test", "--workspace", "--release", "--locked", "--no-fail-fast", "--", "--ignored", "--nocapture"];
+    let words = ["test", "--workspace", "--locked", "--no-fail-fast", "--", "--ignored", "--nocapture"];
     cargo_with(&words, &[("REDD_REQUIRED", "1")])
 }
 
