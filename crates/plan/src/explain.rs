@@ -214,6 +214,9 @@ impl Display for FileStep {
             Self::Attach { source, target, attributes, .. } => {
                 write!(f, "mount {source} at {target}{attributes}")
             }
+            Self::Cover { source, target, attributes } => {
+                write!(f, "mount {source} at {target}{attributes}, if that is a file")
+            }
             Self::Bind { source, target, attributes, .. } => write!(f, "mount {source} at {target}{attributes}"),
             Self::Restrict { path, attributes } => write!(f, "restrict the mount {path}{attributes}"),
             Self::Detach { path } => write!(f, "take the mount {path} away"),
@@ -243,6 +246,7 @@ impl Display for SourceNumber {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
             Self::OsRelease => f.write_str("the host's os-release"),
+            Self::ResolvConf => f.write_str("the host's resolv.conf"),
             Self::Temporary(number) => write!(f, "the temporary directory for mount {number}"),
             Self::Custom(number) => write!(f, "the source of mount {number}"),
         }

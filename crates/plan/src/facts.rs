@@ -67,8 +67,8 @@ pub struct HostSystem {
     pub os_release: Option<PathBuf>,
     /// `ID=`, `VERSION_ID=`, `BUILD_ID=` and `VARIANT_ID=` of it, in lower case, as far as they are there.
     pub os_ids: Vec<(String, String)>,
-    /// The contents of its `/etc/resolv.conf`, if it has one.
-    pub resolv_conf: Option<Vec<u8>>,
+    /// Its `/etc/resolv.conf`, or what stands for it in a container, if it has one.
+    pub resolv_conf: Option<ResolvConf>,
     /// Its time zone, such as `Europe/Berlin`, where `/etc/localtime` is a link into the zone database.
     pub timezone: Option<String>,
     /// The limits of its first process.
@@ -81,6 +81,15 @@ pub struct HostSystem {
     pub service_manager: bool,
     /// The kernel has SELinux mounted or compiled in.
     pub selinux: bool,
+}
+
+/// How the host resolves names, see resolv.conf(5).
+#[derive(Clone, Debug, Serialize)]
+pub struct ResolvConf {
+    /// The file.
+    pub path: PathBuf,
+    /// What it says.
+    pub contents: Vec<u8>,
 }
 
 /// The tree that becomes the root.

@@ -15,8 +15,8 @@ use uuid::Uuid;
 
 pub use explain::explain;
 pub use facts::{
-    CallerFacts, EphemeralFacts, EphemeralKind, HostFacts, HostSystem, NodeKind, Random, SourceFacts, StandardStreams,
-    TreeFacts,
+    CallerFacts, EphemeralFacts, EphemeralKind, HostFacts, HostSystem, NodeKind, Random, ResolvConf, SourceFacts,
+    StandardStreams, TreeFacts,
 };
 pub use resolve::{Error, machine_name, resolve};
 pub use step::{

@@ -100,6 +100,8 @@ pub enum GroupPlace {
 pub enum SourceNumber {
     /// The host's os-release file.
     OsRelease,
+    /// The host's resolv.conf file.
+    ResolvConf,
     /// A directory made for the container alone: the custom mount with this number.
     Temporary(usize),
     /// The custom mount with this number.
@@ -201,6 +203,15 @@ pub enum FileStep {
         attributes: MountFlags,
         /// The source is a directory.
         directory: bool,
+    },
+    /// Attach a mount that was taken from the host on top of a regular file, if there is one.
+    Cover {
+        /// Which.
+        source: SourceNumber,
+        /// What is covered.
+        target: AbsPath,
+        /// Attributes to add to those it has.
+        attributes: MountFlags,
     },
     /// Mount a place inside the container at another one.
     Bind {

@@ -172,3 +172,26 @@ fn without_a_command_a_shell_reads_commands() {
     let ended = Spawn::redd(REDD, tree.path()).arg("--pipe").input("echo in=$PWD; exit 4\n").run().expect_code(4);
     assert_eq!(ended.value("in"), "/root");
 }
+
+#[test]
+fn names_resolve_as_on_the_host() {
+    requires!(root, cgroup2, path "/etc/resolv.conf");
+    let host = std::fs::read_to_string("/etc/resolv.conf").expect("read");
+    let seen = |tree: &fixture::Tree, options: &[&str]| {
+        let spawn = Spawn::redd(REDD, tree.path()).arg("-P").args(options);
+        spawn.args(["/bin/cat", "/etc/resolv.conf"]).run().output
+    };
+    for options in [&[][..], &["-x"], &["-U"], &["--read-only"], &["--read-only", "-U"], &["--volatile=state"]] {
+        let tree = fixture::tree();
+        tree.write("/etc/resolv.conf", "of before\n", 0o644);
+        assert_eq!(seen(&tree, options), host, "{options:?}");
+        assert_eq!(seen(&tree, &[options, &["--private-network"]].concat()), {
+            std::fs::read_to_string(tree.join("/etc/resolv.conf")).expect("read")
+        });
+        let linked = fixture::tree();
+        let _ = std::fs::remove_file(linked.join("/etc/resolv.conf"));
+        std::os::unix::fs::symlink("/etc/other", linked.join("/etc/resolv.conf")).expect("link");
+        linked.write("/etc/other", "its own\n", 0o644);
+        assert_eq!(seen(&linked, options), "its own\n", "{options:?}");
+    }
+}

@@ -109,6 +109,11 @@ impl Context<'_> {
         self.spec.network().private
     }
 
+    /// The host's resolv.conf, where the container shares its network and cannot have a copy of the file.
+    fn covered_resolv_conf(&self) -> Option<&crate::ResolvConf> {
+        self.facts.host.resolv_conf.as_ref().filter(|_| self.root_read_only() && !self.private_network())
+    }
+
     /// Nothing that is written to the root stays there or can be written at all.
     fn root_read_only(&self) -> bool {
         let image = self.spec.image();
@@ -251,6 +256,10 @@ fn launch_steps(context: &Context<'_>) -> Vec<LaunchStep> {
         let number = crate::SourceNumber::OsRelease;
         steps.push(LaunchStep::TakeSource { path: path.clone(), recursive: false, number });
     }
+    if let Some(resolv_conf) = context.covered_resolv_conf() {
+        let number = crate::SourceNumber::ResolvConf;
+        steps.push(LaunchStep::TakeSource { path: resolv_conf.path.clone(), recursive: false, number });
+    }
     custom_mounts::sources(context, &mut steps);
     steps
 }
@@ -260,6 +269,13 @@ fn outer_steps(context: &Context<'_>) -> Result<Vec<OuterStep>, Error> {
     root::steps(context, &mut steps)?;
     let mut files = Vec::new();
     api_mounts::outer(context, &mut files)?;
+    if context.covered_resolv_conf().is_some() {
+        files.push(FileStep::Cover {
+            source: crate::SourceNumber::ResolvConf,
+            target: path("/etc/resolv.conf")?,
+            attributes: crate::MountFlags::API_READ_ONLY,
+        });
+    }
     custom_mounts::steps(context, &mut files)?;
     steps.extend(files.into_iter().map(OuterStep::File));
     if context.user.is_some() {
@@ -317,8 +333,8 @@ fn integration(context: &Context<'_>, steps: &mut Vec<InnerStep>) {
     if context.root_read_only() {
         return;
     }
-    if let (false, Some(contents)) = (context.private_network(), &context.facts.host.resolv_conf) {
-        steps.push(InnerStep::CopyResolvConf(contents.clone()));
+    if let (false, Some(resolv_conf)) = (context.private_network(), &context.facts.host.resolv_conf) {
+        steps.push(InnerStep::CopyResolvConf(resolv_conf.contents.clone()));
     }
     if let Some(zone) = &context.facts.host.timezone {
         steps.push(InnerStep::LinkTimezone(zone.clone()));

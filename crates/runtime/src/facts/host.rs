@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use plan::HostSystem;
+use plan::{HostSystem, ResolvConf};
 use spec::{ContainerSpec, PrivateUsers, Resource, Rlimit};
 
 use crate::rlimit;
@@ -39,9 +39,9 @@ fn os_ids(text: &str) -> Vec<(String, String)> {
 }
 
 /// Where systemd-resolved runs its stub's file is the one that works in a container that shares the network.
-fn resolv_conf() -> Option<Vec<u8>> {
+fn resolv_conf() -> Option<ResolvConf> {
     let places = ["/run/systemd/resolve/stub-resolv.conf", "/etc/resolv.conf"].map(PathBuf::from);
-    places.iter().find_map(|path| std::fs::read(path).ok())
+    places.into_iter().find_map(|path| std::fs::read(&path).ok().map(|contents| ResolvConf { path, contents }))
 }
 
 fn timezone() -> Option<String> {

@@ -85,6 +85,11 @@ impl Files {
                 restrict(mount.as_fd(), *attributes, true)?;
                 self.place(mount, target.as_path(), *directory)
             }
+            FileStep::Cover { source, target, attributes } => {
+                let (_, mount) = sources.iter().find(|(number, _)| number == source).ok_or(Errno::BADF)?;
+                restrict(mount.as_fd(), *attributes, true)?;
+                self.cover(mount, target.as_path()).about(target)
+            }
             FileStep::Bind { source, target, attributes, recursive, attributes_below, optional } => {
                 let at = match self.open(source.as_path(), OFlags::PATH) {
                     Err(Errno::NOENT) if *optional => return Ok(()),
@@ -166,6 +171,20 @@ impl Files {
         .about(target.display())?;
         self.parent = None;
         place_at(mount, &at).about(target.display())
+    }
+
+    /// Puts a detached mount on top of a regular file. What is something else, or nothing, stays as it is.
+    fn cover(&mut self, mount: &OwnedFd, target: &Path) -> rustix::io::Result<()> {
+        let (directory, name) = match self.parent(target) {
+            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
+            other => other?,
+        };
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let at = match rustix::fs::openat(directory, name, flags, Mode::empty()) {
+            Err(Errno::NOENT) => return Ok(()),
+            other => other?,
+        };
+        if FileType::from_raw_mode(rustix::fs::fstat(&at)?.st_mode).is_file() { place_at(mount, &at) } else { Ok(()) }
     }
 
     /// Makes a mount point and the directories above it.
