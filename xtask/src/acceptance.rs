@@ -9,10 +9,14 @@ use crate::bench::{self, Bench};
 use crate::docs::{self, Mark};
 use crate::packages;
 use crate::summary::Summary;
-use crate::workspace::{cargo, cargo_with, root, run, say, target_directory};
+use crate::workspace::{cargo, cargo_with, find_program, root, run, say, target_directory};
 
 /// How long the second start of an installed system may take, in seconds.
 const SECOND_START: f64 = 1.0;
+
+/// The fuzz targets, and how long each is run, in seconds.
+const FUZZED: [&str; 4] = ["archive", "deb", "signature", "command_line"];
+const FUZZING: u32 = 60;
 
 /// Everything; a failure does not keep the rest from being done.
 pub(crate) fn acceptance() -> Result<()> {
@@ -23,6 +27,7 @@ pub(crate) fn acceptance() -> Result<()> {
     summary.step("first command of the README", first_start);
     summary.step("the same again, without a network", second_start);
     summary.step("long pages", || docs::run_blocks(Mark::Acceptance));
+    summary.step("fuzzing", fuzzing);
     summary.step("benchmarks", || bench::run(&Bench::everything()));
     summary.finish()
 }
@@ -31,6 +36,24 @@ pub(crate) fn acceptance() -> Result<()> {
 fn long_tests() -> Result<()> {
     let words = ["test", "--workspace", "--locked", "--no-fail-fast", "--", "--ignored", "--nocapture"];
     cargo_with(&words, &[("REDD_REQUIRED", "1")])
+}
+
+/// Each target for a while, from the seeds in the repository. The toolchain is a stable one, which has to be told that what
+/// cargo-fuzz asks of it is meant.
+fn fuzzing() -> Result<()> {
+    if find_program("cargo-fuzz").is_none() {
+        cargo(&["install", "cargo-fuzz"])?;
+    }
+    for target in FUZZED {
+        let directory = root().join("fuzz");
+        let corpus = directory.join("corpus").join(target);
+        std::fs::create_dir_all(&corpus)?;
+        let mut command = Command::new(env!("CARGO"));
+        command.current_dir(root()).env("RUSTC_BOOTSTRAP", "1").args(["fuzz", "run", target]);
+        command.arg(corpus).arg(directory.join("seeds").join(target));
+        run(command.args(["--", &format!("-max_total_time={FUZZING}"), "-max_len=65536"]))?;
+    }
+    Ok(())
 }
 
 /// From nothing but the repository to a command in a Debian.
