@@ -19,9 +19,8 @@ const MODES: [(&str, &[&str]); 4] = [
 
 /// Attempts that may go through in a mode, because nothing of the host is reached; what would reach it has a probe of
 /// its own.
-const OWN: [(&str, &str, &str); 6] = [
+const OWN: [(&str, &str, &str); 5] = [
     ("fresh-proc", "-U", "another view of the container's own processes, needed by containers within containers"),
-    ("fresh-cgroup1", "-U", "names of groups only: all in it belongs to the host's root"),
     ("proc-sys-remount", "-U", "the container's own mount; what is the host's there cannot be written"),
     ("io-uring", "-U", "a call for every process; the kernel checks what is asked for as it does for the other calls"),
     ("abstract-socket", "-U", "the host's network is shared unless --private-network is given"),

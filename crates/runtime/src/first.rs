@@ -114,7 +114,8 @@ impl Start<'_> {
     fn clone_with_users(&self, user: UserNamespace) -> Result<First, Error> {
         let (number, theirs) =
             rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(error("make a pipe"))?;
-        // The control group namespace is made here and not with the users: nobody inside may mount a hierarchy then.
+        // The control group namespace is made here and not with the users: the mount of control groups then is the
+        // host's, and the container's root cannot change it.
         let control_groups = if self.plan.namespaces.cgroup { Namespaces::CGROUP } else { Namespaces::NONE };
         let outside = Options {
             namespaces: Namespaces::MOUNT | control_groups,
