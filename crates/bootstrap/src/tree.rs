@@ -247,6 +247,7 @@ fn split(path: &[u8]) -> rustix::io::Result<(Vec<u8>, &OsStr)> {
 }
 
 pub(crate) fn shown(path: &[u8]) -> String {
+    let path = path.strip_prefix(b".").filter(|rest| rest.first() == Some(&b'/')).unwrap_or(path);
     crate::tar_reader::lossy(path.strip_prefix(b"/").unwrap_or(path))
 }
 

@@ -86,10 +86,12 @@ impl Progress for Bars {
     }
 
     fn end(&self, phase: Phase) {
-        self.with(phase, |bar| {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        // A bar that has ended stays where it is, and nothing draws it again.
+        if let Some((_, bar)) = current.take_if(|(of, _)| *of == phase) {
             bar.set_message("");
             bar.abandon();
-        });
+        }
     }
 
     fn notice(&self, text: &str) {

@@ -74,6 +74,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let mut command = std::process::Command::new(&container.program);
     command.args(&container.arguments);
     command.args(["--quiet", "--ephemeral", "-U", "--settings=no", "--register=no", "--directory"]).arg(&tree);
+    if let System::Installed(distribution) = arguments.system {
+        // The machine's own name says which copy it is, and is long.
+        command.arg(format!("--hostname={distribution}"));
+    }
     if arguments.boot {
         command.arg("--boot");
     } else {
