@@ -74,12 +74,20 @@ const PROGRAMS: [&str; 62] = [
 /// # Panics
 /// If it cannot be made.
 pub fn tree() -> Tree {
-    static MODEL: LazyLock<(Mutex<()>, PathBuf)> = LazyLock::new(|| (Mutex::new(()), make_model()));
     let tree = empty();
+    tree_at(tree.path());
+    tree
+}
+
+/// The same, in an empty directory.
+///
+/// # Panics
+/// If it cannot be made.
+pub fn tree_at(directory: &Path) {
+    static MODEL: LazyLock<(Mutex<()>, PathBuf)> = LazyLock::new(|| (Mutex::new(()), make_model()));
     let (lock, model) = &*MODEL;
     let _one_at_a_time = lock.lock();
-    copy(model, tree.path());
-    tree
+    copy(model, directory);
 }
 
 /// The model of this test process; it stays in the build directory, where the next run replaces it.

@@ -60,7 +60,7 @@ pub(super) const ROWS: &[OptionRow] = &[
         merge: Merge::ByName,
         help: "Set an environment variable",
         details: "For the first process. Wins over the variables that it has anyway. Without a value, the variable has \
-                  the one that it has here; where it has none here, it is not set. May be used more than once.",
+                  the one that it has here, or is empty where it has none here. May be used more than once.",
         effect: Effect::Patch(setenv),
         ..BASE
     },
@@ -129,8 +129,8 @@ fn chdir(patch: &mut SpecPatch, given: &Given<'_>) -> Result<(), Problem> {
 fn setenv(patch: &mut SpecPatch, given: &Given<'_>) -> Result<(), Problem> {
     let bytes = given.raw().as_bytes();
     let (name, value) = match bytes.iter().position(|byte| *byte == b'=') {
-        Some(at) => (OsStr::from_bytes(&bytes[..at]), Some(OsStr::from_bytes(&bytes[at + 1..]).to_owned())),
-        None => (given.raw(), (given.caller.variable)(given.raw())),
+        Some(at) => (OsStr::from_bytes(&bytes[..at]), OsStr::from_bytes(&bytes[at + 1..]).to_owned()),
+        None => (given.raw(), (given.caller.variable)(given.raw()).unwrap_or_default()),
     };
     let usual = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     let bytes = name.as_bytes();
@@ -139,7 +139,7 @@ fn setenv(patch: &mut SpecPatch, given: &Given<'_>) -> Result<(), Problem> {
     }
     let list = patch.environment.get_or_insert_default();
     list.retain(|(known, _)| known != name);
-    list.extend(value.map(|value| (name.to_owned(), value)));
+    list.push((name.to_owned(), value));
     Ok(())
 }
 

@@ -1,0 +1,7 @@
+//! Disk images.
+
+use super::case::Case;
+
+pub(crate) const CASES: &[Case] = &[
+    Case::refused("no image", &["--image={host}/nonexistent"]),
+];

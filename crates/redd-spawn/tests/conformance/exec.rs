@@ -1,0 +1,69 @@
+//! The program: its process, arguments, directory, environment, user, signals.
+
+use super::case::Case;
+
+pub(crate) const CASES: &[Case] = &[
+    Case::inside("process 1", &[], "echo $$").prints("1\n"),
+    Case::inside("process 2", &["-a"], "echo $$; cat /proc/1/comm").prints("2\n(sd-stubinit)\n"),
+    Case::inside("process 2, long", &["--as-pid2"], "echo $$").prints("2\n"),
+    Case::inside("code", &[], "exit 7").code(7),
+    Case::inside("code of process 2", &["-a"], "exit 7").code(7),
+    Case::inside("orphans are reaped", &["-a"], "(sleep 0.1 &) ; sleep 0.5; ps -e -o stat= | grep -c Z").code(1),
+    Case::inside("words", &[], "").runs(&["printenv", "HOME"]),
+    Case::inside("search path", &[], "").runs(&["echo", "found"]).prints("found\n"),
+    Case::inside("no such program", &[], "")
+        .runs(&["/no/such"])
+        .code(1)
+        .differs("the error is told by redd, not on the container's console"),
+    Case::inside("chdir", &["--chdir=/usr/lib"], "pwd").prints("/usr/lib\n"),
+    Case::inside("chdir through a link", &["--chdir=/srv/l"], "pwd -P")
+        .before("mkdir -p {tree}/srv; ln -s /usr/lib {tree}/srv/l")
+        .prints("/usr/lib\n"),
+    Case::refused("chdir to nothing", &["--chdir=/nonexistent"]),
+    Case::refused("chdir to a file", &["--chdir=/etc/passwd"]),
+    Case::inside(
+        "environment",
+        &[],
+        "env | grep -v -e ^TERM= -e ^container_uuid= -e ^container_host -e ^COLORTERM -e ^NO_COLOR | sort",
+    ),
+    Case::inside(
+        "environment as process 2",
+        &["-a"],
+        "env | grep -v -e ^TERM= -e ^container_uuid= -e ^container_host -e ^COLORTERM -e ^NO_COLOR | sort",
+    ),
+    Case::inside("setenv", &["-E", "A=b c", "--setenv=B="], "echo \"$A,$B.\"; env | grep -c -e ^B=")
+        .prints("b c,.\n1\n"),
+    Case::inside("setenv from outside", &["-E", "REDD_CASE"], "echo $REDD_CASE")
+        .environment(&[("REDD_CASE", "passed")])
+        .prints("passed\n"),
+    Case::inside("setenv not there outside", &["-E", "REDD_CASE"], "env | grep ^REDD_CASE").prints("REDD_CASE=\n"),
+    Case::inside("setenv twice", &["-E", "A=1", "-E", "A=2"], "env | grep ^A=").prints("A=2\n"),
+    Case::inside("setenv wins", &["-E", "HOME=/x", "-E", "PATH=/bin"], "echo $HOME $PATH").prints("/x /bin\n"),
+    Case::inside("setenv container", &["-E", "container=x"], "echo $container"),
+    Case::inside("user by name", &["-u", "user"], "id; echo $HOME $USER $LOGNAME $SHELL; pwd"),
+    Case::inside("user by old switch", &["--user=user"], "id -u").prints("1000\n"),
+    Case::inside("user by new switch", &["--uid=user"], "id -u").since(258).prints("1000\n"),
+    Case::inside("user root", &["-u", "root"], "id; echo $HOME $USER $LOGNAME $SHELL"),
+    Case::inside("user by number", &["-u", "1000"], "id -u; id -g; echo $HOME $USER").differs("$USER is a name"),
+    Case::inside("user by a number that nobody has", &["-u", "12345"], "id -u; id -g")
+        .differs("a tree need not have a database of users"),
+    Case::refused("user that is not there", &["-u", "nosuchuser"]),
+    Case::inside("user's capabilities", &["-u", "user"], "grep Cap /proc/self/status"),
+    Case::inside("user's groups", &["-u", "user"], "id -G").before("echo extra:x:50:user >>{tree}/etc/group"),
+    Case::inside("user as process 2", &["-a", "-u", "user"], "id -u; stat -c %u /proc/1")
+        .differs("the user has no hold on process 1"),
+    Case::inside("root's home", &[], "echo $HOME $USER $LOGNAME; pwd"),
+    Case::inside("standard descriptors", &["--pipe"], "ls /proc/self/fd | wc -l"),
+    Case::inside("no descriptors of ours", &["-P"], "exec 3</dev/null; ls /proc/self/fd | wc -l"),
+    Case::inside("signals are as they were", &["-P"], "grep -e SigBlk -e SigIgn /proc/self/status"),
+    Case::inside("session", &["-P"], "read -r a b c d e f g </proc/self/stat; echo $e $f"),
+    Case::inside("umask", &[], "umask").prints("0022\n"),
+    Case::inside("no new privileges off", &["--no-new-privileges=no"], "grep NoNewPrivs /proc/self/status"),
+    Case::inside("nice value", &[], "nice").prints("0\n"),
+    Case::inside("kill signal of a command", &["--kill-signal=SIGUSR1"], "echo ok").prints("ok\n"),
+    Case::inside(
+        "notify socket",
+        &["--notify-ready=yes", "--kill-signal=TERM"],
+        "echo $NOTIFY_SOCKET; stat -c %F $NOTIFY_SOCKET",
+    ),
+];

@@ -1,0 +1,100 @@
+//! The same cases for redd and for the installed systemd-nspawn: what is seen inside, what is left outside, what is
+//! refused. Where the original is not installed redd alone is held to what the cases say.
+//!
+//! A case is a line or two of data, see [`case::Case`]: `Case::inside(NAME, OPTIONS, SCRIPT)` runs the script inside with
+//! both engines, which must end well and print the same (`.prints(TEXT)`: exactly this); `Case::refused(NAME, OPTIONS)`
+//! must start nothing. `.before(SCRIPT)` prepares the host in `{host}` or the tree `{tree}`, `.after(SCRIPT)` looks
+//! afterwards. A case that says `.since(VERSION)` is not asked of an older original; one that says `.differs(REASON)`
+//! must be answered otherwise by it. Each group of options has its file.
+//!
+//! The tree is a small one with a shell and the usual programs, and `/probe`, see [`testkit::fixture::tree`].
+
+mod bench;
+mod case;
+
+use std::fmt::Write as _;
+
+use bench::{Bench, Engine, Seen};
+use case::{Case, End};
+use testkit::{Isolated, requires};
+
+/// Runs a group's cases and says all that is wrong at once.
+fn check(group: &str, cases: &[Case]) {
+    requires!(root, cgroup2);
+    let _isolated = Isolated::enter();
+    let version = bench::original();
+    // Unlike any other test's, which may run at the same time.
+    let name = format!("box{}-{group}", std::process::id());
+    let mut ours = Bench::new(Engine::Redd, &name);
+    let mut theirs = version.map(|_| Bench::new(Engine::Original, &name));
+    let mut wrong = String::new();
+    for (index, case) in cases.iter().enumerate() {
+        assert!(cases[..index].iter().all(|other| other.name != case.name), "{} is there twice", case.name);
+        if case.systemd && !bench::systemd() {
+            continue;
+        }
+        let (seen, errors) = ours.run(case);
+        if let Some(complaint) = complain(case, &seen) {
+            let _ = writeln!(wrong, "{}: {complaint}\n{seen:#?}\n{errors}", case.name);
+            continue;
+        }
+        let Some((version, bench)) = version.zip(theirs.as_mut()).filter(|(version, _)| *version >= case.since) else {
+            continue;
+        };
+        let (original, their_errors) = bench.run(case);
+        if (original == seen) == case.differs.is_some() {
+            let word = if case.differs.is_some() { "does not differ" } else { "differs" };
+            let _ = writeln!(
+                wrong,
+                "{}: version {version} {word}\n{original:#?}\n{their_errors}\nredd: {seen:#?}\n{errors}",
+                case.name
+            );
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+    println!("{group}: {} cases, compared with version {version:?}", cases.len());
+}
+
+/// What redd does not do as the case says.
+fn complain(case: &Case, seen: &Seen) -> Option<&'static str> {
+    if seen.end != case.end {
+        return Some("ends otherwise");
+    }
+    if let (Some(text), true) = (case.prints, case.end != End::Refused) {
+        return (seen.inside != text).then_some("prints something else");
+    }
+    let nothing = seen.inside.is_empty() && seen.outside.is_empty();
+    (nothing && case.end == End::Code(0)).then_some("nothing was looked at")
+}
+
+macro_rules! groups {
+    ($($name:ident)*) => {
+        $(mod $name;)*
+
+        $(
+            #[test]
+            fn $name() {
+                check(stringify!($name), $name::CASES);
+            }
+        )*
+    };
+}
+
+groups! {
+    bind_user
+    console
+    credentials
+    disk_image
+    exec
+    identity
+    image
+    integration
+    mounts
+    network
+    oci
+    property
+    resources
+    security
+    settings
+    users
+}

@@ -1,0 +1,7 @@
+//! Settings files.
+
+use super::case::Case;
+
+pub(crate) const CASES: &[Case] = &[
+    Case::refused("no such mode", &["--settings=maybe"]),
+];
