@@ -1,6 +1,7 @@
 //! The option table: every switch of systemd-nspawn(1), one row each, one file for each group. The parser, the help
 //! text, the manual page, the completions and the settings files are all made from it.
 
+mod bind_user;
 mod console;
 mod credentials;
 mod exec;

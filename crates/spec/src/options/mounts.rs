@@ -3,12 +3,12 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
+use super::bind_user;
 use super::value::{fields, inside, without_dots};
 use super::{Argument, Effect, Given, Merge, OptionRow, Problem, ValueKind, anyone, trusted};
 use crate::{BindSource, CustomMount, SpecPatch};
 
 const BASE: OptionRow = OptionRow { merge: Merge::List, ..OptionRow::BASE };
-const USERS: Effect = Effect::Later("users of the host are not taken inside yet");
 const OVERLAYS: Effect = Effect::Later("overlays beside the root are not mounted yet");
 
 pub(super) const ROWS: &[OptionRow] = &[
@@ -37,36 +37,9 @@ pub(super) const ROWS: &[OptionRow] = &[
         effect: Effect::Patch(bind_read_only),
         ..BASE
     },
-    OptionRow {
-        long: "bind-user",
-        argument: Argument::Required("NAME"),
-        setting: trusted("Files", "BindUser"),
-        kind: ValueKind::User,
-        help: "Take a user of the host inside, with the home directory",
-        details: "May be used more than once.",
-        effect: USERS,
-        ..BASE
-    },
-    OptionRow {
-        long: "bind-user-shell",
-        argument: Argument::Required("BOOL|PATH"),
-        setting: trusted("Files", "BindUserShell"),
-        merge: Merge::Last,
-        kind: ValueKind::Path,
-        help: "The shell of such users",
-        details: "yes for the shell that the host knows.",
-        effect: USERS,
-        ..BASE
-    },
-    OptionRow {
-        long: "bind-user-group",
-        argument: Argument::Required("NAME"),
-        kind: ValueKind::Group,
-        help: "A further group of such users",
-        details: "A group of the container.",
-        effect: USERS,
-        ..BASE
-    },
+    bind_user::USER,
+    bind_user::SHELL,
+    bind_user::GROUP,
     OptionRow {
         long: "inaccessible",
         argument: Argument::Required("PATH"),
