@@ -6,6 +6,7 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 
 use crate::bench::{self, Bench};
+use crate::conformance::{self, Conformance};
 use crate::docs::{self, Mark};
 use crate::packages;
 use crate::summary::Summary;
@@ -24,6 +25,7 @@ pub(crate) fn acceptance() -> Result<()> {
     summary.step("packages", packages::install);
     summary.step("release build", || cargo(&["build", "--release", "--locked"]));
     summary.step("long tests", long_tests);
+    summary.step("conformance", || conformance::compare(&Conformance::everything()));
     summary.step("first command of the README", first_start);
     summary.step("the same again, without a network", second_start);
     summary.step("long pages", || docs::run_blocks(Mark::Acceptance));

@@ -4,6 +4,7 @@
 mod acceptance;
 mod bench;
 mod checks;
+mod conformance;
 mod docs;
 mod install;
 mod layers;
@@ -40,6 +41,8 @@ enum Task {
     Docs,
     /// Compare with other container programs that are installed, as root
     Bench(bench::Bench),
+    /// Run the conformance cases beside other versions of systemd-nspawn, in hosts that are booted for it, as root
+    Conformance(conformance::Conformance),
     /// All that takes long or is measured, with a table at the end, as root
     Acceptance,
     /// Build and install the programs, manual pages and completions
@@ -74,6 +77,7 @@ fn carry_out(task: Task) -> Result<()> {
             checked
         }
         Task::Bench(bench) => bench::run(&bench),
+        Task::Conformance(wanted) => conformance::compare(&wanted),
         Task::Acceptance => acceptance::acceptance(),
         Task::Install(install) => install::run(&install),
         Task::Manuals { directory } => manuals::write(&directory, manuals::NAMES),

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use Differs::{In, Never, Until};
+use Differs::{In, InSince, InUntil, Never, Until};
 use Outcome::{Printed, Refused, Taken};
 use testkit::requires;
 
@@ -27,6 +27,20 @@ enum Differs {
     Until(u32),
     /// It does not, for this reason.
     In(&'static str),
+    /// It does not before this version.
+    InUntil(u32, &'static str),
+    /// It does not from this version on.
+    InSince(u32, &'static str),
+}
+
+impl Differs {
+    /// Why.
+    fn reason(self) -> &'static str {
+        match self {
+            In(why) | InUntil(_, why) | InSince(_, why) => why,
+            Never | Until(_) => "",
+        }
+    }
 }
 
 const STRICT: &str = "redd says at once what the original would ignore or fail at later";
@@ -84,7 +98,7 @@ const CASES: &[(&[&str], Outcome, Differs)] = &[
     (&["--settings=no"], Taken, Never),
     (&["--settings=foo"], Refused, Never),
     (&["--settings="], Refused, Never),
-    (&["--cleanup"], Refused, Never),
+    (&["--cleanup"], Refused, InSince(257, "where nothing is named it would do nothing")),
     // image
     (&["-x", "--template=.", "-D", "x"], Refused, Never),
     (&["--template="], Taken, Never),
@@ -108,7 +122,7 @@ const CASES: &[(&[&str], Outcome, Differs)] = &[
     (&["-b", "--chdir=/"], Taken, Never),
     (&["--chdir="], Refused, Never),
     (&["--chdir=rel"], Refused, Never),
-    (&["--chdir=/a/../b"], Refused, In(DOTS)),
+    (&["--chdir=/a/../b"], Refused, InUntil(257, DOTS)),
     (&["-E"], Refused, Never),
     (&["-EA=x"], Taken, Never),
     (&["-E", "A"], Taken, Never),
@@ -138,7 +152,7 @@ const CASES: &[(&[&str], Outcome, Differs)] = &[
     (&["--notify-ready="], Refused, Never),
     (&["--notify-ready=maybe"], Refused, Never),
     // identity
-    (&["--machine="], Taken, Never),
+    (&["--machine="], Taken, InSince(257, "an empty value takes it back, as with other options")),
     (&["-D.", "--machine=A.b-1"], Taken, Never),
     (&["-D.", "--machine=a_b"], Refused, Never),
     (&["-D.", "--machine=a/b"], Refused, Never),
@@ -158,7 +172,7 @@ const CASES: &[(&[&str], Outcome, Differs)] = &[
     (&["--register=no", "--keep-unit"], Taken, Never),
     (&["--register=auto"], Taken, Until(257)),
     (&["--register=bogus"], Refused, Never),
-    (&["--register="], Refused, Never),
+    (&["--register="], Taken, Until(257)),
     // users
     (&["-U", "--read-only"], Taken, Never),
     (&["--private-users=no"], Taken, Never),
@@ -208,7 +222,7 @@ const CASES: &[(&[&str], Outcome, Differs)] = &[
     (&["--cpu-affinity=0,"], Taken, Never),
     (&["--cpu-affinity=0-"], Refused, Never),
     (&["--cpu-affinity=x"], Refused, Never),
-    (&["--cpu-affinity=9-1"], Refused, In(STRICT)),
+    (&["--cpu-affinity=9-1"], Refused, InUntil(257, STRICT)),
     (&["--personality=x86"], Taken, Never),
     (&["--personality=x86-64"], Taken, Never),
     (&["--personality="], Refused, Never),
@@ -312,10 +326,11 @@ fn the_original_takes_the_same() {
             Until(first) if version >= *first => same,
             Until(_) => outcome == Refused,
             In(_) => !same,
+            InUntil(first, _) => same == (version >= *first),
+            InSince(first, _) => same == (version < *first),
         };
         if !as_said {
-            let why = if let In(why) = differs { why } else { "" };
-            wrong.push((words, outcome, why, errors));
+            wrong.push((words, outcome, differs.reason(), errors));
         }
     }
     assert!(wrong.is_empty(), "systemd-nspawn {version}: {wrong:#?}");

@@ -30,8 +30,9 @@ pub(crate) struct Case {
     pub(crate) since: u32,
     /// Needs a host that systemd manages.
     pub(crate) systemd: bool,
-    /// Redd does something else on purpose, for this reason; then the original must differ.
-    pub(crate) differs: Option<&'static str>,
+    /// Redd does something else on purpose than the original from this version on, for this reason; then that must differ,
+    /// and an earlier one must not.
+    pub(crate) differs: Option<(u32, &'static str)>,
 }
 
 /// What runs inside.
@@ -124,6 +125,11 @@ impl Case {
 
     /// The original does something else; why redd does not.
     pub(crate) const fn differs(self, reason: &'static str) -> Self {
-        Self { differs: Some(reason), ..self }
+        self.differs_since(0, reason)
+    }
+
+    /// The original does something else from this version on; why redd does not.
+    pub(crate) const fn differs_since(self, version: u32, reason: &'static str) -> Self {
+        Self { differs: Some((version, reason)), ..self }
     }
 }

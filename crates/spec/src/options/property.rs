@@ -46,7 +46,7 @@ pub(super) const ROWS: &[OptionRow] = &[
 
 fn register(patch: &mut SpecPatch, given: &Given<'_>) -> Result<(), Problem> {
     patch.register = Some(match (given.text()?, given.boolean()) {
-        ("auto", _) => Register::Auto,
+        ("" | "auto", _) => Register::Auto,
         (_, Ok(false)) => Register::No,
         (_, Ok(true)) => return Err(Problem::Later("there is no registry of machines yet; use no or auto")),
         _ => return Err(Problem::invalid("it is none of yes, no, auto")),

@@ -1,0 +1,133 @@
+//! `cargo xtask conformance`: the conformance cases beside other versions of systemd-nspawn than the installed one. A Debian
+//! that has such a version is installed and booted as a host of its own, with systemd, and the cases run inside.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use crate::workspace::{cargo, run, say, target_directory};
+
+/// What the cases use of such a host, beyond what boots.
+const PACKAGES: &str = "systemd-container,iproute2,procps,e2fsprogs,btrfs-progs,squashfs-tools,erofs-utils,fdisk,\
+    systemd-journal-remote,systemd-resolved,dbus-bin,libnss-systemd";
+
+/// The tests of `crates/redd-spawn/tests` that compare with the original.
+const TESTS: [&str; 2] = ["conformance", "conformance_command_line"];
+
+/// A container that runs containers: it may do nearly all that a host may, except to reach the real one's network.
+const OPTIONS: [&str; 10] = [
+    "-qbx",
+    "--capability=all",
+    "--private-network",
+    "--console=read-only",
+    "--system-call-filter=bpf @mount @keyring @raw-io @module @reboot @swap @clock @obsolete @cpu-emulation",
+    "--bind=/dev/loop-control",
+    "--bind=/dev/fuse",
+    "--bind=/dev/net/tun",
+    "--private-users=no",
+    "--register=no",
+];
+
+const UNIT: &str = "[Unit]\nAfter=dbus.service\n[Service]\nType=oneshot\nTimeoutStartSec=infinity\n\
+    ExecStart=/bin/bash /conformance/script\n";
+
+/// A proc without anything on top, as every host has: without one the kernel lets no user namespace mount another.
+const PROC: &str = "mkdir -p /tmp/proc && mount -t proc proc /tmp/proc";
+
+/// Which hosts.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Conformance {
+    /// Suites of Debian: bookworm has version 252, trixie 257, sid the newest
+    #[arg(default_values = ["sid"])]
+    suites: Vec<String>,
+    /// Only cases of this group
+    #[arg(long, default_value = "")]
+    group: String,
+}
+
+impl Conformance {
+    /// The oldest version that is compared with, and the newest.
+    pub(crate) fn everything() -> Self {
+        Self { suites: ["bookworm", "sid"].map(str::to_owned).into(), group: String::new() }
+    }
+}
+
+/// Boots each host and runs the cases in it.
+pub(crate) fn compare(wanted: &Conformance) -> Result<()> {
+    let build = target_directory()?.join("debug");
+    cargo(&["build", "--workspace", "--bins", "--locked"])?;
+    let tests = TESTS.iter().map(|name| executable(name)).collect::<Result<Vec<_>>>()?;
+    let mut failed = Vec::new();
+    for suite in &wanted.suites {
+        let host = install(&build, suite)?;
+        let (log, well) = boot(&build, &host, &script(&build, &tests, &wanted.group))?;
+        say(&log);
+        if !well {
+            failed.push(suite.as_str());
+        }
+    }
+    if failed.is_empty() { Ok(()) } else { bail!("redd and systemd-nspawn differ in {}", failed.join(", ")) }
+}
+
+/// Builds a test and says where it is.
+fn executable(name: &str) -> Result<PathBuf> {
+    let mut command = Command::new(env!("CARGO"));
+    command.args(["test", "--locked", "--no-run", "--message-format=json", "-p", "redd-spawn", "--test", name]);
+    let output = command.current_dir(crate::workspace::root()).stderr(Stdio::inherit()).output()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let messages = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let built = messages.filter(|message| message["target"]["name"] == *name);
+    let path = built.filter_map(|message| message["executable"].as_str().map(PathBuf::from)).next_back();
+    path.with_context(|| format!("cargo has not built the test {name}"))
+}
+
+/// The host's tree, kept in the build directory.
+fn install(build: &Path, suite: &str) -> Result<PathBuf> {
+    let tree = build.join(format!("conformance-{suite}"));
+    if tree.exists() {
+        return Ok(tree);
+    }
+    let stage = build.join(format!("conformance-{suite}.part"));
+    if stage.exists() {
+        fs::remove_dir_all(&stage)?;
+    }
+    let mut command = Command::new(build.join("redd"));
+    command.args(["bootstrap", "debian", "--quiet", "--accept-expired", "--suite", suite, "--include", PACKAGES]);
+    run(command.arg(&stage))?;
+    fs::rename(&stage, &tree)?;
+    Ok(tree)
+}
+
+/// What runs as a service of the host. Programs run from where they were built.
+fn script(build: &Path, tests: &[PathBuf], group: &str) -> String {
+    let mut script = format!(
+        "exec >/conformance/log 2>&1\n{PROC}\nexport REDD_REQUIRED=1 REDD_SPAWN={}\nsystemd-nspawn --version | head -n 1\ncode=0\n",
+        build.join("redd-spawn").display()
+    );
+    for test in tests {
+        script += &format!("{} {group} || code=1\n", test.display());
+    }
+    script + "echo code $code\nsystemctl poweroff\n"
+}
+
+/// Boots the host for one script; what that has written, and whether it ended well.
+fn boot(build: &Path, host: &Path, script: &str) -> Result<(String, bool)> {
+    let directory = tempfile::tempdir_in("/var/tmp")?;
+    let write = |name: &str, text: &str| fs::write(directory.path().join(name), text);
+    write("script", script)?;
+    write("unit", UNIT)?;
+    write("log", "")?;
+    let bind = |from: &Path, to: &str| format!("--bind={}:{to}", from.display());
+    let mut command = Command::new(build.join("redd-spawn"));
+    command.args(OPTIONS).arg("-D").arg(host).arg(format!("--machine=conformance-{}", std::process::id()));
+    command.arg(bind(directory.path(), "/conformance")).arg(bind(build, &build.to_string_lossy()));
+    command.arg(bind(&directory.path().join("unit"), "/etc/systemd/system/conformance.service"));
+    command.arg("systemd.wants=conformance.service").stdin(Stdio::null()).stdout(Stdio::null());
+    run(&mut command)?;
+    let log = fs::read_to_string(directory.path().join("log"))?;
+    let well = log.lines().last() == Some("code 0");
+    Ok((log, well))
+}
