@@ -123,6 +123,7 @@ impl Display for ParentStep {
             Self::LockTree { shared: true } => f.write_str("lock the tree for reading"),
             Self::LockTree { shared: false } => f.write_str("lock the tree for writing"),
             Self::LockIdRange(range) => write!(f, "lock the user and group ids {range}"),
+            Self::ShareIdRange(range) => write!(f, "keep others from picking of the user and group ids {range}"),
             Self::CopyTemplate { from, to } => write!(f, "make {} from {}", to.display(), from.display()),
             Self::MakeEphemeral { kind: EphemeralKind::Snapshot, place } => {
                 write!(f, "make a snapshot of the tree in {}", place.display())

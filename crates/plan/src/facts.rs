@@ -103,6 +103,8 @@ pub struct TreeFacts {
     pub read_only: bool,
     /// Owner of its root directory.
     pub owner: u32,
+    /// Group of its root directory.
+    pub group: u32,
     /// Ids can be mapped on its file system.
     pub idmap: bool,
     /// How a copy of it is made that lives as long as the container. Absent where none is asked for.

@@ -20,6 +20,9 @@ pub enum ParentStep {
     },
     /// Nobody else may use these user and group ids while the container runs.
     LockIdRange(UidRange),
+    /// Nobody may pick a range that shares ids with this one while the container runs; others that were given the same
+    /// one may share it.
+    ShareIdRange(UidRange),
     /// Make the tree from a template.
     CopyTemplate {
         /// The template.

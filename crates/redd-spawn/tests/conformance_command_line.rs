@@ -178,6 +178,8 @@ const CASES: &[(&[&str], Outcome, Differs)] = &[
     (&["--private-users=no"], Taken, Never),
     (&["--private-users=pick"], Taken, Never),
     (&["--private-users=identity"], Taken, Never),
+    (&["--private-users=yes"], Taken, Never),
+    (&["--private-users"], Taken, Never),
     (&["--private-users=0"], Taken, Never),
     (&["--private-users=1"], Taken, Never),
     (&["--private-users=524288:65536"], Taken, Never),

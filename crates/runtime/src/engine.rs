@@ -7,7 +7,7 @@ use plan::{CallerFacts, Plan};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::process::{Signal, WaitId, WaitIdOptions, waitid};
-use spec::{ContainerSpec, DryRun};
+use spec::{ContainerSpec, DryRun, PrivateUsers};
 
 use crate::first::{self, Start};
 use crate::proto::{self, Message, Receiver, Report, Stage};
@@ -15,7 +15,10 @@ use crate::stage::files::Failure;
 use crate::stage::launch::{self, Launched};
 use crate::stage::payload::Prepared;
 use crate::supervise::{self, Outcome, Signals, Supervised, Upstream};
-use crate::{facts, parent};
+use crate::{facts, id_range, parent};
+
+/// How often a range of ids is picked again that somebody else was quicker to take.
+const PICKED_AT_ONCE: u32 = 64;
 
 /// Why a container did not run.
 #[derive(Debug, thiserror::Error)]
@@ -76,7 +79,7 @@ pub fn run(spec: &ContainerSpec, caller: CallerFacts, say: &dyn Fn(&str)) -> Res
         return Ok(cleanup(spec, say));
     }
     let progress = caller.console.output_is_terminal && !spec.run().quiet;
-    let (mut facts, tree) = facts::probe(spec, caller)?;
+    let (mut facts, mut tree) = facts::probe(spec, caller)?;
     let mut plan = plan::resolve(spec, &facts)?;
     match spec.run().dry_run {
         Some(DryRun::Text) => return Ok(Done::Text(plan::explain(&plan))),
@@ -89,7 +92,22 @@ pub fn run(spec: &ContainerSpec, caller: CallerFacts, say: &dyn Fn(&str)) -> Res
     let prepared = Prepared { filter: filter(&plan)?, signal_mask: signals.original_mask() };
     let watcher = Watcher { signals, upstream, say };
     let asked_to_end = parent::Caller { say, interrupted: &sys::signal::end_is_pending, progress };
-    let acquired = parent::run(&plan, tree, asked_to_end)?;
+    let acquired = {
+        let mut tries = 0;
+        loop {
+            match parent::run(&plan, tree, asked_to_end) {
+                // Somebody else has picked the same range meanwhile; who looks again finds another one.
+                Err(parent::Error::Range(id_range::Error::InUse(_)))
+                    if spec.users().private_users == PrivateUsers::Pick && tries < PICKED_AT_ONCE =>
+                {
+                    tries += 1;
+                    (facts, tree) = facts::probe(spec, facts.caller)?;
+                    plan = plan::resolve(spec, &facts)?;
+                }
+                other => break other?,
+            }
+        }
+    };
     if !plan.quiet {
         plan.notices.iter().for_each(|notice| say(notice));
         say(&format!("Running {} from {}.", plan.machine, plan.tree.display()));

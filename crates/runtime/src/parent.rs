@@ -154,6 +154,9 @@ impl Parent<'_> {
             ParentStep::LockIdRange(range) => {
                 self.acquired._range = Some(RangeLock::take(&self.run, range.start())?);
             }
+            ParentStep::ShareIdRange(range) => {
+                self.acquired._range = Some(RangeLock::share(&self.run, *range)?);
+            }
             ParentStep::CopyTemplate { from: _, to } => self.copy_template(to)?,
             ParentStep::MakeEphemeral { kind, place } => {
                 let kind = match kind {
@@ -194,6 +197,8 @@ impl Parent<'_> {
             entries.extend(match step {
                 ParentStep::LockName | ParentStep::LockTree { .. } | ParentStep::StartScope(_) => None,
                 ParentStep::LockIdRange(range) => Some(Entry::Range(range.start())),
+                // Nothing is left of it but an empty file without a lock.
+                ParentStep::ShareIdRange(_) => None,
                 ParentStep::CopyTemplate { to, .. } => to.parent().map(copy),
                 ParentStep::MakeEphemeral { place, .. } => Some(copy(place)),
                 ParentStep::MakeTemporary { .. } => {

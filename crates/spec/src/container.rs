@@ -225,6 +225,8 @@ pub enum PrivateUsers {
     No,
     /// Its own, each the same as outside.
     Identity,
+    /// The range that the owner of the tree's root directory is in.
+    Owner,
     /// A range that nobody uses.
     Pick,
     /// This range.

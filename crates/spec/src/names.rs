@@ -166,6 +166,22 @@ impl UidRange {
         }
     }
 
+    /// The first and the last range of 65536 ids that are picked for containers (systemd-nspawn(1),
+    /// `--private-users=`), by their first ids.
+    pub const PICKED: (u32, u32) = (0x0008_0000, 0x6fff_0000);
+
+    /// Whether some of its ids are among those that are picked for containers.
+    #[must_use]
+    pub const fn is_pickable(self) -> bool {
+        self.start < Self::PICKED.1 + Self::USUAL_COUNT && self.start + self.count > Self::PICKED.0
+    }
+
+    /// Whether two ranges have an id in common.
+    #[must_use]
+    pub const fn overlaps(self, other: Self) -> bool {
+        self.start < other.start + other.count && other.start < self.start + self.count
+    }
+
     /// The first id.
     #[must_use]
     pub const fn start(self) -> u32 {
@@ -239,5 +255,11 @@ mod tests {
         for bad in ["", ":", "1:", ":1", "1:0", "-1", "+1", "4294967295:1", "1:2:3", "x"] {
             assert!(bad.parse::<UidRange>().is_err(), "{bad}");
         }
+        let range = |start, count| UidRange::new(start, count).unwrap();
+        assert!(range(0x8_0000, 1).is_pickable() && range(0x7_ffff, 2).is_pickable());
+        assert!(range(0x6fff_ffff, 1).is_pickable());
+        assert!(!range(0, 0x8_0000).is_pickable() && !range(0x7000_0000, 5).is_pickable());
+        assert!(range(5, 5).overlaps(range(9, 1)) && range(9, 1).overlaps(range(5, 5)));
+        assert!(!range(5, 5).overlaps(range(10, 1)) && !range(10, 1).overlaps(range(5, 5)));
     }
 }

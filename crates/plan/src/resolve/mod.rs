@@ -31,6 +31,22 @@ pub enum Error {
     /// The kernel has no user namespaces.
     #[error("the kernel has no user namespaces, which --private-users= needs")]
     NoUserNamespaces,
+    /// `--private-users=yes` on a tree whose owner does not tell a range.
+    #[error(
+        "{tree} belongs to user {user} and group {group}, which are in different ranges of 65536 ids; change its owner, \
+         or use --private-users=pick"
+    )]
+    OwnersDiffer {
+        /// The tree.
+        tree: String,
+        /// Owner of its root directory.
+        user: u32,
+        /// Group of its root directory.
+        group: u32,
+    },
+    /// The ids of the range are not all valid ones.
+    #[error("the ids from {0} on are no range; change the owner of the tree, or use --private-users=pick")]
+    NoRange(u32),
     /// The file system cannot map ids.
     #[error("ids cannot be mapped on the file system of {0}, which --private-users-ownership=map needs")]
     NoIdMapping(String),
@@ -224,11 +240,7 @@ fn parent_steps(context: &Context<'_>) -> Vec<ParentStep> {
         let shared = context.root_read_only() || image.ephemeral || image.volatile != Volatile::No;
         steps.push(ParentStep::LockTree { shared });
     }
-    if let Some(user) = context.user
-        && context.facts.free_id_range.is_some()
-    {
-        steps.push(ParentStep::LockIdRange(user.range));
-    }
+    steps.extend(context.user.and_then(|user| users::lock(context.spec, user.range)));
     if let Some(EphemeralFacts { kind, place, .. }) = context.ephemeral()
         && *kind != EphemeralKind::Memory
     {

@@ -25,6 +25,7 @@ pub(super) fn probe(
         host_root: tree.is_host_root && !copied,
         read_only: tree.read_only && !copied,
         owner: tree.uid,
+        group: tree.gid,
         idmap: maps_ids(fs),
         ephemeral,
         template: copied.then(|| tree.path.clone()),

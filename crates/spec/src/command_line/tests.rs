@@ -147,7 +147,6 @@ fn what_is_not_carried_out_is_refused_by_name() {
         "--register=yes",
         "--settings=trusted",
         "--settings=1",
-        "--private-users",
         "--private-users=managed",
         "--private-users-ownership=chown",
         "--resolv-conf=off",

@@ -250,9 +250,10 @@ fn users() {
     ] {
         assert_eq!(users(Some(value)), Ok(expected), "{value}");
     }
-    for value in [None, Some("yes"), Some("managed")] {
-        assert!(matches!(users(value), Err(Problem::Later(_))), "{value:?}");
+    for value in [None, Some("yes"), Some("true")] {
+        assert_eq!(users(value), Ok(PrivateUsers::Owner), "{value:?}");
     }
+    assert!(matches!(users(Some("managed")), Err(Problem::Later(_))));
     for value in ["", "foo", "0:0", "4294967295", "1:2:3", "-1", "1:", "no:"] {
         assert!(matches!(users(Some(value)), Err(Problem::Invalid(_))), "{value}");
     }

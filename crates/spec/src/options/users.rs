@@ -15,8 +15,9 @@ pub(super) const ROWS: &[OptionRow] = &[
         details: "Root in a container that has no users of its own is root of the host, which is no boundary. pick: a \
                   range of 65536 ids that nobody uses is chosen. FIRST[:COUNT]: this range, of 65536 ids where nothing \
                   else is said. identity: each id is the same inside and outside, which keeps privileges apart but not \
-                  users. no: the host's users, the default. Not carried out by this version: yes, also meant where no \
-                  value is given (the range that the tree's owner is in), and managed.",
+                  users. yes, also meant where no value is given: the range of \
+                  65536 ids that the owner of the tree's root directory is in. no: the host's users, the default. Not \
+                  carried out by this version: managed.",
         effect: Effect::Patch(private_users),
         ..BASE
     },
@@ -61,9 +62,9 @@ fn private_users(patch: &mut SpecPatch, given: &Given<'_>) -> Result<(), Problem
         (_, "managed") => return Err(Problem::Later("there is no service that gives out ranges; use pick")),
         // Numbers are ranges here, also 0 and 1.
         _ if numbers => PrivateUsers::Range(given.parse()?),
-        (None, _) => return Err(OWNER),
+        (None, _) => PrivateUsers::Owner,
         (Some(_), text) => match boolean(text) {
-            Some(true) => return Err(OWNER),
+            Some(true) => PrivateUsers::Owner,
             Some(false) => PrivateUsers::No,
             None => return Err(Problem::invalid("it is none of no, yes, pick, identity, managed, FIRST[:COUNT]")),
         },
@@ -71,8 +72,6 @@ fn private_users(patch: &mut SpecPatch, given: &Given<'_>) -> Result<(), Problem
     patch.users_optional = Some(false);
     Ok(())
 }
-
-const OWNER: Problem = Problem::Later("the range is not taken from the tree's owner yet; use pick or FIRST[:COUNT]");
 
 fn ownership(patch: &mut SpecPatch, given: &Given<'_>) -> Result<(), Problem> {
     if matches!(given.text()?, "chown" | "foreign") {
