@@ -3,8 +3,8 @@
 use std::fmt::{self, Display, Formatter};
 
 use crate::{
-    EphemeralKind, FileStep, GroupPlace, InnerStep, LaunchStep, MountFlags, NodeKind, OuterStep, ParentStep, Plan,
-    Root, SourceNumber, SpecialKind, WorkingDirectory,
+    EphemeralKind, FileStep, GroupPlace, InnerStep, LaunchStep, MountFlags, MountIds, NodeKind, OuterStep, ParentStep,
+    Plan, Root, SourceNumber, SpecialKind, WorkingDirectory,
 };
 
 /// One line for each step, under a heading for each stage.
@@ -212,13 +212,15 @@ impl Display for FileStep {
                 write!(f, "mount a new {} at {target}{attributes}", file_system.name())?;
                 if options.is_empty() { Ok(()) } else { write!(f, " with {}", options.join(",")) }
             }
-            Self::Attach { source, target, attributes, .. } => {
-                write!(f, "mount {source} at {target}{attributes}")
+            Self::Attach { source, target, attributes, ids, .. } => {
+                write!(f, "mount {source} at {target}{attributes}{}", mapped(ids.as_ref()))
             }
             Self::Cover { source, target, attributes } => {
                 write!(f, "mount {source} at {target}{attributes}, if that is a file")
             }
-            Self::Bind { source, target, attributes, .. } => write!(f, "mount {source} at {target}{attributes}"),
+            Self::Bind { source, target, attributes, ids, .. } => {
+                write!(f, "mount {source} at {target}{attributes}{}", mapped(ids.as_ref()))
+            }
             Self::Restrict { path, attributes } => write!(f, "restrict the mount {path}{attributes}"),
             Self::Detach { path } => write!(f, "take the mount {path} away"),
             Self::Mask { path, .. } => write!(f, "mask {path}"),
@@ -229,6 +231,24 @@ impl Display for FileStep {
             Self::Symlink { path, target } => write!(f, "make the link {path} to {}", target.display()),
             Self::Node { path, mode, kind } => write!(f, "make {kind} {path} ({mode:04o})"),
         }
+    }
+}
+
+/// Whom the files of a mount belong to, as the end of a sentence; nothing where that is as it is on disk.
+fn mapped(ids: Option<&MountIds>) -> String {
+    match ids {
+        None => String::new(),
+        Some(MountIds::Lines(lines)) => {
+            let lines: Vec<_> = lines
+                .iter()
+                .map(|line| {
+                    format!("{} of the files' ids from {} on are {} and up", line.count, line.file_system, line.host)
+                })
+                .collect();
+            format!(", where {}", lines.join(", "))
+        }
+        Some(MountIds::OwnerIsRoot(host)) => format!(", whose owner is {host}"),
+        Some(MountIds::OwnerIsTargets(_)) => ", whose owner is that of the place".to_owned(),
     }
 }
 

@@ -20,8 +20,8 @@ pub use facts::{
 };
 pub use resolve::{Error, machine_name, resolve};
 pub use step::{
-    FileStep, FileSystem, GroupPlace, InnerStep, LaunchStep, MountFlags, OuterStep, ParentStep, Root, Scope,
-    SourceNumber, SpecialKind,
+    FileStep, FileSystem, GroupPlace, IdLine, InnerStep, LaunchStep, MountFlags, MountIds, OuterStep, ParentStep, Root,
+    Scope, SourceNumber, SpecialKind,
 };
 
 /// Everything that happens for one container, in the order in which it happens.

@@ -206,6 +206,8 @@ pub enum FileStep {
         attributes: MountFlags,
         /// The source is a directory.
         directory: bool,
+        /// Whom its files belong to, where that is not as it is on disk.
+        ids: Option<MountIds>,
     },
     /// Attach a mount that was taken from the host on top of a regular file, if there is one.
     Cover {
@@ -230,6 +232,8 @@ pub enum FileStep {
         attributes_below: bool,
         /// It is no error if the source does not exist.
         optional: bool,
+        /// Whom its files belong to, where that is not as the source has it.
+        ids: Option<MountIds>,
     },
     /// Add attributes to a mount that is there.
     Restrict {
@@ -284,6 +288,28 @@ pub enum FileStep {
         /// What.
         kind: SpecialKind,
     },
+}
+
+/// Whom the files of a mount belong to; the same for users and groups.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum MountIds {
+    /// Ids of the file system and what they are on the host.
+    Lines(Vec<IdLine>),
+    /// The owner of the source is the container's root, which is this id on the host.
+    OwnerIsRoot(u32),
+    /// The owner of the source is the owner of the target; the container's root is this id on the host.
+    OwnerIsTargets(u32),
+}
+
+/// A line of a user namespace's map, see user_namespaces(7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct IdLine {
+    /// The first id, as the file system has it.
+    pub file_system: u32,
+    /// The first id, as the host sees it.
+    pub host: u32,
+    /// How many there are.
+    pub count: u32,
 }
 
 /// A file that is neither a regular file nor a directory nor a link.

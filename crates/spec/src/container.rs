@@ -342,6 +342,8 @@ pub enum CustomMount {
         read_only: bool,
         /// Its submounts too.
         recursive: bool,
+        /// Whom its files belong to.
+        ids: IdMapping,
     },
     /// `--tmpfs=`.
     Tmpfs {
@@ -355,6 +357,44 @@ pub enum CustomMount {
         /// What.
         path: AbsPath,
     },
+}
+
+/// Whom the files of a bind mount belong to inside. The same for users and groups.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum IdMapping {
+    /// To the same ids of the host, of which the container knows those in its range (`noidmap`).
+    Unmapped,
+    /// To the ids with the same numbers inside (`idmap`).
+    Same,
+    /// Those of the source's owner to root inside, others to nobody (`rootidmap`).
+    Root,
+    /// Those of the source's owner to the owner of the destination, others to nobody (`owneridmap`).
+    Owner,
+    /// As these say, others to nobody (`map=`).
+    Listed(Vec<IdEntry>),
+}
+
+/// Consecutive ids outside and what they are inside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct IdEntry {
+    /// The first one, as the container sees it.
+    pub inside: u32,
+    /// The first one, as the source's file system has it.
+    pub outside: u32,
+    /// How many there are; more than none.
+    pub count: u32,
+}
+
+impl IdEntry {
+    /// The two speak of the same id, inside or outside.
+    #[must_use]
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let meet = |one: u32, other_start: u32, other_count: u32| {
+            let (one, other) = (u64::from(one), u64::from(other_start));
+            one < other + u64::from(other_count) && other < one + u64::from(self.count)
+        };
+        meet(self.inside, other.inside, other.count) || meet(self.outside, other.outside, other.count)
+    }
 }
 
 /// The source of a bind mount.

@@ -7,8 +7,8 @@ mod resource;
 
 pub use capability::{CAPABILITY_NAMES, CapabilitySet};
 pub use container::{
-    ApiVfs, BindSource, ConsoleMode, ConsoleSpec, ContainerSpec, CustomMount, DryRun, ExecSpec, FilterItem,
-    IdentitySpec, ImageSpec, IntegrationSpec, NetworkSpec, Ownership, Personality, PivotRoot, PrivateUsers,
+    ApiVfs, BindSource, ConsoleMode, ConsoleSpec, ContainerSpec, CustomMount, DryRun, ExecSpec, FilterItem, IdEntry,
+    IdMapping, IdentitySpec, ImageSpec, IntegrationSpec, NetworkSpec, Ownership, Personality, PivotRoot, PrivateUsers,
     PropertySpec, Register, ResourcesSpec, RunSpec, SecuritySpec, SettingsMode, Source, StartMode, UsersSpec, Volatile,
 };
 pub use names::{AbsPath, HostName, MachineName, NameError, UidRange};

@@ -10,8 +10,8 @@ use proptest::sample::{select, subsequence};
 use spec::command_line::{Request, UsageError, read};
 use spec::options::{self, Argument, Caller, OptionRow};
 use spec::{
-    AbsPath, BindSource, CAPABILITY_NAMES, ContainerSpec, CpuSet, CustomMount, HostName, MachineName, Rlimit, Signal,
-    UidRange,
+    AbsPath, BindSource, CAPABILITY_NAMES, ContainerSpec, CpuSet, CustomMount, HostName, IdMapping, MachineName,
+    Rlimit, Signal, UidRange,
 };
 
 fn request(words: &[OsString]) -> Result<Request, UsageError> {
@@ -145,7 +145,7 @@ proptest! {
         let value = [name.as_bytes(), &escaped(&source), b":", &escaped(&destination), b":norbind"].concat();
         let found = spec(&[OsString::from_vec(value)]);
         let destination = AbsPath::try_from(destination.as_path()).expect("an absolute path");
-        let expected = CustomMount::Bind { source: BindSource::Host(source), destination, read_only, recursive: false };
+        let expected = CustomMount::Bind { source: BindSource::Host(source), destination, read_only, recursive: false, ids: IdMapping::Unmapped };
         prop_assert_eq!(found.mounts(), &vec![expected]);
     }
 

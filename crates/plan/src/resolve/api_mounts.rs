@@ -106,6 +106,7 @@ fn run_host(context: &Context<'_>, steps: &mut Vec<FileStep>) -> Result<(), Erro
         recursive: false,
         attributes_below: false,
         optional: false,
+        ids: None,
     });
     let file = |name: &str, mode, contents: String| -> Result<FileStep, Error> {
         Ok(FileStep::File { path: path(&format!("/run/host/{name}"))?, mode, contents: contents.into_bytes() })
@@ -142,6 +143,7 @@ fn run_host(context: &Context<'_>, steps: &mut Vec<FileStep>) -> Result<(), Erro
             target: path("/run/host/os-release")?,
             attributes: MountFlags::API_READ_ONLY,
             directory: false,
+            ids: None,
         });
     }
     Ok(())
@@ -212,6 +214,7 @@ fn private_sysfs(context: &Context<'_>, steps: &mut Vec<FileStep>) -> Result<(),
             recursive: true,
             attributes_below: false,
             optional: false,
+            ids: None,
         });
     }
     for name in ["/sys/fs", "/sys/fs/cgroup", "/sys/fs/selinux"] {
@@ -229,6 +232,7 @@ fn bind(source: &str, target: &str, attributes: MountFlags, optional: bool) -> R
         recursive: true,
         attributes_below: false,
         optional,
+        ids: None,
     })
 }
 

@@ -1,9 +1,9 @@
 //! `--bind=`, `--bind-ro=`, `--tmpfs=`, `--inaccessible=`.
 
-use spec::{BindSource, CustomMount};
+use spec::{BindSource, CustomMount, IdMapping};
 
 use super::{Context, Error};
-use crate::{FileStep, FileSystem, LaunchStep, MountFlags, NodeKind, SourceNumber};
+use crate::{FileStep, FileSystem, IdLine, LaunchStep, MountFlags, MountIds, NodeKind, SourceNumber};
 
 /// The source is a directory that is made for the container alone.
 pub(super) fn is_temporary(mount: &CustomMount) -> bool {
@@ -45,7 +45,8 @@ fn destination(mount: &CustomMount) -> &spec::AbsPath {
 
 fn step(context: &Context<'_>, number: usize, mount: &CustomMount) -> Result<FileStep, Error> {
     Ok(match mount {
-        CustomMount::Bind { source, destination, read_only, recursive } => {
+        CustomMount::Bind { source, destination, read_only, recursive, ids } => {
+            let ids = mount_ids(context, destination, ids)?;
             let attributes = if *read_only { MountFlags::READ_ONLY } else { MountFlags::NONE };
             let target = destination.clone();
             match source {
@@ -54,11 +55,15 @@ fn step(context: &Context<'_>, number: usize, mount: &CustomMount) -> Result<Fil
                         return Err(Error::NoSource(path.display().to_string()));
                     };
                     let directory = facts.kind == NodeKind::Directory;
-                    FileStep::Attach { source: SourceNumber::Custom(number), target, attributes, directory }
+                    FileStep::Attach { source: SourceNumber::Custom(number), target, attributes, directory, ids }
                 }
-                BindSource::Temporary => {
-                    FileStep::Attach { source: SourceNumber::Temporary(number), target, attributes, directory: true }
-                }
+                BindSource::Temporary => FileStep::Attach {
+                    source: SourceNumber::Temporary(number),
+                    target,
+                    attributes,
+                    directory: true,
+                    ids,
+                },
                 BindSource::Tree(path) => FileStep::Bind {
                     source: path.clone(),
                     target,
@@ -66,11 +71,34 @@ fn step(context: &Context<'_>, number: usize, mount: &CustomMount) -> Result<Fil
                     recursive: *recursive,
                     attributes_below: true,
                     optional: false,
+                    ids,
                 },
             }
         }
         CustomMount::Tmpfs { destination, options } => tmpfs(context, destination, options.as_deref()),
         CustomMount::Inaccessible { path } => FileStep::Mask { path: path.clone(), optional: false },
+    })
+}
+
+/// What the option means for this container: its root is the host's `start`, and it has `count` ids.
+fn mount_ids(context: &Context<'_>, destination: &spec::AbsPath, ids: &IdMapping) -> Result<Option<MountIds>, Error> {
+    let (start, count) = context.user.map_or((0, u32::MAX), |user| (user.range.start(), user.range.count()));
+    Ok(match ids {
+        IdMapping::Unmapped => None,
+        // With the host's users every id is itself already.
+        IdMapping::Same if context.user.is_none() => None,
+        IdMapping::Same => Some(MountIds::Lines(vec![IdLine { file_system: 0, host: start, count }])),
+        IdMapping::Root => Some(MountIds::OwnerIsRoot(start)),
+        IdMapping::Owner => Some(MountIds::OwnerIsTargets(start)),
+        IdMapping::Listed(entries) => {
+            let lines = entries.iter().map(|entry| {
+                if entry.inside.checked_add(entry.count).is_none_or(|end| end > count) {
+                    return Err(Error::IdsOutside { mount: destination.to_string(), last: count - 1 });
+                }
+                Ok(IdLine { file_system: entry.outside, host: start + entry.inside, count: entry.count })
+            });
+            Some(MountIds::Lines(lines.collect::<Result<_, _>>()?))
+        }
     })
 }
 

@@ -56,6 +56,14 @@ pub enum Error {
     /// The source of a bind mount is not there.
     #[error("the source {0} of a bind mount does not exist")]
     NoSource(String),
+    /// A mount maps ids that the container has not.
+    #[error("the mount at {mount} maps ids that the container has not; its highest one is {last}")]
+    IdsOutside {
+        /// Where.
+        mount: String,
+        /// The container's highest id.
+        last: u32,
+    },
     /// A path of our own does not parse; a programming error.
     #[error("{0:?} is not an absolute path")]
     Path(String),

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use plan::{FileStep, FileSystem, MountFlags, SourceNumber, SpecialKind};
+use plan::{FileStep, FileSystem, MountFlags, MountIds, SourceNumber, SpecialKind};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, makedev, mkdirat, mknodat, openat2, symlinkat};
 use rustix::io::Errno;
 use rustix::mount::{
@@ -14,6 +14,8 @@ use rustix::mount::{
     fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
 };
 use sys::mount::{Attributes, Change, set_attributes};
+
+use super::id_map;
 
 /// Links stay inside the root; those of proc that lead anywhere are not followed at all.
 const RESOLVE: ResolveFlags = ResolveFlags::IN_ROOT.union(ResolveFlags::NO_MAGICLINKS);
@@ -80,17 +82,19 @@ impl Files {
                 let mount = new_mount(*file_system, options, *attributes)?;
                 self.place(&mount, target.as_path(), true)
             }
-            FileStep::Attach { source, target, attributes, directory } => {
+            FileStep::Attach { source, target, attributes, directory, ids } => {
                 let (_, mount) = sources.iter().find(|(number, _)| number == source).ok_or(Errno::BADF)?;
                 restrict(mount.as_fd(), *attributes, true)?;
-                self.place(mount, target.as_path(), *directory)
+                let Some(ids) = ids else { return self.place(mount, target.as_path(), *directory) };
+                let mount = mount.try_clone().map_err(|_| Errno::MFILE)?;
+                self.place_mapped(mount, target.as_path(), *directory, ids)
             }
             FileStep::Cover { source, target, attributes } => {
                 let (_, mount) = sources.iter().find(|(number, _)| number == source).ok_or(Errno::BADF)?;
                 restrict(mount.as_fd(), *attributes, true)?;
                 self.cover(mount, target.as_path()).about(target)
             }
-            FileStep::Bind { source, target, attributes, recursive, attributes_below, optional } => {
+            FileStep::Bind { source, target, attributes, recursive, attributes_below, optional, ids } => {
                 let at = match self.open(source.as_path(), OFlags::PATH) {
                     Err(Errno::NOENT) if *optional => return Ok(()),
                     other => other.about(source)?,
@@ -99,10 +103,17 @@ impl Files {
                 restrict(mount.as_fd(), *attributes, *attributes_below)?;
                 if source == target {
                     self.parent = None;
+                    let mount = match ids {
+                        Some(ids) => id_map::apply(mount, ids, &at)?,
+                        None => mount,
+                    };
                     return place_at(&mount, &at).about(target);
                 }
                 let directory = FileType::from_raw_mode(rustix::fs::fstat(&at)?.st_mode).is_dir();
-                self.place(&mount, target.as_path(), directory)
+                match ids {
+                    Some(ids) => self.place_mapped(mount, target.as_path(), directory, ids),
+                    None => self.place(&mount, target.as_path(), directory),
+                }
             }
             FileStep::Restrict { path, attributes } => {
                 restrict(self.open(path.as_path(), OFlags::PATH)?.as_fd(), *attributes, false)?;
@@ -161,6 +172,19 @@ impl Files {
     /// # Errors
     /// The kernel's reason and what it was about.
     pub fn place(&mut self, mount: &OwnedFd, target: &Path, directory: bool) -> Result<(), Failure> {
+        let at = self.target(target, directory)?;
+        place_at(mount, &at).about(target.display())
+    }
+
+    /// The same for a mount whose ids are mapped.
+    fn place_mapped(&mut self, mount: OwnedFd, target: &Path, directory: bool, ids: &MountIds) -> Result<(), Failure> {
+        let at = self.target(target, directory)?;
+        let mount = id_map::apply(mount, ids, &at)?;
+        place_at(&mount, &at).about(target.display())
+    }
+
+    /// What is mounted on, made if it is missing.
+    fn target(&mut self, target: &Path, directory: bool) -> Result<OwnedFd, Failure> {
         let at = match self.open(target, OFlags::PATH) {
             Err(Errno::NOENT) => {
                 self.make_missing(target, directory)?;
@@ -170,7 +194,7 @@ impl Files {
         }
         .about(target.display())?;
         self.parent = None;
-        place_at(mount, &at).about(target.display())
+        Ok(at)
     }
 
     /// Puts a detached mount on top of a regular file. What is something else, or nothing, stays as it is.

@@ -2,6 +2,7 @@
 
 mod delegated_mount;
 pub mod files;
+mod id_map;
 pub mod inner;
 pub mod launch;
 pub mod outer;

@@ -152,7 +152,6 @@ fn what_is_not_carried_out_is_refused_by_name() {
         "--resolv-conf=off",
         "--timezone=copy",
         "--link-journal=host",
-        "--bind=/a:/b:idmap",
     ] {
         let shown = error(&[text]).to_string();
         assert!(shown.starts_with(text) && shown.contains("not carried out by this version of redd"), "{shown}");

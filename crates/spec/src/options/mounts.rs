@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use super::bind_user;
 use super::value::{fields, inside, without_dots};
 use super::{Argument, Effect, Given, Merge, OptionRow, Problem, ValueKind, anyone, trusted};
-use crate::{BindSource, CustomMount, SpecPatch};
+use crate::{BindSource, CustomMount, IdEntry, IdMapping, SpecPatch};
 
 const BASE: OptionRow = OptionRow { merge: Merge::List, ..OptionRow::BASE };
 const OVERLAYS: Effect = Effect::Later("overlays beside the root are not mounted yet");
@@ -21,8 +21,12 @@ pub(super) const ROWS: &[OptionRow] = &[
         details: "SRC is a path of the host, seen from the current directory; with a + in front it is an absolute path \
                   in the tree; empty, it is a temporary directory that is removed at the end. DST is an absolute path \
                   inside the container, and the same as SRC where it is left out. OPTIONS, with commas between them: \
-                  rbind (with the mounts below it, the default), norbind (without), noidmap (ids as they are, the \
-                  default); not carried out by this version: idmap, rootidmap, owneridmap. A backslash in front of a \
+                  rbind (with the mounts below it, the default) or norbind (without), and whom the files belong to \
+                  where the container has users of its own: noidmap (the ids of the host, the default), idmap (each \
+                  id of the host is the same number inside), rootidmap (the source's owner is root inside), \
+                  owneridmap (the source's owner is the owner of DST) or map=INSIDE:OUTSIDE:COUNT (so many ids from \
+                  OUTSIDE on are those from INSIDE on; may be repeated); ids that are not mapped are nobody inside, \
+                  and the source's file system must be able to map ids. A backslash in front of a \
                   colon makes it a part of a path. May be used more than once.",
         effect: Effect::Patch(bind),
         ..BASE
@@ -97,9 +101,6 @@ fn bind_read_only(patch: &mut SpecPatch, given: &Given<'_>) -> Result<(), Proble
 
 fn bind_mount(given: &Given<'_>, read_only: bool) -> Result<CustomMount, Problem> {
     let fields = fields(given.raw())?;
-    if fields.len() > 3 {
-        return Err(Problem::invalid("it has more than a source, a destination and options"));
-    }
     let bytes = fields[0].as_bytes();
     let source = match bytes.strip_prefix(b"+") {
         Some(path) => BindSource::Tree(inside(OsStr::from_bytes(path))?),
@@ -114,26 +115,56 @@ fn bind_mount(given: &Given<'_>, read_only: bool) -> Result<CustomMount, Problem
         (None, BindSource::Host(path)) => inside(path.as_os_str())?,
         (None, BindSource::Temporary) => return Err(Problem::invalid("it has neither a source nor a destination")),
     };
-    let recursive = recursive(fields.get(2))?;
-    Ok(CustomMount::Bind { source, destination, read_only, recursive })
+    let (recursive, ids) = bind_options(fields.get(2..).unwrap_or_default())?;
+    Ok(CustomMount::Bind { source, destination, read_only, recursive, ids })
 }
 
-/// Reads the options of a bind mount; the last one counts.
-fn recursive(options: Option<&OsString>) -> Result<bool, Problem> {
-    let options = options.map(|options| options.to_string_lossy()).unwrap_or_default();
-    let mut recursive = true;
+/// Reads the options of a bind mount, which have colons of their own in a `map=`. The last one of each kind counts.
+fn bind_options(fields: &[OsString]) -> Result<(bool, IdMapping), Problem> {
+    let options = fields.join(OsStr::new(":"));
+    let options = options.to_str().ok_or_else(|| Problem::invalid("its options are no text in UTF-8"))?;
+    let (mut recursive, mut ids) = (true, IdMapping::Unmapped);
     for option in options.split(',').filter(|option| !option.is_empty()) {
         match option {
             "rbind" => recursive = true,
             "norbind" => recursive = false,
-            "noidmap" => {}
-            "idmap" | "rootidmap" | "owneridmap" => {
-                return Err(Problem::Later("bind mounts do not map ids yet; use noidmap"));
-            }
-            other => return Err(Problem::Invalid(format!("{other:?} is no option of a bind mount"))),
+            "noidmap" => ids = IdMapping::Unmapped,
+            "idmap" => ids = IdMapping::Same,
+            "rootidmap" => ids = IdMapping::Root,
+            "owneridmap" => ids = IdMapping::Owner,
+            other => match other.strip_prefix("map=") {
+                Some(entry) => ids = with_entry(ids, entry)?,
+                None => return Err(Problem::Invalid(format!("{other:?} is no option of a bind mount"))),
+            },
         }
     }
-    Ok(recursive)
+    Ok((recursive, ids))
+}
+
+/// Adds what `map=` says.
+fn with_entry(ids: IdMapping, text: &str) -> Result<IdMapping, Problem> {
+    /// The kernel takes no more.
+    const MOST: usize = 340;
+    let form = || Problem::Invalid(format!("map={text} is not of the form map=INSIDE:OUTSIDE:COUNT"));
+    let numbers: Vec<u32> = text.split(':').map(str::parse).collect::<Result<_, _>>().map_err(|_| form())?;
+    let &[inside, outside, count] = numbers.as_slice() else { return Err(form()) };
+    let end = |start: u32| start.checked_add(count);
+    if count == 0 || end(inside).is_none() || end(outside).is_none() {
+        return Err(Problem::Invalid(format!("map={text} has no ids, or more than there are")));
+    }
+    let entry = IdEntry { inside, outside, count };
+    let mut entries = match ids {
+        IdMapping::Listed(entries) => entries,
+        _ => Vec::new(),
+    };
+    if entries.iter().any(|other| other.overlaps(&entry)) {
+        return Err(Problem::Invalid(format!("map={text} speaks of ids that another map= speaks of")));
+    }
+    entries.push(entry);
+    if entries.len() > MOST {
+        return Err(Problem::Invalid(format!("it has more than {MOST} map= options")));
+    }
+    Ok(IdMapping::Listed(entries))
 }
 
 fn inaccessible(patch: &mut SpecPatch, given: &Given<'_>) -> Result<(), Problem> {

@@ -3,7 +3,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
 use super::*;
-use crate::{CustomMount, PrivateUsers};
+use crate::{CustomMount, IdEntry, IdMapping, PrivateUsers};
 
 /// The options of systemd-nspawn(1) and systemd.nspawn(5), version 262: long and short spelling, whether a value
 /// follows, the line of a settings file and whether an untrusted one may have it, and the group.
@@ -186,7 +186,7 @@ fn an_option_without_a_value_says_something() {
 fn bound(value: &str) -> Result<(String, String, bool), Problem> {
     let mounts = parsed(long("bind"), Some(value))?.mounts.expect("a mount");
     match &mounts[..] {
-        [CustomMount::Bind { source, destination, recursive, read_only: false }] => {
+        [CustomMount::Bind { source, destination, recursive, read_only: false, .. }] => {
             Ok((format!("{source:?}"), destination.to_string(), *recursive))
         }
         other => panic!("{other:?}"),
@@ -214,8 +214,43 @@ fn bind_mounts() {
     for value in ["", ":", "::", "/a:b", "+a", "+", "/a:/b:bogus", "/a:/b:rbind:x", r"/a\", "/a:/../b", "/../a"] {
         assert!(matches!(bound(value), Err(Problem::Invalid(_))), "{value}");
     }
-    for value in ["/a:/b:idmap", "/a:/b:rootidmap", "/a:/b:norbind,owneridmap"] {
-        assert!(matches!(bound(value), Err(Problem::Later(_))), "{value}");
+}
+
+#[test]
+fn owners_of_bind_mounts() {
+    let ids = |value: &str| match parsed(long("bind-ro"), Some(value))?.mounts.expect("a mount").remove(0) {
+        CustomMount::Bind { ids, read_only: true, .. } => Ok(ids),
+        other => panic!("{other:?}"),
+    };
+    let entry = |inside, outside, count| IdEntry { inside, outside, count };
+    for (value, expected) in [
+        ("/a", IdMapping::Unmapped),
+        ("/a:/b:idmap", IdMapping::Same),
+        ("/a:/b:rootidmap,rbind", IdMapping::Root),
+        ("/a:/b:norbind,owneridmap", IdMapping::Owner),
+        ("/a:/b:idmap,noidmap", IdMapping::Unmapped),
+        ("/a:/b:map=0:1000:1", IdMapping::Listed(vec![entry(0, 1000, 1)])),
+        ("/a:/b:map=0:1000:1,norbind,map=5:0:10", IdMapping::Listed(vec![entry(0, 1000, 1), entry(5, 0, 10)])),
+        ("/a:/b:map=0:1000:1,idmap,map=5:0:10", IdMapping::Listed(vec![entry(5, 0, 10)])),
+        ("/a:/b:map=0:0:4294967295", IdMapping::Listed(vec![entry(0, 0, u32::MAX)])),
+    ] {
+        assert_eq!(ids(value), Ok(expected), "{value}");
+    }
+    for options in [
+        "map=",
+        "map=0",
+        "map=0:0",
+        "map=0:0:0",
+        "map=0:0:1:1",
+        "map=-1:0:1",
+        "map=0:0:4294967296",
+        "map=1:0:4294967295",
+        "map=0:0:2,map=1:5:1",
+        "map=0:0:2,map=5:1:1",
+        "map=a:b:c",
+        "rbind:map=0:0:1",
+    ] {
+        assert!(matches!(ids(&format!("/a:/b:{options}")), Err(Problem::Invalid(_))), "{options}");
     }
 }
 

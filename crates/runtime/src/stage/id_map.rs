@@ -1,0 +1,92 @@
+//! Mounts whose files belong to other ids than those on disk.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use plan::{IdLine, MountIds};
+use rustix::fs::{Mode, OFlags, openat};
+use rustix::io::Errno;
+use rustix::process::{WaitId, WaitIdOptions, waitid};
+use sys::clone::{Forked, Namespaces, Options};
+use sys::mount::{Change, copy_with_attributes, set_attributes};
+
+use super::files::{About, Failure, write_all};
+use crate::proto::{self, Message};
+
+/// Maps the ids of a detached mount, and of those below it. `target` is what it will be attached to.
+///
+/// # Errors
+/// `EINVAL` where one of its file systems cannot map ids.
+pub(super) fn apply(mount: OwnedFd, ids: &MountIds, target: &OwnedFd) -> Result<OwnedFd, Failure> {
+    let users = namespace(&lines(&mount, ids, target, 0)?)?;
+    match set_attributes(mount.as_fd(), &change(&users)) {
+        Ok(()) => Ok(mount),
+        // Mapped already, as the tree is: what is seen of its owner is then what the container's root makes of it.
+        Err(Errno::PERM) => {
+            let shift = match ids {
+                MountIds::Lines(_) => 0,
+                MountIds::OwnerIsRoot(root) | MountIds::OwnerIsTargets(root) => *root,
+            };
+            let users = namespace(&lines(&mount, ids, target, shift)?)?;
+            copy_with_attributes(mount.as_fd(), &change(&users))
+                .about("its ids are mapped already, which only Linux 6.15 and later can change")
+        }
+        Err(errno) => Err(errno).about("a file system of it cannot map ids; use noidmap"),
+    }
+}
+
+fn change(users: &OwnedFd) -> Change<'_> {
+    Change { idmap: Some(users.as_fd()), recursive: true, ..Change::default() }
+}
+
+/// The lines of the map. Ids of the source are seen as this many more than they are.
+fn lines(mount: &OwnedFd, ids: &MountIds, target: &OwnedFd, shift: u32) -> rustix::io::Result<Vec<IdLine>> {
+    let host = match ids {
+        MountIds::Lines(lines) => return Ok(lines.clone()),
+        MountIds::OwnerIsRoot(root) => *root,
+        MountIds::OwnerIsTargets(_) => rustix::fs::fstat(target)?.st_uid,
+    };
+    let owner = rustix::fs::fstat(mount)?.st_uid;
+    Ok(vec![IdLine { file_system: owner.checked_sub(shift).ok_or(Errno::OVERFLOW)?, host, count: 1 }])
+}
+
+/// A user namespace with this map, for users and groups, that no process is in.
+fn namespace(lines: &[IdLine]) -> Result<OwnedFd, Failure> {
+    let (mut receiver, sender) = proto::channel()?;
+    // Seen by its own eyes: the process ids here may be others than those of the proc that is mounted.
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let options = Options { namespaces: Namespaces::USER, ..Options::default() };
+    match sys::clone::fork(&options).about("a user namespace")? {
+        Forked::Child => {
+            drop(receiver);
+            if let Ok(itself) = rustix::fs::open("/proc/self", flags, Mode::empty()) {
+                // It stays until it is let go, or the other side is gone.
+                let _ = sender.descriptors(&[itself.as_fd()]).and_then(|()| sender.wait());
+            }
+            sys::clone::exit_now(0)
+        }
+        Forked::Parent { pidfd, .. } => {
+            drop(sender);
+            let users = match receiver.receive() {
+                Ok(Some(Message::Descriptors(fds))) => {
+                    fds.first().ok_or_else(|| Failure::from(Errno::PROTO)).and_then(|process| fill(process, lines))
+                }
+                _ => Err(Errno::PROTO).about("a user namespace"),
+            };
+            let _ = receiver.let_go();
+            drop(receiver);
+            rustix::io::retry_on_intr(|| waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED))?;
+            users
+        }
+    }
+}
+
+/// Writes the map of a process's user namespace, and opens the namespace.
+fn fill(process: &OwnedFd, lines: &[IdLine]) -> Result<OwnedFd, Failure> {
+    let text: String =
+        lines.iter().map(|line| format!("{} {} {}\n", line.file_system, line.host, line.count)).collect();
+    for name in ["uid_map", "gid_map"] {
+        let file = openat(process, name, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()).about(name)?;
+        write_all(file.as_fd(), text.as_bytes()).about("the map of ids")?;
+    }
+    openat(process, "ns/user", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).about("a user namespace")
+}
