@@ -25,6 +25,20 @@ pub enum Value {
     Strings(Vec<String>),
     /// `au`
     U32s(Vec<u32>),
+    /// `ay`
+    Bytes(Vec<u8>),
+    /// `a(st)`
+    TextNumbers(Vec<(String, u64)>),
+    /// `a(ss)`
+    TextPairs(Vec<(String, String)>),
+    /// `a(iayu)`: family, address and length of the prefix of networks.
+    Networks(Vec<(i32, Vec<u8>, u32)>),
+    /// `a(iiqq)`: family, protocol, number of ports and first port.
+    Sockets(Vec<(i32, i32, u16, u16)>),
+    /// `(bas)`
+    Marked(bool, Vec<String>),
+    /// `a(iiss)`: source, family, table and set of nftables.
+    Sets(Vec<(i32, i32, String, String)>),
 }
 
 impl Value {
@@ -39,6 +53,13 @@ impl Value {
             Self::U64(_) => "t",
             Self::Strings(_) => "as",
             Self::U32s(_) => "au",
+            Self::Bytes(_) => "ay",
+            Self::TextNumbers(_) => "a(st)",
+            Self::TextPairs(_) => "a(ss)",
+            Self::Networks(_) => "a(iayu)",
+            Self::Sockets(_) => "a(iiqq)",
+            Self::Marked(..) => "(bas)",
+            Self::Sets(_) => "a(iiss)",
         }
     }
 }
@@ -62,6 +83,37 @@ impl Writer {
 
     pub(crate) fn byte(&mut self, value: u8) {
         self.bytes.push(value);
+    }
+
+    /// `q`
+    pub fn u16(&mut self, value: u16) {
+        self.align(2);
+        self.bytes.extend(value.to_le_bytes());
+    }
+
+    /// `i`
+    pub fn i32(&mut self, value: i32) {
+        self.u32(value.cast_unsigned());
+    }
+
+    /// `ay`
+    pub fn bytes(&mut self, value: &[u8]) {
+        self.array(1, |array| array.bytes.extend(value));
+    }
+
+    /// `as`
+    pub fn strings<S: AsRef<str>>(&mut self, all: &[S]) {
+        self.array(4, |array| all.iter().for_each(|one| array.string(one.as_ref())));
+    }
+
+    /// An array of structures.
+    fn structures<T>(&mut self, all: &[T], mut write: impl FnMut(&mut Self, &T)) {
+        self.array(8, |array| {
+            for one in all {
+                array.structure();
+                write(array, one);
+            }
+        });
     }
 
     /// `u`
@@ -114,10 +166,41 @@ impl Writer {
             Value::String(text) => self.string(text),
             Value::Boolean(yes) => self.u32(u32::from(*yes)),
             Value::U32(number) => self.u32(*number),
-            Value::I32(number) => self.u32(*number as u32),
+            Value::I32(number) => self.i32(*number),
             Value::U64(number) => self.u64(*number),
-            Value::Strings(all) => self.array(4, |array| all.iter().for_each(|one| array.string(one))),
+            Value::Strings(all) => self.strings(all),
             Value::U32s(all) => self.array(4, |array| all.iter().for_each(|one| array.u32(*one))),
+            Value::Bytes(bytes) => self.bytes(bytes),
+            Value::TextNumbers(all) => self.structures(all, |one, (text, number)| {
+                one.string(text);
+                one.u64(*number);
+            }),
+            Value::TextPairs(all) => self.structures(all, |one, (first, second)| {
+                one.string(first);
+                one.string(second);
+            }),
+            Value::Networks(all) => self.structures(all, |one, (family, address, prefix)| {
+                one.i32(*family);
+                one.bytes(address);
+                one.u32(*prefix);
+            }),
+            Value::Sockets(all) => self.structures(all, |one, (family, protocol, count, first)| {
+                one.i32(*family);
+                one.i32(*protocol);
+                one.u16(*count);
+                one.u16(*first);
+            }),
+            Value::Marked(mark, all) => {
+                self.structure();
+                self.u32(u32::from(*mark));
+                self.strings(all);
+            }
+            Value::Sets(all) => self.structures(all, |one, (source, family, table, set)| {
+                one.i32(*source);
+                one.i32(*family);
+                one.string(table);
+                one.string(set);
+            }),
         }
     }
 
@@ -234,6 +317,28 @@ mod tests {
         ];
         let bytes = writer.into_bytes();
         assert_eq!(bytes, expected);
+    }
+
+    #[test]
+    fn structures_begin_at_multiples_of_eight() {
+        let mut writer = Writer::default();
+        writer.variant(&Value::Networks(vec![(2, vec![10, 0, 0, 0], 8)]));
+        let mut expected = b"\x07a(iayu)\0".to_vec();
+        expected.extend([0; 3]);
+        // Behind the padding: length of the array (from the first structure on), family, length and bytes of the address, prefix.
+        expected.extend([16, 0, 0, 0, 2, 0, 0, 0, 4, 0, 0, 0, 10, 0, 0, 0, 8, 0, 0, 0]);
+        assert_eq!(writer.into_bytes(), expected);
+        let mut writer = Writer::default();
+        writer.variant(&Value::Marked(true, vec!["lo".into()]));
+        let expected: &[u8] = &[
+            5, b'(', b'b', b'a', b's', b')', 0, 0, // the type, padding to the structure
+            1, 0, 0, 0, 7, 0, 0, 0, 2, 0, 0, 0, b'l', b'o', 0,
+        ];
+        assert_eq!(writer.into_bytes(), expected);
+        let mut writer = Writer::default();
+        writer.variant(&Value::Sockets(vec![(10, 6, 10, 80)]));
+        let bytes = writer.into_bytes();
+        assert_eq!(bytes[12..], [12, 0, 0, 0, 10, 0, 0, 0, 6, 0, 0, 0, 10, 0, 80, 0]);
     }
 
     proptest! {

@@ -11,7 +11,7 @@ pub enum Kind {
     Character,
 }
 
-/// A device that may be opened for reading and writing, and that nodes may be made of.
+/// A device, and what may be done with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rule {
     /// Of which kind.
@@ -20,10 +20,28 @@ pub struct Rule {
     pub major: u32,
     /// Its number there; all where absent.
     pub minor: Option<u32>,
+    /// What may be done.
+    pub access: Access,
+}
+
+/// What may be done with a device: the kernel's bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Access(i32);
+
+impl Access {
+    /// Everything.
+    pub const ALL: Self = Self(ACCESS_MKNOD | ACCESS_READ | ACCESS_WRITE);
+
+    /// These.
+    #[must_use]
+    pub fn new(read: bool, write: bool, make: bool) -> Self {
+        let bit = |yes: bool, bit: i32| if yes { bit } else { 0 };
+        Self(bit(read, ACCESS_READ) | bit(write, ACCESS_WRITE) | bit(make, ACCESS_MKNOD))
+    }
 }
 
 const fn character(major: u32, minor: Option<u32>) -> Rule {
-    Rule { kind: Kind::Character, major, minor }
+    Rule { kind: Kind::Character, major, minor, access: Access::ALL }
 }
 
 /// What every container may open: null, zero, full, random, urandom, its terminals, tun and fuse.
@@ -40,6 +58,9 @@ pub const STANDARD: [Rule; 10] = [
     character(10, Some(229)),
 ];
 
+/// What it may open where even those have to be named: its terminals and tun.
+pub const UNNAMED: [Rule; 2] = [character(136, None), character(10, Some(200))];
+
 /// As the kernel names them in the low half of the first word of the context (`<linux/bpf.h>`).
 const TYPE_BLOCK: i32 = 1;
 const TYPE_CHARACTER: i32 = 2;
@@ -48,6 +69,11 @@ const TYPE_CHARACTER: i32 = 2;
 const MINOR_BITS: i32 = 20;
 /// The access bit of making a node, in the high half of the context's first word; the others open one.
 const ACCESS_MKNOD: i32 = 1;
+const ACCESS_READ: i32 = 2;
+const ACCESS_WRITE: i32 = 4;
+
+/// Stands for the way to the place that allows, until that is known.
+const TO_ALLOW: i16 = i16::MIN;
 
 /// Instruction codes of eBPF (RFC 9669), those that are needed.
 mod code {
@@ -73,7 +99,7 @@ fn instruction(code: u8, destination: u8, source: u8, offset: i16, immediate: i3
 /// The program: the rules allow, all else is refused, except that nodes without a driver (0:0, overlayfs's whiteouts)
 /// may be made.
 ///
-/// Each rule is a single comparison that jumps to the one place that allows: the kernel's verifier walks every branch,
+/// Each rule that allows everything is a single comparison that jumps to the one place that allows: the kernel's verifier walks every branch,
 /// so its time, which is part of every start, grows with their number.
 #[must_use]
 pub fn program(rules: &[Rule]) -> Vec<u64> {
@@ -90,34 +116,43 @@ pub fn program(rules: &[Rule]) -> Vec<u64> {
         instruction(code::SHIFT_LEFT, 5, 0, 0, MINOR_BITS),
         instruction(OR_REGISTER, 5, 0, 0, 0),
     ];
-    let length = |kind| rules.iter().filter(|rule| rule.kind == kind).count() as i16;
-    let (characters, blocks) = (length(Kind::Character), length(Kind::Block));
-    let compare = |rule: &Rule, to_allow: i16| match rule.minor {
-        Some(minor) => instruction(JUMP_IF_EQUAL, 5, 0, to_allow, (rule.major << MINOR_BITS | minor) as i32),
-        None => instruction(JUMP_IF_EQUAL, 4, 0, to_allow, rule.major as i32),
+    let compare = |rule: &Rule, operation, offset: i16| match rule.minor {
+        Some(minor) => instruction(operation, 5, 0, offset, (rule.major << MINOR_BITS | minor) as i32),
+        None => instruction(operation, 4, 0, offset, rule.major as i32),
     };
-    // Behind the comparisons: two instructions that refuse, then the place that allows.
-    let mut left = 2 + 1 + characters + 1 + blocks + 2;
-    let mut next = |all: &mut Vec<u64>, make: &dyn Fn(i16) -> u64| {
-        left -= 1;
-        all.push(make(left));
+    let rules_for = |kind| {
+        let mut code = Vec::new();
+        for rule in rules.iter().filter(|rule| rule.kind == kind) {
+            if rule.access == Access::ALL {
+                code.push(compare(rule, JUMP_IF_EQUAL, TO_ALLOW));
+                continue;
+            }
+            // The device's number is part of r5, so r0 is free for what is wanted beyond the rule.
+            code.extend([
+                compare(rule, JUMP_UNLESS_EQUAL, 3),
+                instruction(MOVE_REGISTER, 0, 3, 0, 0),
+                instruction(AND, 0, 0, 0, !rule.access.0),
+                instruction(JUMP_IF_EQUAL, 0, 0, TO_ALLOW, 0),
+            ]);
+        }
+        code
     };
-    next(&mut all, &|_| instruction(JUMP_UNLESS_EQUAL, 3, 0, 1, ACCESS_MKNOD));
-    next(&mut all, &|to_allow| instruction(JUMP_IF_EQUAL, 5, 0, to_allow, 0));
-    next(&mut all, &|_| instruction(JUMP_UNLESS_EQUAL, 2, 0, characters, TYPE_CHARACTER));
-    for rule in rules.iter().filter(|rule| rule.kind == Kind::Character) {
-        next(&mut all, &|to_allow| compare(rule, to_allow));
+    all.push(instruction(JUMP_UNLESS_EQUAL, 3, 0, 1, ACCESS_MKNOD));
+    all.push(instruction(JUMP_IF_EQUAL, 5, 0, TO_ALLOW, 0));
+    for (kind, number) in [(Kind::Character, TYPE_CHARACTER), (Kind::Block, TYPE_BLOCK)] {
+        let code = rules_for(kind);
+        all.push(instruction(JUMP_UNLESS_EQUAL, 2, 0, code.len() as i16, number));
+        all.extend(code);
     }
-    next(&mut all, &|_| instruction(JUMP_UNLESS_EQUAL, 2, 0, blocks, TYPE_BLOCK));
-    for rule in rules.iter().filter(|rule| rule.kind == Kind::Block) {
-        next(&mut all, &|to_allow| compare(rule, to_allow));
+    all.extend([instruction(MOVE, 0, 0, 0, 0), instruction(EXIT, 0, 0, 0, 0)]);
+    let allow = all.len();
+    for (at, word) in all.iter_mut().enumerate() {
+        if (*word >> 16) as u16 as i16 == TO_ALLOW {
+            let offset = (allow - at - 1) as u16;
+            *word = *word & !(0xffff << 16) | u64::from(offset) << 16;
+        }
     }
-    all.extend([
-        instruction(MOVE, 0, 0, 0, 0),
-        instruction(EXIT, 0, 0, 0, 0),
-        instruction(MOVE, 0, 0, 0, 1),
-        instruction(EXIT, 0, 0, 0, 0),
-    ]);
+    all.extend([instruction(MOVE, 0, 0, 0, 1), instruction(EXIT, 0, 0, 0, 0)]);
     all
 }
 
@@ -169,7 +204,7 @@ mod tests {
     #[test]
     fn what_the_rules_name_is_allowed_and_nothing_else() {
         let mut rules = STANDARD.to_vec();
-        rules.push(Rule { kind: Kind::Block, major: 7, minor: Some(3) });
+        rules.push(Rule { kind: Kind::Block, major: 7, minor: Some(3), access: Access::ALL });
         let program = program(&rules);
         for access in [ACCESS_MKNOD, READ_WRITE, 7] {
             for (kind, major, minor, expected) in [
@@ -189,6 +224,30 @@ mod tests {
                 assert_eq!(allows(&program, kind, access, major, minor), expected, "{kind} {access} {major}:{minor}");
             }
         }
+    }
+
+    #[test]
+    fn rules_may_allow_a_part() {
+        let rule = |kind, minor, access| Rule { kind, major: 9, minor, access };
+        let rules = [
+            rule(Kind::Character, Some(1), Access::new(true, false, false)),
+            rule(Kind::Character, None, Access::new(false, true, true)),
+            rule(Kind::Block, None, Access::new(true, true, false)),
+        ];
+        let program = program(&rules);
+        for (kind, access, minor, expected) in [
+            (TYPE_CHARACTER, ACCESS_READ, 1, true),
+            (TYPE_CHARACTER, READ_WRITE, 1, false),
+            (TYPE_CHARACTER, ACCESS_WRITE, 1, true),
+            (TYPE_CHARACTER, ACCESS_READ, 2, false),
+            (TYPE_CHARACTER, ACCESS_MKNOD, 2, true),
+            (TYPE_BLOCK, READ_WRITE, 5, true),
+            (TYPE_BLOCK, ACCESS_MKNOD, 5, false),
+            (TYPE_BLOCK, 7, 5, false),
+        ] {
+            assert_eq!(allows(&program, kind, access, 9, minor), expected, "{kind} {access} 9:{minor}");
+        }
+        assert!(!allows(&program, TYPE_CHARACTER, ACCESS_READ, 1, 3));
     }
 
     #[test]

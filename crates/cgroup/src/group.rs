@@ -111,6 +111,24 @@ impl Group {
         self.payload.as_fd()
     }
 
+    /// The machine's group, which the limits are on.
+    pub(crate) fn machine(&self) -> &OwnedFd {
+        &self.machine
+    }
+
+    /// The groups that have to hand a controller on before the machine's has it, from above.
+    pub(crate) fn above<'a>(&'a self, layout: &'a Layout) -> impl Iterator<Item = &'a OwnedFd> {
+        self.place.iter().flat_map(|(common, _)| [&layout.own, common])
+    }
+
+    /// How often the kernel killed a process because the memory was used up; `None` where it does not tell.
+    #[must_use]
+    pub fn killed_for_memory(&self) -> Option<u64> {
+        let mut buffer = [0; 256];
+        let text = subtree::read(&self.machine, "memory.events", &mut buffer).ok()?;
+        subtree::field(text, b"oom_kill ")
+    }
+
     /// Its path, for messages.
     #[must_use]
     pub fn path(&self) -> &Path {

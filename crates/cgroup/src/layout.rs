@@ -82,6 +82,14 @@ impl Layout {
         }
     }
 
+    /// The controllers that the caller's group has and can hand on.
+    #[must_use]
+    pub fn controllers(&self) -> Vec<String> {
+        let mut buffer = [0; 512];
+        let text = crate::subtree::read(&self.own, "cgroup.controllers", &mut buffer).unwrap_or_default();
+        String::from_utf8_lossy(text).split_ascii_whitespace().map(str::to_owned).collect()
+    }
+
     /// The path of the payload's group in the caller's unit.
     #[must_use]
     pub fn in_unit(&self) -> PathBuf {

@@ -50,6 +50,16 @@ const SETTLED: Duration = Duration::from_secs(10);
 /// # Errors
 /// Those of the system calls; `EBUSY` if processes stay.
 pub fn remove_dead(group: &Path, certainty: Certainty) -> Result<bool, Error> {
+    if crate::limit::v1::is_one(group) {
+        let doubt = certainty == Certainty::NoTrace;
+        if doubt
+            && (!is_settled(group)
+                || crate::limit::v1::is_populated(group).map_err(|e| system_error("read", group, e))?)
+        {
+            return Ok(false);
+        }
+        return crate::limit::v1::remove_dead(group);
+    }
     let error = |what| move |errno| system_error(what, group, errno);
     let Some(machine) = Layout::open(group).map_err(error("open"))? else { return Ok(false) };
     let (Some(parent), Some(name)) = (group.parent(), group.file_name()) else { return Ok(false) };

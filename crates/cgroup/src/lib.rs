@@ -4,6 +4,7 @@ pub mod device;
 mod group;
 mod layout;
 mod leftover;
+pub mod limit;
 pub mod scope;
 mod subtree;
 

@@ -4,8 +4,10 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use bus::{Call, Connection, Value, Writer};
+use bus::{Call, Connection, Writer};
 use rustix::io::Errno;
+
+pub use bus::Value;
 
 /// Where the service manager itself listens, for root only: no bus is needed.
 const PRIVATE: &str = "/run/systemd/private";
@@ -65,6 +67,8 @@ pub struct Scope<'a> {
     pub slice: &'a str,
     /// What people read about it.
     pub description: &'a str,
+    /// Properties by their names on the bus. They come after ours, so that they win.
+    pub properties: &'a [(&'a str, Value)],
 }
 
 /// Whether systemd manages the host and can be asked for units.
@@ -131,7 +135,7 @@ fn request(connection: &mut Connection, scope: &Scope<'_>) -> Result<String, bus
     let mut body = Writer::default();
     body.string(scope.unit);
     body.string("fail");
-    body.properties(&[
+    let mut properties = vec![
         ("Description", Value::String(scope.description.to_owned())),
         ("Slice", Value::String(scope.slice.to_owned())),
         ("Delegate", Value::Boolean(true)),
@@ -139,7 +143,9 @@ fn request(connection: &mut Connection, scope: &Scope<'_>) -> Result<String, bus
         ("TasksMax", Value::U64(TASKS)),
         ("KillSignal", Value::I32(STOP_SIGNAL)),
         ("PIDs", Value::U32s(vec![rustix::process::getpid().as_raw_nonzero().get().unsigned_abs()])),
-    ]);
+    ];
+    properties.extend_from_slice(scope.properties);
+    body.properties(&properties);
     // No further units.
     body.array(8, |_| {});
     let call = Call {

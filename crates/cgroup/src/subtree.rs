@@ -27,6 +27,12 @@ pub(crate) fn read<'a>(at: &OwnedFd, file: &str, buffer: &'a mut [u8]) -> rustix
     Ok(&buffer[..length])
 }
 
+/// The number behind a word at the beginning of a line.
+pub(crate) fn field(text: &[u8], name: &[u8]) -> Option<u64> {
+    let line = text.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(name))?;
+    std::str::from_utf8(line).ok()?.trim().parse().ok()
+}
+
 /// Whether there are processes in the group or below.
 pub(crate) fn populated(group: &OwnedFd) -> rustix::io::Result<bool> {
     let file = openat(group, "cgroup.events", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;

@@ -132,7 +132,8 @@ impl Display for ParentStep {
                 write!(f, "make a copy of the tree in {}", place.display())
             }
             Self::StartScope(scope) => {
-                write!(f, "move to the new unit {} in {} ({:?})", scope.unit, scope.slice, scope.description)
+                write!(f, "move to the new unit {} in {} ({:?})", scope.unit, scope.slice, scope.description)?;
+                scope.properties.iter().try_for_each(|property| write!(f, ", {property}"))
             }
             Self::MakeEphemeral { place, .. } => {
                 write!(f, "make the upper layer of the ephemeral copy in {}", place.display())
@@ -152,6 +153,17 @@ impl Display for LaunchStep {
                 f.write_str("make the control group in the caller's unit")
             }
             Self::MakeControlGroup(GroupPlace::Scope(unit)) => write!(f, "make the control group in {unit}"),
+            Self::LimitGroup { controllers, files } => {
+                write!(f, "limit the control group by {}", controllers.join(", "))?;
+                files.iter().try_for_each(|one| write!(f, ", {}= as {} = {}", one.property, one.file, one.value))
+            }
+            Self::LimitHierarchy(group) => {
+                write!(f, "make a control group in {}", group.own.display())?;
+                group
+                    .machine
+                    .iter()
+                    .try_for_each(|one| write!(f, ", {}= as {} = {}", one.property, one.file, one.value))
+            }
             Self::TakeTree { subdirectory, recursive } => {
                 let what = subdirectory.map_or("the tree".to_owned(), |name| format!("the tree's /{name}"));
                 write!(f, "take a mount of {what}{}", if *recursive { " with all below" } else { "" })

@@ -21,6 +21,8 @@ pub struct HostFacts {
     pub sources: Vec<Option<SourceFacts>>,
     /// First id of a range of 65536 user and group ids that nobody uses. Absent where none is asked for.
     pub free_id_range: Option<u32>,
+    /// What limits are relative to and put on. Absent where none is asked for.
+    pub limits: Option<LimitFacts>,
     /// Random values, made once so that the plan is a pure function.
     pub random: Random,
 }
@@ -182,4 +184,43 @@ pub struct Random {
     pub boot_id: Uuid,
     /// Makes the name of an ephemeral machine unique.
     pub suffix: u64,
+}
+
+/// What limits are relative to, and what they are put on.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct LimitFacts {
+    /// The host's memory, in bytes.
+    pub memory: u64,
+    /// Its swap, in bytes.
+    pub swap: u64,
+    /// How many processes and threads it can have.
+    pub tasks: u64,
+    /// The controllers that cgroup2 has for the caller's group.
+    pub unified: Vec<String>,
+    /// The hierarchies of version 1.
+    pub hierarchies: Vec<Hierarchy>,
+    /// The devices that were named, and what they are: none where there is none.
+    pub devices: Vec<(String, Vec<DeviceNumber>)>,
+    /// The paths that limits of disks were asked for, and the numbers of the disks that they are or lie on.
+    pub disks: Vec<(String, Option<(u32, u32)>)>,
+}
+
+/// A hierarchy of version 1 of control groups.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Hierarchy {
+    /// Its controllers.
+    pub controllers: Vec<String>,
+    /// The directory of the caller's own group.
+    pub own: PathBuf,
+}
+
+/// A device, or all of a driver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct DeviceNumber {
+    /// A block device.
+    pub block: bool,
+    /// Its driver.
+    pub major: u32,
+    /// Its number there; all where absent.
+    pub minor: Option<u32>,
 }

@@ -15,13 +15,13 @@ use uuid::Uuid;
 
 pub use explain::explain;
 pub use facts::{
-    CallerFacts, EphemeralFacts, EphemeralKind, HostFacts, HostSystem, NodeKind, Random, ResolvConf, SourceFacts,
-    StandardStreams, TreeFacts,
+    CallerFacts, DeviceNumber, EphemeralFacts, EphemeralKind, Hierarchy, HostFacts, HostSystem, LimitFacts, NodeKind,
+    Random, ResolvConf, SourceFacts, StandardStreams, TreeFacts,
 };
 pub use resolve::{Error, machine_name, resolve};
 pub use step::{
-    FileStep, FileSystem, GroupPlace, IdLine, InnerStep, LaunchStep, MountFlags, MountIds, OuterStep, ParentStep, Root,
-    Scope, SourceNumber, SpecialKind,
+    FileStep, FileSystem, GroupFile, GroupPlace, HierarchyGroup, IdLine, InnerStep, LaunchStep, MountFlags, MountIds,
+    OuterStep, ParentStep, Root, Scope, SourceNumber, SpecialKind,
 };
 
 /// Everything that happens for one container, in the order in which it happens.
@@ -148,6 +148,34 @@ pub struct Limits {
     pub personality: Option<Personality>,
     /// Device nodes beyond the standard ones that it may open.
     pub devices: Vec<NodeKind>,
+    /// Devices that were allowed by number or by driver.
+    pub device_access: DeviceAccess,
+}
+
+/// `DeviceAllow=` and `DevicePolicy=`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct DeviceAccess {
+    /// Of the devices that are nobody's in particular, such as `/dev/null`, none may be opened that is not named.
+    pub strict: bool,
+    /// Those that are named.
+    pub rules: Vec<DeviceRule>,
+}
+
+/// What may be done with a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct DeviceRule {
+    /// It is a block device.
+    pub block: bool,
+    /// Its driver.
+    pub major: u32,
+    /// Its number there; all where absent.
+    pub minor: Option<u32>,
+    /// It may be opened for reading.
+    pub read: bool,
+    /// It may be opened for writing.
+    pub write: bool,
+    /// Nodes of it may be made.
+    pub make: bool,
 }
 
 /// A resource limit.

@@ -3,10 +3,10 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use crate::{EphemeralKind, json};
+use crate::{EphemeralKind, Hierarchy, json};
 use serde::Serialize;
 
-use spec::{AbsPath, PivotRoot, UidRange};
+use spec::{AbsPath, PivotRoot, Property, UidRange};
 
 /// What is done once, by the caller itself, before the first process is made. Each registers its undo.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -53,6 +53,16 @@ pub enum ParentStep {
 pub enum LaunchStep {
     /// Make the payload's control group.
     MakeControlGroup(GroupPlace),
+    /// Limit the control group that was made.
+    LimitGroup {
+        /// The controllers that it needs.
+        controllers: Vec<String>,
+        /// What is written.
+        files: Vec<GroupFile>,
+    },
+    /// Make a group in a hierarchy of version 1, with limits, and one below it for the payload, which joins it before it
+    /// starts.
+    LimitHierarchy(HierarchyGroup),
     /// Take the mount that becomes the root, detached from the host.
     TakeTree {
         /// A directory in it instead of the tree itself.
@@ -82,6 +92,45 @@ pub struct Scope {
     pub slice: String,
     /// What people read about it.
     pub description: String,
+    /// What was asked for beside that.
+    pub properties: Vec<Property>,
+}
+
+/// A file of a control group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct GroupFile {
+    /// The property that it is for.
+    pub property: &'static str,
+    /// Its name.
+    pub file: &'static str,
+    /// What is written to it.
+    pub value: String,
+}
+
+impl GroupFile {
+    pub(crate) fn new(property: &'static str, file: &'static str, value: String) -> Self {
+        Self { property, file, value }
+    }
+}
+
+/// A machine's group in a hierarchy of version 1.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct HierarchyGroup {
+    /// The caller's own group, in which it is made.
+    pub own: PathBuf,
+    /// The hierarchy's controllers.
+    pub controllers: Vec<String>,
+    /// What is written to the machine's group.
+    pub machine: Vec<GroupFile>,
+    /// What is written to the payload's.
+    pub payload: Vec<GroupFile>,
+}
+
+impl HierarchyGroup {
+    pub(crate) fn new(hierarchy: &Hierarchy) -> Self {
+        let Hierarchy { controllers, own } = hierarchy.clone();
+        Self { own, controllers, machine: Vec::new(), payload: Vec::new() }
+    }
 }
 
 /// Where the payload's control group is made.

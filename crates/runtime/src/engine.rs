@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 
-use plan::{CallerFacts, Plan};
+use plan::{CallerFacts, LaunchStep, Plan};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::process::{Signal, WaitId, WaitIdOptions, waitid};
@@ -152,10 +152,21 @@ fn live(
     let launched = launch::run(plan, acquired)?;
     let outcome = start(plan, prepared, &launched, watcher);
     // Whatever it was: nothing of it goes on.
-    let ended = launched.group.end();
+    let killed = killed_for_memory(plan, &launched);
+    let ended = launched.end();
     let outcome = outcome?;
+    if let (Some(count @ 1..), false) = (killed, plan.quiet) {
+        (watcher.say)(&format!("The memory limit was reached: {count} processes were killed."));
+    }
     ended?;
     Ok(outcome)
+}
+
+/// How many processes the kernel killed because the container had used up the memory that it may use.
+fn killed_for_memory(plan: &Plan, launched: &Launched) -> Option<u64> {
+    let unified = plan.launch.iter().any(|step| matches!(step, LaunchStep::LimitGroup { .. }));
+    let unified = if unified { launched.group.killed_for_memory() } else { None };
+    unified.or_else(|| launched.limits.iter().find_map(cgroup::limit::v1::Group::killed_for_memory))
 }
 
 /// `--cleanup`.
@@ -202,7 +213,8 @@ fn start(plan: &Plan, prepared: &Prepared, launched: &Launched, watcher: &Watche
         // The helper's own words, if it had any.
         Err(error) => return Err(await_payload(plan, &mut receiver, watcher).err().unwrap_or_else(|| error.into())),
     };
-    let started = restricted.map_err(Error::from).and_then(|()| {
+    let limited = launched.join_limits(pid.as_raw_nonzero().get());
+    let started = restricted.and(limited).map_err(Error::from).and_then(|()| {
         // If nobody is there any more to hear it, their last message says why.
         let _ = receiver.let_go();
         await_payload(plan, &mut receiver, watcher)

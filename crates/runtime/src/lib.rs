@@ -16,6 +16,7 @@ pub mod facts;
 mod first;
 pub mod id_range;
 pub mod parent;
+mod property;
 pub mod proto;
 mod rlimit;
 pub mod stage;

@@ -176,8 +176,11 @@ impl Parent<'_> {
                     })?;
             }
             ParentStep::StartScope(scope) => {
-                let plan::Scope { unit, slice, description } = scope;
-                cgroup::scope::start(&cgroup::scope::Scope { unit, slice, description })?;
+                let plan::Scope { unit, slice, description, properties } = scope;
+                let properties: Vec<_> =
+                    properties.iter().map(|one| (one.name.as_str(), crate::property::value(&one.value))).collect();
+                let properties = properties.as_slice();
+                cgroup::scope::start(&cgroup::scope::Scope { unit, slice, description, properties })?;
             }
             ParentStep::MakeTemporary { number, owner } => self.make_temporary(*number, *owner)?,
         }

@@ -84,8 +84,20 @@ fn directory(path: &Path, undone: &mut Undone) {
     }
 }
 
+/// Where control groups are.
+struct Groups {
+    layout: Option<cgroup::Layout>,
+    hierarchies: Vec<cgroup::limit::v1::Hierarchy>,
+}
+
+impl Groups {
+    fn probe() -> Self {
+        Self { layout: cgroup::Layout::probe().ok(), hierarchies: cgroup::limit::v1::hierarchies() }
+    }
+}
+
 /// Undoes what a dead run of this machine has left in these places too, if there is one.
-fn by_name(run: &RunDirectory, name: &str, places: &[PathBuf], groups: Option<&cgroup::Layout>, undone: &mut Undone) {
+fn by_name(run: &RunDirectory, name: &str, places: &[PathBuf], groups: &Groups, undone: &mut Undone) {
     let Ok(machine) = MachineName::try_from(name) else { return };
     let known = lock::is_known(run, &machine);
     let lock = match NameLock::take_if_free(run, &machine) {
@@ -95,7 +107,7 @@ fn by_name(run: &RunDirectory, name: &str, places: &[PathBuf], groups: Option<&c
     };
     let before = undone.errors.len();
     let mut left = lock.left().to_vec();
-    if let Some(group) = groups.map(|layout| layout.machine(name))
+    if let Some(group) = groups.layout.as_ref().map(|layout| layout.machine(name))
         && !left.contains(&Entry::Group(group.clone()))
     {
         let certainty = if known { Certainty::Dead } else { Certainty::NoTrace };
@@ -110,6 +122,14 @@ fn by_name(run: &RunDirectory, name: &str, places: &[PathBuf], groups: Option<&c
         }
     }
     entries(run, &left, undone);
+    // Their processes are those of the group above, which are dead by now.
+    for hierarchy in &groups.hierarchies {
+        let group = cgroup::limit::v1::path(&hierarchy.own, name);
+        if !left.contains(&Entry::Group(group.clone())) {
+            let certainty = if known { Certainty::Dead } else { Certainty::NoTrace };
+            undone.note(&format!("the control group {}", group.display()), cgroup::remove_dead(&group, certainty));
+        }
+    }
     if undone.errors.len() > before {
         lock.keep();
     }
@@ -124,9 +144,9 @@ pub fn heal(run: &RunDirectory, machines: &[String], place: Option<&Path>) -> Un
         return undone;
     }
     let places: Vec<PathBuf> = place.map(Path::to_owned).into_iter().chain([TEMPORARY.into()]).collect();
-    let layout = cgroup::Layout::probe().ok();
+    let groups = Groups::probe();
     for name in machines.iter().chain(&beside) {
-        by_name(run, name, &places, layout.as_ref(), &mut undone);
+        by_name(run, name, &places, &groups, &mut undone);
     }
     undone
 }
@@ -148,15 +168,16 @@ pub fn cleanup(spec: &ContainerSpec) -> Undone {
         Ok(machines) => names.extend(machines),
         Err(error) => undone.errors.push(chain(&error)),
     }
-    let layout = cgroup::Layout::probe().ok();
-    if let Some(layout) = &layout {
+    let groups = Groups::probe();
+    names.extend(cgroup::limit::v1::machines(&groups.hierarchies));
+    if let Some(layout) = &groups.layout {
         match cgroup::machines(layout) {
             Ok(machines) => names.extend(machines),
             Err(error) => undone.errors.push(chain(&error)),
         }
     }
     for name in &names {
-        by_name(&run, name, &places, layout.as_ref(), &mut undone);
+        by_name(&run, name, &places, &groups, &mut undone);
     }
     match image::lock::sweep(&run) {
         Ok(0) => {}

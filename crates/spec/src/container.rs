@@ -7,7 +7,9 @@ use std::path::PathBuf;
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::{AbsPath, CapabilitySet, CpuSet, HostName, MachineName, Resource, Rlimit, Signal, UidRange};
+use crate::{
+    AbsPath, CapabilitySet, CpuSet, HostName, MachineName, Property, Resource, Rlimit, Signal, SliceName, UidRange,
+};
 
 /// All that is wanted of one container. Made by [`SpecPatch::validate`](crate::SpecPatch::validate) alone.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -194,6 +196,12 @@ pub struct PropertySpec {
     pub keep_unit: bool,
     /// Whether the machine is registered.
     pub register: Register,
+    /// The slice of its unit, if it is another than the usual one.
+    pub slice: Option<SliceName>,
+    /// Properties of its unit, in the order given.
+    pub properties: Vec<Property>,
+    /// `--memory=`, `--cpus=` and `--pids=` as properties.
+    pub limits: Vec<Property>,
 }
 
 /// `--register=`.

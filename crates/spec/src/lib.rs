@@ -20,8 +20,10 @@ mod help;
 mod manual;
 pub mod options;
 mod patch;
+mod property;
 
 pub use completions::{Shell, completions};
 pub use help::{HelpStyle, help};
 pub use manual::manual_page;
 pub use patch::SpecPatch;
+pub use property::{Network, NftSet, Property, PropertyError, PropertyValue, SliceName, SocketRule};

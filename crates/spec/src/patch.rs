@@ -11,8 +11,8 @@ use crate::options::boolean;
 use crate::{
     AbsPath, ApiVfs, CapabilitySet, ConsoleMode, ConsoleSpec, ContainerSpec, CpuSet, CustomMount, DryRun, ExecSpec,
     FilterItem, HostName, IdentitySpec, ImageSpec, IntegrationSpec, MachineName, NetworkSpec, Ownership, Personality,
-    PivotRoot, PrivateUsers, PropertySpec, Register, Resource, ResourcesSpec, Rlimit, RunSpec, SecuritySpec,
-    SettingsMode, Signal, Source, StartMode, UsersSpec, Volatile,
+    PivotRoot, PrivateUsers, Property, PropertySpec, Register, Resource, ResourcesSpec, Rlimit, RunSpec, SecuritySpec,
+    SettingsMode, Signal, SliceName, Source, StartMode, UsersSpec, Volatile,
 };
 
 macro_rules! patch {
@@ -82,6 +82,16 @@ patch! {
     register: Register,
     /// `--keep-unit`.
     keep_unit: bool,
+    /// `--slice=`.
+    slice: SliceName,
+    /// `--property=`, in the order given.
+    properties: Vec<Property>,
+    /// `--memory=`.
+    memory: Property,
+    /// `--cpus=`.
+    cpus: Property,
+    /// `--pids=`.
+    pids: Property,
     /// `--private-users=`.
     private_users: PrivateUsers,
     /// Without user namespaces in the kernel, the host's users are used (`-U`).
@@ -165,6 +175,12 @@ impl SpecPatch {
         if cleanup && self.directory.is_none() && self.machine.is_none() {
             return Err(UsageError::Conflict("--cleanup needs --directory= or --machine= to know what to clean up"));
         }
+        let limits: Vec<Property> = [self.memory, self.cpus, self.pids].into_iter().flatten().collect();
+        if self.keep_unit == Some(true) && !limits.is_empty() {
+            return Err(UsageError::Conflict(
+                "--keep-unit and --memory=, --cpus=, --pids= exclude each other: the unit is not redd's to limit",
+            ));
+        }
         let private_users = self.private_users.unwrap_or(PrivateUsers::No);
         let usual = if private_users == PrivateUsers::Pick { Ownership::Auto } else { Ownership::Off };
         let source = match (self.directory, &self.machine) {
@@ -201,6 +217,9 @@ impl SpecPatch {
             property: PropertySpec {
                 keep_unit: self.keep_unit.unwrap_or(false),
                 register: self.register.unwrap_or(Register::Auto),
+                slice: self.slice,
+                properties: self.properties.unwrap_or_default(),
+                limits,
             },
             users: UsersSpec {
                 private_users,

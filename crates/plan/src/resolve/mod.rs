@@ -2,6 +2,7 @@
 
 mod api_mounts;
 mod custom_mounts;
+mod limits;
 mod payload;
 mod root;
 mod unit;
@@ -64,6 +65,36 @@ pub enum Error {
         /// The container's highest id.
         last: u32,
     },
+    /// Only a service manager could do it.
+    #[error("{0}= is for a service manager, and systemd does not manage this host")]
+    NoServiceManager(String),
+    /// The kernel, or the host's setup, lacks it.
+    #[error(
+        "{property}= needs the controller {controller} of control groups, which this host has neither in cgroup2 nor \
+             in version 1"
+    )]
+    NoController {
+        /// What was asked for.
+        property: String,
+        /// The controller's name.
+        controller: &'static str,
+    },
+    /// Version 1 of control groups has no such thing.
+    #[error(
+        "{property}= cannot be carried out: the controller is one of version 1 of control groups here, and {reason}"
+    )]
+    Version1 {
+        /// What was asked for.
+        property: String,
+        /// Why not.
+        reason: &'static str,
+    },
+    /// A limit of a disk that is none.
+    #[error("{0} is no block device and does not lie on one, so it has no limits of its own")]
+    NoDisk(String),
+    /// A device that is none.
+    #[error("there is no device {0} that could be allowed")]
+    NoDevice(String),
     /// A path of our own does not parse; a programming error.
     #[error("{0:?} is not an absolute path")]
     Path(String),
@@ -91,6 +122,7 @@ pub fn resolve(spec: &ContainerSpec, facts: &HostFacts) -> Result<Plan, Error> {
     let console = console_mode(spec, facts);
     let uuid = spec.identity().uuid.or(facts.tree.machine_id).unwrap_or(facts.random.container_uuid);
     let context = Context { spec, facts, user, console, uuid, machine: &machine };
+    let bounds = limits::resolve(&context)?;
     Ok(Plan {
         tree: facts.tree.path.clone(),
         quiet: spec.run().quiet,
@@ -98,11 +130,11 @@ pub fn resolve(spec: &ContainerSpec, facts: &HostFacts) -> Result<Plan, Error> {
         lifecycle: Lifecycle::Supervised,
         namespaces: Namespaces { user, network: private_network, cgroup: spec.run().cgroup_namespace },
         parent: parent_steps(&context),
-        launch: launch_steps(&context),
+        launch: launch_steps(&context, bounds.steps),
         outer: outer_steps(&context)?,
         inner: inner_steps(&context)?,
         payload: payload::resolve(&context),
-        limits: limits(&context),
+        limits: limits(&context, bounds.devices),
         supervision: Supervision {
             console,
             title: title(facts, console, &machine),
@@ -229,6 +261,7 @@ fn kill_signal(spec: &ContainerSpec) -> Option<i32> {
 fn notices(context: &Context<'_>) -> Vec<String> {
     let image = context.spec.image();
     let mut notices: Vec<String> = context.ephemeral().and_then(|copy| copy.notice.clone()).into_iter().collect();
+    notices.extend(unit::notice(context));
     if image.template.is_some() && context.facts.tree.template.is_none() {
         notices.push(format!("{} exists, so the template is not used.", context.facts.tree.path.display()));
     }
@@ -265,9 +298,10 @@ fn parent_steps(context: &Context<'_>) -> Vec<ParentStep> {
     steps
 }
 
-fn launch_steps(context: &Context<'_>) -> Vec<LaunchStep> {
+fn launch_steps(context: &Context<'_>, bounds: Vec<LaunchStep>) -> Vec<LaunchStep> {
     let image = context.spec.image();
     let mut steps = vec![LaunchStep::MakeControlGroup(unit::group_place(context))];
+    steps.extend(bounds);
     steps.push(LaunchStep::TakeTree {
         subdirectory: (image.volatile == Volatile::Yes).then_some("usr"),
         recursive: !image.ephemeral && image.volatile != Volatile::Overlay,
@@ -361,7 +395,7 @@ fn integration(context: &Context<'_>, steps: &mut Vec<InnerStep>) {
     }
 }
 
-fn limits(context: &Context<'_>) -> Limits {
+fn limits(context: &Context<'_>, device_access: crate::DeviceAccess) -> Limits {
     let spec = context.spec;
     let security = spec.security();
     let resources = spec.resources();
@@ -382,6 +416,7 @@ fn limits(context: &Context<'_>) -> Limits {
         devices: devices
             .filter(|kind| matches!(kind, NodeKind::CharacterDevice { .. } | NodeKind::BlockDevice { .. }))
             .collect(),
+        device_access,
     }
 }
 

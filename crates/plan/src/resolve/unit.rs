@@ -2,7 +2,7 @@
 
 use super::Context;
 use crate::{GroupPlace, Scope};
-use spec::StartMode;
+use spec::{Property, PropertyValue, StartMode};
 
 /// The slice of machines (systemd-nspawn(1), `--slice=`).
 const SLICE: &str = "machine.slice";
@@ -10,11 +10,41 @@ const SLICE: &str = "machine.slice";
 /// The scope that is made for the machine: where systemd manages the host, unless it stays in the caller's unit.
 pub(super) fn scope(context: &Context<'_>) -> Option<Scope> {
     let wanted = context.facts.host.service_manager && !context.spec.property().keep_unit;
+    let property = context.spec.property();
     wanted.then(|| Scope {
         unit: unit_name(context.machine),
-        slice: SLICE.to_owned(),
+        slice: property.slice.as_ref().map_or(SLICE, |slice| slice.as_str()).to_owned(),
         description: format!("Container {}", context.machine),
+        properties: devices(asked(context)).into_iter().chain(asked(context).cloned()).collect(),
     })
+}
+
+/// All properties that were asked for, the shorthands last.
+pub(super) fn asked<'a>(context: &Context<'a>) -> impl Iterator<Item = &'a Property> + Clone + use<'a> {
+    let property = context.spec.property();
+    property.properties.iter().chain(&property.limits)
+}
+
+/// Where the unit's devices are spoken of, the service manager refuses all others: what every container may open has to
+/// be said, too. Terminals are opened and never made.
+fn devices<'a>(mut asked: impl Iterator<Item = &'a Property>) -> Vec<Property> {
+    if !asked.any(|property| matches!(property.setting, "DeviceAllow" | "DevicePolicy")) {
+        return Vec::new();
+    }
+    let text = |text: &str| PropertyValue::Text(text.to_owned());
+    let pairs = [("/dev/net/tun", "rwm"), ("/dev/fuse", "rwm"), ("char-pts", "rw")];
+    let pairs = pairs.map(|(node, rights)| (node.to_owned(), rights.to_owned())).to_vec();
+    vec![
+        Property { setting: "DevicePolicy", name: "DevicePolicy".into(), value: text("closed") },
+        Property { setting: "DeviceAllow", name: "DeviceAllow".into(), value: PropertyValue::Pairs(pairs) },
+    ]
+}
+
+/// What was asked for and means nothing, as a sentence.
+pub(super) fn notice(context: &Context<'_>) -> Option<String> {
+    let property = context.spec.property();
+    let without = property.keep_unit && (property.slice.is_some() || !property.properties.is_empty());
+    without.then(|| "--slice= and --property= have no effect with --keep-unit: no unit is made for them.".to_owned())
 }
 
 pub(super) fn group_place(context: &Context<'_>) -> GroupPlace {

@@ -1,6 +1,7 @@
 //! Looks at the host, the caller and the tree, once, and changes nothing.
 
 mod host;
+mod limits;
 mod tree;
 
 use std::os::fd::AsFd;
@@ -69,9 +70,11 @@ pub fn probe(spec: &ContainerSpec, caller: CallerFacts) -> Result<(HostFacts, Tr
         PrivateUsers::Pick => Some(crate::id_range::find_free(&run, &name, tree.uid)?),
         _ => None,
     };
+    let host = host::probe(spec);
     let facts = HostFacts {
         caller,
-        host: host::probe(spec),
+        limits: limits::probe(spec, host.service_manager),
+        host,
         tree: tree::probe(&run, spec, &tree, target)?,
         sources: spec.mounts().iter().map(source).collect::<Result<_, _>>()?,
         free_id_range,

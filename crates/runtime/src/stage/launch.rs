@@ -5,7 +5,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use plan::{GroupPlace, LaunchStep, NodeKind, Plan, SourceNumber};
+use plan::{DeviceAccess, GroupPlace, LaunchStep, NodeKind, Plan, SourceNumber};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use sys::mount::{Change, Propagation, set_attributes};
@@ -35,6 +35,32 @@ pub struct Launched {
     pub overlay: Option<OverlayDirectory>,
     /// The payload's control group.
     pub group: cgroup::Group,
+    /// Those with limits in hierarchies of version 1.
+    pub limits: Vec<cgroup::limit::v1::Group>,
+}
+
+impl Launched {
+    /// Puts the container's first process under the limits of version 1, while it is at work for itself.
+    ///
+    /// # Errors
+    /// The first that does not take it.
+    pub fn join_limits(&self, pid: i32) -> Result<(), Error> {
+        self.limits.iter().try_for_each(|limit| limit.join(pid)).map_err(Error::from)
+    }
+
+    /// Ends the control groups and whoever is in them.
+    ///
+    /// # Errors
+    /// The first that could not be removed.
+    pub fn end(self) -> Result<(), Error> {
+        end(Some(self.group), self.limits)
+    }
+}
+
+fn end(group: Option<cgroup::Group>, limits: Vec<cgroup::limit::v1::Group>) -> Result<(), Error> {
+    let ended = group.map_or(Ok(()), |group| group.end().map_err(Error::from));
+    let removed = limits.into_iter().map(|limit| limit.end().map_err(Error::from));
+    removed.fold(ended, Result::and)
 }
 
 /// Why a start failed.
@@ -54,6 +80,9 @@ pub enum Error {
     /// The control group.
     #[error(transparent)]
     Group(#[from] cgroup::Error),
+    /// A limit.
+    #[error(transparent)]
+    Limit(#[from] cgroup::limit::Error),
     /// The plan lacks a step; an error of ours.
     #[error("the plan takes no tree")]
     NoTree,
@@ -70,13 +99,38 @@ pub(crate) fn detail(failure: &Failure) -> String {
 /// # Errors
 /// The first step that failed.
 pub fn run(plan: &Plan, acquired: &Acquired) -> Result<Launched, Error> {
-    let mut group = None;
+    let mut groups = Groups::default();
+    carry_out(plan, acquired, &mut groups).inspect_err(|_| {
+        // The first error is the one to tell.
+        let _ = end(groups.group.take(), std::mem::take(&mut groups.limits));
+    })
+}
+
+/// The control groups that were made.
+#[derive(Default)]
+struct Groups {
+    group: Option<cgroup::Group>,
+    limits: Vec<cgroup::limit::v1::Group>,
+}
+
+fn carry_out(plan: &Plan, acquired: &Acquired, groups: &mut Groups) -> Result<Launched, Error> {
     let mut tree = None;
     let mut sources = Sources::new();
     for step in &plan.launch {
         let failed = |failure| Error::Step { step: step.to_string(), failure };
         match step {
-            LaunchStep::MakeControlGroup(place) => group = Some(make_group(plan, place, acquired)?),
+            LaunchStep::MakeControlGroup(place) => groups.group = Some(make_group(plan, place, acquired)?),
+            LaunchStep::LimitGroup { controllers, files } => {
+                let layout = layout()?;
+                let group = groups.group.as_ref().ok_or(Error::NoTree)?;
+                cgroup::limit::v2::apply(group, &layout, controllers, &limit_files(files))?;
+            }
+            LaunchStep::LimitHierarchy(limit) => {
+                let path = cgroup::limit::v1::path(&limit.own, &plan.machine);
+                acquired.note(image::record::Entry::Group(path))?;
+                let (files, below) = (limit_files(&limit.machine), limit_files(&limit.payload));
+                groups.limits.push(cgroup::limit::v1::Group::create(&limit.own, &plan.machine, &files, &below)?);
+            }
             LaunchStep::TakeTree { subdirectory, recursive } => {
                 tree = Some(take_tree(acquired, *subdirectory, *recursive).map_err(failed)?);
             }
@@ -90,17 +144,28 @@ pub fn run(plan: &Plan, acquired: &Acquired) -> Result<Launched, Error> {
             }
         }
     }
-    let (Some(tree), Some(group)) = (tree, group) else { return Err(Error::NoTree) };
+    let tree = tree.ok_or(Error::NoTree)?;
     let root_directory = acquired.root().try_clone_to_owned().map_err(|_| Error::NoTree)?;
     let failed =
         |errno| Error::Step { step: "take a mount of the ephemeral copy".into(), failure: Failure::from(errno) };
     let overlay = acquired.overlay().map_err(failed)?;
-    Ok(Launched { tree, root_directory, sources, overlay, group })
+    let group = groups.group.take().ok_or(Error::NoTree)?;
+    let limits = std::mem::take(&mut groups.limits);
+    Ok(Launched { tree, root_directory, sources, overlay, group, limits })
+}
+
+fn limit_files(files: &[plan::GroupFile]) -> Vec<cgroup::limit::File<'_>> {
+    let all = files.iter();
+    all.map(|one| cgroup::limit::File { property: one.property, name: one.file, value: &one.value }).collect()
+}
+
+fn layout() -> Result<cgroup::Layout, Error> {
+    let failed = |errno| Error::Step { step: "find the control groups".into(), failure: Failure::from(errno) };
+    cgroup::Layout::probe().map_err(failed)
 }
 
 fn make_group(plan: &Plan, place: &GroupPlace, acquired: &Acquired) -> Result<cgroup::Group, Error> {
-    let failed = |errno| Error::Step { step: "find the control groups".into(), failure: Failure::from(errno) };
-    let layout = cgroup::Layout::probe().map_err(failed)?;
+    let layout = layout()?;
     let in_unit = match place {
         GroupPlace::Subtree { .. } => false,
         // Where the service manager uses version 1, its units are no groups of cgroup2.
@@ -129,14 +194,28 @@ fn make_group(plan: &Plan, place: &GroupPlace, acquired: &Acquired) -> Result<cg
 /// # Errors
 /// Those of bpf(2).
 pub fn restrict_devices(plan: &Plan, group: &cgroup::Group) -> Result<(), Error> {
-    let mut rules = cgroup::device::STANDARD.to_vec();
+    use cgroup::device::{Access, Kind, Rule, STANDARD, UNNAMED};
+    let DeviceAccess { strict, rules: named } = &plan.limits.device_access;
+    // Nodes of the standard ones are made in any case.
+    let standard =
+        if *strict { STANDARD.map(|rule| Rule { access: Access::new(false, false, true), ..rule }) } else { STANDARD };
+    let mut rules = standard.to_vec();
+    if *strict {
+        rules.extend(UNNAMED);
+    }
     rules.extend(plan.limits.devices.iter().filter_map(|device| {
         let (kind, major, minor) = match *device {
-            NodeKind::CharacterDevice { major, minor } => (cgroup::device::Kind::Character, major, minor),
-            NodeKind::BlockDevice { major, minor } => (cgroup::device::Kind::Block, major, minor),
+            NodeKind::CharacterDevice { major, minor } => (Kind::Character, major, minor),
+            NodeKind::BlockDevice { major, minor } => (Kind::Block, major, minor),
             NodeKind::Directory | NodeKind::File => return None,
         };
-        Some(cgroup::device::Rule { kind, major, minor: Some(minor) })
+        Some(Rule { kind, major, minor: Some(minor), access: Access::ALL })
+    }));
+    rules.extend(named.iter().map(|one| Rule {
+        kind: if one.block { Kind::Block } else { Kind::Character },
+        major: one.major,
+        minor: one.minor,
+        access: Access::new(one.read, one.write, one.make),
     }));
     let failed = |errno| Error::Step { step: "restrict the devices".into(), failure: Failure::from(errno) };
     cgroup::device::restrict(group.payload(), &rules).map_err(failed)

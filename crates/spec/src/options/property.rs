@@ -1,10 +1,9 @@
 //! The unit and the registration.
 
 use super::{Argument, Effect, Given, OptionRow, Problem, ValueKind};
-use crate::{Register, SpecPatch};
+use crate::{Property, Register, SpecPatch};
 
 const BASE: OptionRow = OptionRow::BASE;
-const SCOPES: Effect = Effect::Later("the unit that the container runs in cannot be chosen yet");
 
 pub(super) const ROWS: &[OptionRow] = &[
     OptionRow {
@@ -12,8 +11,10 @@ pub(super) const ROWS: &[OptionRow] = &[
         short: Some('S'),
         argument: Argument::Required("SLICE"),
         help: "The slice of the container's unit",
-        details: "Instead of machine.slice.",
-        effect: SCOPES,
+        details: "Instead of machine.slice. The ending may be left out, and what cannot be in a unit's name is escaped. \
+                  Where no service manager runs there are no slices, and this is refused; --keep-unit makes it mean \
+                  nothing.",
+        effect: Effect::Patch(slice),
         ..BASE
     },
     OptionRow {
@@ -21,8 +22,11 @@ pub(super) const ROWS: &[OptionRow] = &[
         argument: Argument::Required("NAME=VALUE"),
         merge: super::Merge::List,
         help: "Set a property of the container's unit",
-        details: "As systemctl(1) takes them with set-property.",
-        effect: SCOPES,
+        details: "As systemctl(1) takes them with set-property: those of systemd.resource-control(5), systemd.scope(5), \
+                  systemd.kill(5) and systemd.unit(5). May be used more than once. Where no service manager runs, the \
+                  limits of memory, processors, tasks, disks and devices are put on the container's control group; what \
+                  only a service manager can do is refused. --keep-unit makes it mean nothing.",
+        effect: Effect::Patch(property),
         ..BASE
     },
     OptionRow {
@@ -56,5 +60,15 @@ fn register(patch: &mut SpecPatch, given: &Given<'_>) -> Result<(), Problem> {
 
 fn keep_unit(patch: &mut SpecPatch, _: &Given<'_>) -> Result<(), Problem> {
     patch.keep_unit = Some(true);
+    Ok(())
+}
+
+fn slice(patch: &mut SpecPatch, given: &Given<'_>) -> Result<(), Problem> {
+    patch.slice = Some(given.parse()?);
+    Ok(())
+}
+
+fn property(patch: &mut SpecPatch, given: &Given<'_>) -> Result<(), Problem> {
+    patch.properties.get_or_insert_default().push(Property::parse(given.text()?).map_err(Problem::invalid)?);
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use super::value::integer;
 use super::{Argument, Effect, Given, Merge, OptionRow, Problem, ValueKind, anyone, trusted};
-use crate::{Personality, Resource, Rlimit, SpecPatch};
+use crate::{Personality, Property, Resource, Rlimit, SpecPatch};
 
 const BASE: OptionRow = OptionRow::BASE;
 
@@ -51,6 +51,36 @@ pub(super) const ROWS: &[OptionRow] = &[
         effect: Effect::Patch(personality),
         ..BASE
     },
+    OptionRow {
+        long: "memory",
+        argument: Argument::Required("SIZE"),
+        own: true,
+        help: "How much memory it may use",
+        details: "A size such as 512M or 2G, a share of the host's memory such as 25%, or infinity. When it is used up, \
+                  processes of the container are killed. The same as --property=MemoryMax=. An option of redd alone.",
+        effect: Effect::Patch(memory),
+        ..BASE
+    },
+    OptionRow {
+        long: "cpus",
+        argument: Argument::Required("NUMBER"),
+        own: true,
+        help: "The time of how many processors it may use",
+        details: "A number such as 2 or 0.5. The same as --property=CPUQuota=, which takes it in per cent. An option of \
+                  redd alone.",
+        effect: Effect::Patch(cpus),
+        ..BASE
+    },
+    OptionRow {
+        long: "pids",
+        argument: Argument::Required("NUMBER"),
+        own: true,
+        help: "How many processes and threads it may have",
+        details: "A number, a share of what the host may have such as 10%, or infinity. The same as \
+                  --property=TasksMax=. An option of redd alone.",
+        effect: Effect::Patch(pids),
+        ..BASE
+    },
 ];
 
 fn rlimit(patch: &mut SpecPatch, given: &Given<'_>) -> Result<(), Problem> {
@@ -83,5 +113,20 @@ fn cpu_affinity(patch: &mut SpecPatch, given: &Given<'_>) -> Result<(), Problem>
 
 fn personality(patch: &mut SpecPatch, given: &Given<'_>) -> Result<(), Problem> {
     patch.personality = Some(given.one_of(&[("x86", Personality::X86), ("x86-64", Personality::X86_64)])?);
+    Ok(())
+}
+
+fn memory(patch: &mut SpecPatch, given: &Given<'_>) -> Result<(), Problem> {
+    patch.memory = Some(Property::memory(given.text()?).map_err(Problem::invalid)?);
+    Ok(())
+}
+
+fn cpus(patch: &mut SpecPatch, given: &Given<'_>) -> Result<(), Problem> {
+    patch.cpus = Some(Property::cpus(given.text()?).map_err(Problem::invalid)?);
+    Ok(())
+}
+
+fn pids(patch: &mut SpecPatch, given: &Given<'_>) -> Result<(), Problem> {
+    patch.pids = Some(Property::pids(given.text()?).map_err(Problem::invalid)?);
     Ok(())
 }
