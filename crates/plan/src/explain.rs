@@ -3,8 +3,8 @@
 use std::fmt::{self, Display, Formatter};
 
 use crate::{
-    EphemeralKind, FileStep, GroupPlace, InnerStep, LaunchStep, MountFlags, MountIds, NodeKind, OuterStep, ParentStep,
-    Plan, Root, SourceNumber, SpecialKind, WorkingDirectory,
+    EphemeralKind, FileStep, GroupPlace, InnerStep, LaunchStep, MountFlags, MountIds, NodeKind, OuterStep, OverlayStep,
+    ParentStep, Plan, Root, SourceNumber, SpecialKind, WorkingDirectory,
 };
 
 /// One line for each step, under a heading for each stage.
@@ -141,6 +141,16 @@ impl Display for ParentStep {
             Self::MakeTemporary { number, owner } => {
                 write!(f, "make a temporary directory of user {owner} for mount {number}")
             }
+            Self::MakeLayers { number, beside: None, owner, .. } => {
+                write!(f, "make temporary layers of user {owner} for mount {number}")
+            }
+            Self::MakeLayers { number, beside: Some(place), missing, .. } => {
+                write!(f, "make a work directory in {} for mount {number}", place.display())?;
+                match missing {
+                    Some(path) => write!(f, ", and {}", path.display()),
+                    None => Ok(()),
+                }
+            }
         }
     }
 }
@@ -169,6 +179,12 @@ impl Display for LaunchStep {
                 write!(f, "take a mount of {what}{}", if *recursive { " with all below" } else { "" })
             }
             Self::TakeTemporary(number) => write!(f, "take a mount of the temporary directory for mount {number}"),
+            Self::TakeLayers { number, from: None } => {
+                write!(f, "take a mount of the temporary layers for mount {number}")
+            }
+            Self::TakeLayers { number, from: Some(path) } => {
+                write!(f, "take a mount of {} for the upper layer of mount {number}", path.display())
+            }
             Self::TakeSource { path, recursive, .. } => {
                 write!(f, "take a mount of {}{}", path.display(), if *recursive { " with all below" } else { "" })
             }
@@ -186,6 +202,13 @@ impl Display for OuterStep {
             Self::MakeRoot(Root::VolatileOverlay) => f.write_str("make an overlay of tmpfs over the tree the root"),
             Self::MakeRoot(Root::VolatileTmpfs) => f.write_str("make a tmpfs with the tree's /usr the root"),
             Self::File(step) => step.fmt(f),
+            Self::Overlay(OverlayStep { lower, upper: None, target, .. }) => {
+                write!(f, "mount {} directories as one at {target}, read-only", lower.len())
+            }
+            Self::Overlay(OverlayStep { lower, upper: Some(_), target, by_users }) => {
+                let how = if *by_users { ", as root of the user namespace" } else { "" };
+                write!(f, "mount {} directories as one at {target}{how}", lower.len() + 1)
+            }
             Self::PivotInside(pivot) => match &pivot.old {
                 Some(old) => write!(f, "make {} the root, the old one at {old}", pivot.new),
                 None => write!(f, "make {} the root", pivot.new),
@@ -282,6 +305,8 @@ impl Display for SourceNumber {
             Self::ResolvConf => f.write_str("the host's resolv.conf"),
             Self::Temporary(number) => write!(f, "the temporary directory for mount {number}"),
             Self::Custom(number) => write!(f, "the source of mount {number}"),
+            Self::Around(number) => write!(f, "the directory of the upper layer of mount {number}"),
+            Self::Layer { mount, layer } => write!(f, "layer {layer} of mount {mount}"),
         }
     }
 }

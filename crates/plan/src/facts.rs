@@ -19,6 +19,8 @@ pub struct HostFacts {
     /// The sources of the bind mounts, in the order of the specification's mounts; `None` for mounts without a source
     /// on the host.
     pub sources: Vec<Option<SourceFacts>>,
+    /// The layers of the overlays, likewise; empty for other mounts.
+    pub layers: Vec<Vec<LayerFacts>>,
     /// First id of a range of 65536 user and group ids that nobody uses. Absent where none is asked for.
     pub free_id_range: Option<u32>,
     /// What limits are relative to and put on. Absent where none is asked for.
@@ -145,11 +147,37 @@ pub enum EphemeralKind {
     Copy,
 }
 
+impl EphemeralKind {
+    /// All there are.
+    pub const ALL: [Self; 4] = [Self::Snapshot, Self::Overlay, Self::Memory, Self::Copy];
+}
+
 /// The source of a bind mount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct SourceFacts {
     /// What it is.
     pub kind: NodeKind,
+}
+
+/// A directory that is a layer of an overlay.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum LayerFacts {
+    /// One that is found only when the root is there: a path inside, or a temporary one.
+    Later,
+    /// It is there.
+    Present {
+        /// Its path without symbolic links.
+        path: PathBuf,
+        /// Whom it belongs to.
+        owner: u32,
+        /// It is no part of the mount or the subvolume that the directory above it is in.
+        own_mount: bool,
+    },
+    /// There is no such directory, but the one above it is there.
+    Missing {
+        /// Where it would be.
+        path: PathBuf,
+    },
 }
 
 /// The kind of a file system object.

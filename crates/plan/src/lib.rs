@@ -15,13 +15,14 @@ use uuid::Uuid;
 
 pub use explain::explain;
 pub use facts::{
-    CallerFacts, DeviceNumber, EphemeralFacts, EphemeralKind, Hierarchy, HostFacts, HostSystem, LimitFacts, NodeKind,
-    Random, ResolvConf, SourceFacts, StandardStreams, TreeFacts,
+    CallerFacts, DeviceNumber, EphemeralFacts, EphemeralKind, Hierarchy, HostFacts, HostSystem, LayerFacts, LimitFacts,
+    NodeKind, Random, ResolvConf, SourceFacts, StandardStreams, TreeFacts,
 };
 pub use resolve::{Error, machine_name, resolve};
 pub use step::{
-    FileStep, FileSystem, GroupFile, GroupPlace, HierarchyGroup, IdLine, InnerStep, LaunchStep, MountFlags, MountIds,
-    OuterStep, ParentStep, Root, Scope, SourceNumber, SpecialKind,
+    FileStep, FileSystem, GroupFile, GroupPlace, HierarchyGroup, IdLine, InnerStep, LaunchStep, LayerSource,
+    MountFlags, MountIds, OuterStep, OverlayLayer, OverlayStep, ParentStep, Root, Scope, SourceNumber, SpecialKind,
+    UpperLayer,
 };
 
 /// Everything that happens for one container, in the order in which it happens.

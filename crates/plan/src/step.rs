@@ -46,6 +46,17 @@ pub enum ParentStep {
         /// Whom it belongs to, on the host.
         owner: u32,
     },
+    /// Make the directories that a writable overlay needs beside its layers; they are removed at the end.
+    MakeLayers {
+        /// The mount's number.
+        number: usize,
+        /// The directory that the upper layer is in; absent where that is a temporary one, below `/var/tmp`.
+        beside: Option<PathBuf>,
+        /// The upper layer, where it is to be made. It stays.
+        missing: Option<PathBuf>,
+        /// Whom a temporary one belongs to, on the host.
+        owner: u32,
+    },
 }
 
 /// What the caller does before each start (a reboot starts again).
@@ -72,6 +83,13 @@ pub enum LaunchStep {
     },
     /// Take the directory that was made for the custom mount with this number.
     TakeTemporary(usize),
+    /// Take the directory that holds the upper layer and the work directory of the overlay with this number.
+    TakeLayers {
+        /// The mount's number.
+        number: usize,
+        /// The directory that the upper layer is in; absent where that is a temporary one.
+        from: Option<PathBuf>,
+    },
     /// Take the mount of a path of the host, detached from it, for the mount with this number.
     TakeSource {
         /// Where it is found.
@@ -158,6 +176,15 @@ pub enum SourceNumber {
     Temporary(usize),
     /// The custom mount with this number.
     Custom(usize),
+    /// The directory around the upper layer of the custom mount with this number.
+    Around(usize),
+    /// A lower layer of a custom mount.
+    Layer {
+        /// The mount's number.
+        mount: usize,
+        /// The layer's, counted from the lowest.
+        layer: usize,
+    },
 }
 
 /// What the root is made of.
@@ -185,6 +212,8 @@ pub enum OuterStep {
     MakeRoot(Root),
     /// Make a file system object or a mount.
     File(FileStep),
+    /// Mount several directories as one.
+    Overlay(OverlayStep),
     /// Make another directory the root.
     PivotInside(PivotRoot),
     /// Join the network of the container's first process, for what shows it.
@@ -337,6 +366,49 @@ pub enum FileStep {
         /// What.
         kind: SpecialKind,
     },
+}
+
+/// An overlay beside the root.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct OverlayStep {
+    /// What nothing is written to, the lowest first.
+    pub lower: Vec<OverlayLayer>,
+    /// What is written to; without it the overlay is read-only.
+    pub upper: Option<UpperLayer>,
+    /// Where; made if it is missing.
+    pub target: AbsPath,
+    /// It is mounted from inside the user namespace, as its upper layer is mapped.
+    pub by_users: bool,
+}
+
+/// A lower layer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct OverlayLayer {
+    /// Where it is found.
+    pub source: LayerSource,
+    /// Whom its files belong to, where that is not as it is on disk.
+    pub ids: Option<MountIds>,
+}
+
+/// Where a layer is found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum LayerSource {
+    /// It was taken from the host.
+    Taken(SourceNumber),
+    /// Inside the container, as far as that is put together.
+    Inside(AbsPath),
+}
+
+/// An upper layer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct UpperLayer {
+    /// The mount's number.
+    pub number: usize,
+    /// Its name in the directory around it; absent where it is a temporary one.
+    #[serde(serialize_with = "json::optional_text")]
+    pub name: Option<OsString>,
+    /// Whom its files belong to, where that is not as it is on disk.
+    pub ids: Option<MountIds>,
 }
 
 /// Whom the files of a mount belong to; the same for users and groups.

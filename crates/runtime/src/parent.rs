@@ -20,7 +20,8 @@ use crate::undo::{self, TEMPORARY};
 pub struct Acquired {
     tree: Tree,
     ephemeral: Option<Ephemeral>,
-    temporary: Option<Holder>,
+    /// Directories for mounts, one in each place where some are needed.
+    mounts: Vec<Holder>,
     _range: Option<RangeLock>,
     _tree_lock: Option<TreeLock>,
     name: Option<NameLock>,
@@ -61,6 +62,14 @@ pub enum Error {
     /// A temporary directory for a mount.
     #[error("cannot make a temporary directory in {TEMPORARY}")]
     Temporary(#[source] rustix::io::Errno),
+    /// A directory for the upper layer of an overlay.
+    #[error("cannot make the directories for the upper layer of an overlay in {place}", place = .place.display())]
+    Layer {
+        /// The directory that it is in.
+        place: PathBuf,
+        /// Why.
+        source: rustix::io::Errno,
+    },
     /// The unit.
     #[error(transparent)]
     Scope(#[from] cgroup::scope::Error),
@@ -89,7 +98,13 @@ impl Acquired {
 
     /// The temporary directory for a custom mount.
     pub fn temporary(&self, number: usize) -> Option<PathBuf> {
-        self.temporary.as_ref().map(|holder| holder.path().join(number.to_string()))
+        self.around(number, Path::new(TEMPORARY))
+    }
+
+    /// The directory for a custom mount that was made in this place.
+    fn around(&self, number: usize, place: &Path) -> Option<PathBuf> {
+        let holder = self.mounts.iter().find(|holder| holder.path().parent() == Some(place))?;
+        Some(holder.path().join(number.to_string()))
     }
 
     /// Tells what is about to be made, for whoever has to undo it after a violent death.
@@ -102,11 +117,11 @@ impl Acquired {
 
     /// Gives everything back, the copy first. All errors are told; what they are about is found again by `--cleanup`.
     pub fn release(self) -> Vec<String> {
-        let Self { tree: _, ephemeral, temporary, _range, _tree_lock, name } = self;
+        let Self { tree: _, ephemeral, mounts, _range, _tree_lock, name } = self;
         let copy = ephemeral.map(Ephemeral::remove);
-        let temporary = temporary.map(Holder::remove);
+        let mounts = mounts.into_iter().map(Holder::remove);
         let errors: Vec<String> =
-            [copy, temporary].into_iter().flatten().filter_map(Result::err).map(|error| crate::chain(&error)).collect();
+            copy.into_iter().chain(mounts).filter_map(Result::err).map(|error| crate::chain(&error)).collect();
         drop((_range, _tree_lock));
         if let (Some(name), false) = (name, errors.is_empty()) {
             name.keep();
@@ -121,7 +136,7 @@ impl Acquired {
 /// The first step that failed; what was done before it is undone.
 pub fn run(plan: &Plan, tree: Tree, caller: Caller<'_>) -> Result<Acquired, Error> {
     let machine = MachineName::try_from(plan.machine.as_str())?;
-    let acquired = Acquired { tree, ephemeral: None, temporary: None, _range: None, _tree_lock: None, name: None };
+    let acquired = Acquired { tree, ephemeral: None, mounts: Vec::new(), _range: None, _tree_lock: None, name: None };
     let mut parent = Parent { plan, run: RunDirectory::system(), machine, acquired, caller };
     for step in &plan.parent {
         if let Err(error) = parent.carry_out(step) {
@@ -182,7 +197,24 @@ impl Parent<'_> {
                 let properties = properties.as_slice();
                 cgroup::scope::start(&cgroup::scope::Scope { unit, slice, description, properties })?;
             }
-            ParentStep::MakeTemporary { number, owner } => self.make_temporary(*number, *owner)?,
+            ParentStep::MakeTemporary { number, owner } => {
+                let holder = self.holder(Path::new(TEMPORARY))?;
+                make_directory(holder, &number.to_string(), *owner).map_err(Error::Temporary)?;
+            }
+            ParentStep::MakeLayers { number, beside: None, owner, .. } => {
+                let holder = self.holder(Path::new(TEMPORARY))?;
+                let around = number.to_string();
+                for name in [around.clone(), format!("{around}/upper"), format!("{around}/work")] {
+                    make_directory(holder, &name, *owner).map_err(Error::Temporary)?;
+                }
+            }
+            ParentStep::MakeLayers { number, beside: Some(place), missing, .. } => {
+                let failed = |source| Error::Layer { place: place.clone(), source };
+                make_directory(self.holder(place)?, &number.to_string(), 0).map_err(failed)?;
+                if let Some(path) = missing {
+                    rustix::fs::mkdir(path, rustix::fs::Mode::from_raw_mode(0o755)).map_err(failed)?;
+                }
+            }
         }
         Ok(())
     }
@@ -204,8 +236,11 @@ impl Parent<'_> {
                 ParentStep::ShareIdRange(_) => None,
                 ParentStep::CopyTemplate { to, .. } => to.parent().map(copy),
                 ParentStep::MakeEphemeral { place, .. } => Some(copy(place)),
-                ParentStep::MakeTemporary { .. } => {
+                ParentStep::MakeTemporary { .. } | ParentStep::MakeLayers { beside: None, .. } => {
                     Some(Entry::Directory(Path::new(TEMPORARY).join(name(Purpose::Mounts))))
+                }
+                ParentStep::MakeLayers { beside: Some(place), .. } => {
+                    Some(Entry::Directory(place.join(name(Purpose::Mounts))))
                 }
             });
         }
@@ -248,20 +283,27 @@ impl Parent<'_> {
         Ok(())
     }
 
-    /// A new directory that belongs to the container's root, in one that only the host's can reach.
-    fn make_temporary(&mut self, number: usize, owner: u32) -> Result<(), Error> {
-        use rustix::fs::{AtFlags, Gid, Mode, Uid, chownat, mkdirat};
-        let holder = match self.acquired.temporary.take() {
-            Some(holder) => holder,
-            None => Holder::create(Path::new(TEMPORARY), self.machine.as_str(), Purpose::Mounts)?,
+    /// The directory for mounts in this place, which only the host's root can reach.
+    fn holder(&mut self, place: &Path) -> Result<&Holder, Error> {
+        let mounts = &mut self.acquired.mounts;
+        let known = mounts.iter().position(|holder| holder.path().parent() == Some(place));
+        let number = match known {
+            Some(number) => number,
+            None => {
+                mounts.push(Holder::create(place, self.machine.as_str(), Purpose::Mounts)?);
+                mounts.len() - 1
+            }
         };
-        let name = number.to_string();
-        let made = mkdirat(holder.fd(), &name, Mode::from_raw_mode(0o755));
-        let (uid, gid) = (Uid::from_raw(owner), Gid::from_raw(owner));
-        let given = made.and_then(|()| chownat(holder.fd(), &name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW));
-        self.acquired.temporary = Some(holder);
-        given.map_err(Error::Temporary)
+        Ok(&mounts[number])
     }
+}
+
+/// A new directory that belongs to the container's root.
+fn make_directory(holder: &Holder, name: &str, owner: u32) -> rustix::io::Result<()> {
+    use rustix::fs::{AtFlags, Gid, Mode, Uid, chownat, mkdirat};
+    mkdirat(holder.fd(), name, Mode::from_raw_mode(0o755))?;
+    let (uid, gid) = (Uid::from_raw(owner), Gid::from_raw(owner));
+    chownat(holder.fd(), name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
 }
 
 /// Watches over a copy that may take long.

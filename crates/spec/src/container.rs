@@ -360,6 +360,15 @@ pub enum CustomMount {
         /// As mount(8) takes them.
         options: Option<String>,
     },
+    /// `--overlay=`, `--overlay-ro=`.
+    Overlay {
+        /// The directories, at least two, the lowest first. Only the last one can be a temporary one; changes go there.
+        layers: Vec<BindSource>,
+        /// Where.
+        destination: AbsPath,
+        /// Nothing can be changed through it.
+        read_only: bool,
+    },
     /// `--inaccessible=`.
     Inaccessible {
         /// What.

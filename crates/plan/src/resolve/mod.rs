@@ -95,6 +95,20 @@ pub enum Error {
     /// A device that is none.
     #[error("there is no device {0} that could be allowed")]
     NoDevice(String),
+    /// The upper layer of an overlay is in what is thrown away or cannot be written.
+    #[error(
+        "the upper layer +{path} of the overlay at {target} is in a root whose changes are not kept or that is \
+         read-only; leave it empty to have a temporary one"
+    )]
+    UpperInCopy {
+        /// The layer.
+        path: String,
+        /// The overlay.
+        target: String,
+    },
+    /// The upper layer of an overlay has no place for a work directory beside it.
+    #[error("{0} is a mount point or a subvolume, which no upper layer of an overlay can be; give a directory in it")]
+    UpperIsMount(String),
     /// A path of our own does not parse; a programming error.
     #[error("{0:?} is not an absolute path")]
     Path(String),
@@ -287,12 +301,7 @@ fn parent_steps(context: &Context<'_>) -> Vec<ParentStep> {
     {
         steps.push(ParentStep::MakeEphemeral { kind: *kind, place: place.clone() });
     }
-    for (number, mount) in context.spec.mounts().iter().enumerate() {
-        if custom_mounts::is_temporary(mount) {
-            let owner = context.user.map_or(0, |user| user.range.start());
-            steps.push(ParentStep::MakeTemporary { number, owner });
-        }
-    }
+    custom_mounts::parent(context, &mut steps);
     // Last: there is no way back out of it.
     steps.extend(unit::scope(context).map(ParentStep::StartScope));
     steps
@@ -321,6 +330,7 @@ fn launch_steps(context: &Context<'_>, bounds: Vec<LaunchStep>) -> Vec<LaunchSte
 fn outer_steps(context: &Context<'_>) -> Result<Vec<OuterStep>, Error> {
     let mut steps = vec![OuterStep::Isolate];
     root::steps(context, &mut steps)?;
+    custom_mounts::root(context, &mut steps)?;
     let mut files = Vec::new();
     api_mounts::outer(context, &mut files)?;
     if context.covered_resolv_conf().is_some() {
@@ -330,8 +340,8 @@ fn outer_steps(context: &Context<'_>) -> Result<Vec<OuterStep>, Error> {
             attributes: crate::MountFlags::API_READ_ONLY,
         });
     }
-    custom_mounts::steps(context, &mut files)?;
     steps.extend(files.into_iter().map(OuterStep::File));
+    custom_mounts::steps(context, &mut steps)?;
     if context.user.is_some() {
         let (target, attributes) = api_mounts::proc()?;
         steps.push(OuterStep::MountProc { target, attributes });

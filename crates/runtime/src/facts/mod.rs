@@ -1,6 +1,7 @@
 //! Looks at the host, the caller and the tree, once, and changes nothing.
 
 mod host;
+mod layers;
 mod limits;
 mod tree;
 
@@ -44,6 +45,14 @@ pub enum Error {
         /// Why.
         source: rustix::io::Errno,
     },
+    /// A layer of an overlay.
+    #[error("cannot make {path} a layer of an overlay", path = .path.display())]
+    Layer {
+        /// What.
+        path: std::path::PathBuf,
+        /// Why.
+        source: rustix::io::Errno,
+    },
     /// Random numbers.
     #[error("the kernel gives no random numbers")]
     Random(#[source] rustix::io::Errno),
@@ -77,6 +86,7 @@ pub fn probe(spec: &ContainerSpec, caller: CallerFacts) -> Result<(HostFacts, Tr
         host,
         tree: tree::probe(&run, spec, &tree, target)?,
         sources: spec.mounts().iter().map(source).collect::<Result<_, _>>()?,
+        layers: spec.mounts().iter().map(|mount| layers::probe(mount, &tree)).collect::<Result<_, _>>()?,
         free_id_range,
         random,
     };

@@ -179,7 +179,8 @@ impl Files {
     /// The same for a mount whose ids are mapped.
     fn place_mapped(&mut self, mount: OwnedFd, target: &Path, directory: bool, ids: &MountIds) -> Result<(), Failure> {
         let at = self.target(target, directory)?;
-        let mount = id_map::apply(mount, ids, &at)?;
+        let mount = id_map::apply(mount, ids, &at)
+            .map_err(|Failure { errno, detail }| Failure { errno, detail: format!("{detail}; use noidmap") })?;
         place_at(&mount, &at).about(target.display())
     }
 

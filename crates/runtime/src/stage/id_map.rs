@@ -30,7 +30,7 @@ pub(super) fn apply(mount: OwnedFd, ids: &MountIds, target: &OwnedFd) -> Result<
             copy_with_attributes(mount.as_fd(), &change(&users))
                 .about("its ids are mapped already, which only Linux 6.15 and later can change")
         }
-        Err(errno) => Err(errno).about("a file system of it cannot map ids; use noidmap"),
+        Err(errno) => Err(errno).about("a file system of it cannot map ids"),
     }
 }
 

@@ -139,6 +139,11 @@ fn carry_out(plan: &Plan, acquired: &Acquired, groups: &mut Groups) -> Result<La
                 let mount = take_source(&path, false).map_err(failed)?;
                 sources.push((SourceNumber::Temporary(*number), mount));
             }
+            LaunchStep::TakeLayers { number, from } => {
+                let path = from.clone().or_else(|| acquired.temporary(*number));
+                let path = path.ok_or_else(|| failed(Errno::NOENT.into()))?;
+                sources.push((SourceNumber::Around(*number), take_source(&path, false).map_err(failed)?));
+            }
             LaunchStep::TakeSource { path, recursive, number } => {
                 sources.push((*number, take_source(path, *recursive).map_err(failed)?));
             }

@@ -15,7 +15,7 @@ use sys::mount::{Attributes, Change, set_attributes};
 
 use super::files::{About, Failure, Files, new_mount, place_on_host, restrict};
 use super::launch::Launched;
-use super::{assembly, delegated_mount, overlay};
+use super::{assembly, custom_overlay, delegated_mount, overlay};
 
 /// The links that a tree with a merged /usr has in its root.
 const USR_LINKS: [&str; 8] = ["bin", "sbin", "lib", "lib32", "lib64", "libx32", "libo32", "libexec"];
@@ -64,14 +64,18 @@ pub fn run(plan: &Plan, launched: &Launched, inside: Option<&Inside>) -> Result<
                 })
             }
             (OuterStep::File(step), Some(files)) => files.run(step, &launched.sources),
+            (OuterStep::Overlay(step), Some(files)) => {
+                custom_overlay::mount(step, plan, launched, files, inside.map(|inside| &inside.users))
+            }
             (OuterStep::PivotInside(pivot), Some(files)) => pivot_inside(files, pivot),
             (OuterStep::JoinNetwork, _) => join_network(inside),
             (OuterStep::MountProc { target, attributes }, Some(files)) => {
                 proc_of(inside, *attributes).and_then(|mount| files.place(&mount, target.as_path(), true))
             }
-            (OuterStep::File(_) | OuterStep::PivotInside(_) | OuterStep::MountProc { .. }, None) => {
-                Err(Errno::BADF.into())
-            }
+            (
+                OuterStep::File(_) | OuterStep::Overlay(_) | OuterStep::PivotInside(_) | OuterStep::MountProc { .. },
+                None,
+            ) => Err(Errno::BADF.into()),
         };
         result.map_err(|failure| (number, failure))?;
     }

@@ -57,7 +57,7 @@ pub(super) fn over_tree_in_memory(
 
 /// A place to put the layers together: an empty file system in memory, which the container's root can reach, as it
 /// could not the directories that the tree lies in on the host.
-fn workbench(plan: &Plan) -> Result<OwnedFd, Failure> {
+pub(super) fn workbench(plan: &Plan) -> Result<OwnedFd, Failure> {
     let mut options = ["mode=0755", "size=25%", "nr_inodes=1m"].map(str::to_owned).to_vec();
     options.extend(super::outer::owner(plan));
     let memory = new_mount(FileSystem::Tmpfs, &options, MountFlags { strict_atime: true, ..MountFlags::NONE })?;
@@ -95,7 +95,7 @@ fn mount(lower: &Path, above: &Path, in_user_namespace: bool) -> Result<OwnedFd,
 
 /// Takes away the mark of an earlier volatile mount, with which the kernel refuses layers that a crash may have left
 /// half written. Ours have only lived through a reboot of the container.
-fn forget_earlier_mount(incompatible: &Path) -> Result<(), Failure> {
+pub(super) fn forget_earlier_mount(incompatible: &Path) -> Result<(), Failure> {
     let mark = incompatible.join("volatile");
     let missing_is_well = |result| match result {
         Err(Errno::NOENT) => Ok(()),
@@ -112,7 +112,7 @@ fn mount_as(users: &OwnedFd, lower: &Path, above: &Path) -> Result<OwnedFd, Fail
 }
 
 /// Becomes root of the user namespace, in a mount namespace that belongs to it.
-fn enter(users: &OwnedFd) -> rustix::io::Result<()> {
+pub(super) fn enter(users: &OwnedFd) -> rustix::io::Result<()> {
     rustix::thread::move_into_link_name_space(users.as_fd(), Some(LinkNameSpaceType::User))?;
     sys::clone::unshare(Namespaces::MOUNT)?;
     become_root()

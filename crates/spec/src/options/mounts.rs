@@ -9,7 +9,6 @@ use super::{Argument, Effect, Given, Merge, OptionRow, Problem, ValueKind, anyon
 use crate::{BindSource, CustomMount, IdEntry, IdMapping, SpecPatch};
 
 const BASE: OptionRow = OptionRow { merge: Merge::List, ..OptionRow::BASE };
-const OVERLAYS: Effect = Effect::Later("overlays beside the root are not mounted yet");
 
 pub(super) const ROWS: &[OptionRow] = &[
     OptionRow {
@@ -71,8 +70,13 @@ pub(super) const ROWS: &[OptionRow] = &[
         setting: trusted("Files", "Overlay"),
         kind: ValueKind::Directory,
         help: "Mount several directories as one",
-        details: "The lowest comes first; changes go to UPPER.",
-        effect: OVERLAYS,
+        details: "All but the last path are directories of the host, the lowest first, written as SRC of --bind=; \
+                  changes go to the last one of them, UPPER. An empty UPPER is a temporary directory that is removed at \
+                  the end; another one must be no mount point, as a work directory is made beside it while the container \
+                  runs. With two paths the second one is UPPER and DST. Where the container has users of its own, a \
+                  directory belongs to the ids with the same numbers inside, unless its owner is in the container's \
+                  range already. May be used more than once.",
+        effect: Effect::Patch(overlay),
         ..BASE
     },
     OptionRow {
@@ -82,7 +86,7 @@ pub(super) const ROWS: &[OptionRow] = &[
         kind: ValueKind::Directory,
         help: "The same, read-only",
         details: "As --overlay=, but nothing can be changed through it.",
-        effect: OVERLAYS,
+        effect: Effect::Patch(overlay_read_only),
         ..BASE
     },
 ];
@@ -102,11 +106,7 @@ fn bind_read_only(patch: &mut SpecPatch, given: &Given<'_>) -> Result<(), Proble
 fn bind_mount(given: &Given<'_>, read_only: bool) -> Result<CustomMount, Problem> {
     let fields = fields(given.raw())?;
     let bytes = fields[0].as_bytes();
-    let source = match bytes.strip_prefix(b"+") {
-        Some(path) => BindSource::Tree(inside(OsStr::from_bytes(path))?),
-        None if bytes.is_empty() => BindSource::Temporary,
-        None => BindSource::Host(given.caller.directory.join(OsStr::from_bytes(bytes))),
-    };
+    let source = source(given, &fields[0])?;
     let destination = match (fields.get(1).filter(|path| !path.is_empty()), &source) {
         (Some(path), _) => inside(path)?,
         (None, BindSource::Tree(path)) => path.clone(),
@@ -117,6 +117,14 @@ fn bind_mount(given: &Given<'_>, read_only: bool) -> Result<CustomMount, Problem
     };
     let (recursive, ids) = bind_options(fields.get(2..).unwrap_or_default())?;
     Ok(CustomMount::Bind { source, destination, read_only, recursive, ids })
+}
+
+fn source(given: &Given<'_>, path: &OsStr) -> Result<BindSource, Problem> {
+    Ok(match path.as_bytes().strip_prefix(b"+") {
+        Some(path) => BindSource::Tree(inside(OsStr::from_bytes(path))?),
+        None if path.is_empty() => BindSource::Temporary,
+        None => BindSource::Host(given.caller.directory.join(path)),
+    })
 }
 
 /// Reads the options of a bind mount, which have colons of their own in a `map=`. The last one of each kind counts.
@@ -167,8 +175,48 @@ fn with_entry(ids: IdMapping, text: &str) -> Result<IdMapping, Problem> {
     Ok(IdMapping::Listed(entries))
 }
 
+fn overlay(patch: &mut SpecPatch, given: &Given<'_>) -> Result<(), Problem> {
+    let mount = overlay_mount(given, false)?;
+    patch.mounts.get_or_insert_default().push(mount);
+    Ok(())
+}
+
+fn overlay_read_only(patch: &mut SpecPatch, given: &Given<'_>) -> Result<(), Problem> {
+    let mount = overlay_mount(given, true)?;
+    patch.mounts.get_or_insert_default().push(mount);
+    Ok(())
+}
+
+fn overlay_mount(given: &Given<'_>, read_only: bool) -> Result<CustomMount, Problem> {
+    /// The kernel takes no more.
+    const MOST: usize = 500;
+    let fields = fields(given.raw())?;
+    let (destination, paths) = match fields.as_slice() {
+        [] | [_] => return Err(Problem::invalid("it has less than two paths")),
+        // The second one is both.
+        [_, second] => (second, fields.as_slice()),
+        [paths @ .., last] => (last, paths),
+    };
+    let destination = inside(destination)?;
+    if destination.as_path().parent().is_none() {
+        return Err(Problem::invalid("the root cannot be replaced like this; see --volatile="));
+    }
+    let layers: Vec<_> = paths.iter().map(|path| source(given, path)).collect::<Result<_, _>>()?;
+    let empty = layers.iter().position(|layer| *layer == BindSource::Temporary);
+    if empty.is_some_and(|position| position + 1 < layers.len()) {
+        return Err(Problem::invalid("only the last directory before the destination may be left empty"));
+    }
+    if layers.len() > MOST {
+        return Err(Problem::Invalid(format!("it has more than {MOST} directories")));
+    }
+    Ok(CustomMount::Overlay { layers, destination, read_only })
+}
+
 fn inaccessible(patch: &mut SpecPatch, given: &Given<'_>) -> Result<(), Problem> {
     let path = inside(given.raw())?;
+    if path.as_path().parent().is_none() {
+        return Err(Problem::invalid("the root cannot be hidden"));
+    }
     patch.mounts.get_or_insert_default().push(CustomMount::Inaccessible { path });
     Ok(())
 }

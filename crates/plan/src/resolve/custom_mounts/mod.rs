@@ -1,18 +1,33 @@
-//! `--bind=`, `--bind-ro=`, `--tmpfs=`, `--inaccessible=`.
+//! Mounts beside the root: `--bind=`, `--bind-ro=`, `--tmpfs=`, `--overlay=`, `--overlay-ro=`, `--inaccessible=`.
+
+mod overlay;
 
 use spec::{BindSource, CustomMount, IdMapping};
 
 use super::{Context, Error};
-use crate::{FileStep, FileSystem, IdLine, LaunchStep, MountFlags, MountIds, NodeKind, SourceNumber};
+use crate::{
+    FileStep, FileSystem, IdLine, LaunchStep, MountFlags, MountIds, NodeKind, OuterStep, ParentStep, SourceNumber,
+};
 
-/// The source is a directory that is made for the container alone.
-pub(super) fn is_temporary(mount: &CustomMount) -> bool {
-    matches!(mount, CustomMount::Bind { source: BindSource::Temporary, .. })
+/// The directories that are made for the container alone.
+pub(super) fn parent(context: &Context<'_>, steps: &mut Vec<ParentStep>) {
+    let owner = context.user.map_or(0, |user| user.range.start());
+    for (number, mount) in context.spec.mounts().iter().enumerate() {
+        if let CustomMount::Bind { source: BindSource::Temporary, .. } = mount {
+            steps.push(ParentStep::MakeTemporary { number, owner });
+        }
+        if let Some(wanted) = wanted_overlay(number, mount) {
+            steps.extend(overlay::parent(context, wanted, owner));
+        }
+    }
 }
 
 /// The mounts that are taken from the host.
 pub(super) fn sources(context: &Context<'_>, steps: &mut Vec<LaunchStep>) {
     for (number, mount) in context.spec.mounts().iter().enumerate() {
+        if let Some(wanted) = wanted_overlay(number, mount) {
+            overlay::sources(context, wanted, steps);
+        }
         let CustomMount::Bind { source, recursive, .. } = mount else { continue };
         match source {
             BindSource::Host(path) => steps.push(LaunchStep::TakeSource {
@@ -26,20 +41,59 @@ pub(super) fn sources(context: &Context<'_>, steps: &mut Vec<LaunchStep>) {
     }
 }
 
-/// The mounts inside, those nearer to the root first, so that none hides another.
-pub(super) fn steps(context: &Context<'_>, steps: &mut Vec<FileStep>) -> Result<(), Error> {
-    let mut mounts: Vec<_> = context.spec.mounts().iter().enumerate().collect();
-    mounts.sort_by_key(|(_, mount)| destination(mount).as_path().components().count());
+/// What is mounted at `/` takes the tree's place, so that all that is mounted later lies in it.
+pub(super) fn root(context: &Context<'_>, steps: &mut Vec<OuterStep>) -> Result<(), Error> {
+    mounts(context, steps, |destination| destination.as_path().parent().is_none())
+}
+
+/// The other mounts.
+pub(super) fn steps(context: &Context<'_>, steps: &mut Vec<OuterStep>) -> Result<(), Error> {
+    mounts(context, steps, |destination| destination.as_path().parent().is_some())
+}
+
+/// Those nearer to the root first, so that none hides another. At the same place memory covers what is bound there, and
+/// what is to be inaccessible covers all, whatever was said first.
+fn mounts(
+    context: &Context<'_>,
+    steps: &mut Vec<OuterStep>,
+    wanted: impl Fn(&spec::AbsPath) -> bool,
+) -> Result<(), Error> {
+    let all = context.spec.mounts().iter().enumerate();
+    let mut mounts: Vec<_> = all.filter(|(_, mount)| wanted(destination(mount))).collect();
+    mounts.sort_by_key(|(_, mount)| (destination(mount).as_path().components().count(), rank(mount)));
     for (number, mount) in mounts {
-        steps.push(step(context, number, mount)?);
+        steps.push(match wanted_overlay(number, mount) {
+            Some(wanted) => OuterStep::Overlay(overlay::step(context, wanted)?),
+            None => OuterStep::File(step(context, number, mount)?),
+        });
     }
     Ok(())
 }
 
 fn destination(mount: &CustomMount) -> &spec::AbsPath {
     match mount {
-        CustomMount::Bind { destination, .. } | CustomMount::Tmpfs { destination, .. } => destination,
+        CustomMount::Bind { destination, .. }
+        | CustomMount::Tmpfs { destination, .. }
+        | CustomMount::Overlay { destination, .. } => destination,
         CustomMount::Inaccessible { path } => path,
+    }
+}
+
+fn rank(mount: &CustomMount) -> u32 {
+    match mount {
+        CustomMount::Bind { .. } => 0,
+        CustomMount::Tmpfs { .. } => 1,
+        CustomMount::Overlay { .. } => 2,
+        CustomMount::Inaccessible { .. } => 3,
+    }
+}
+
+fn wanted_overlay(number: usize, mount: &CustomMount) -> Option<overlay::Wanted<'_>> {
+    match mount {
+        CustomMount::Overlay { layers, destination, read_only } => {
+            Some(overlay::Wanted { number, layers, destination, read_only: *read_only })
+        }
+        _ => None,
     }
 }
 
@@ -77,6 +131,7 @@ fn step(context: &Context<'_>, number: usize, mount: &CustomMount) -> Result<Fil
         }
         CustomMount::Tmpfs { destination, options } => tmpfs(context, destination, options.as_deref()),
         CustomMount::Inaccessible { path } => FileStep::Mask { path: path.clone(), optional: false },
+        CustomMount::Overlay { destination, .. } => return Err(Error::Path(destination.to_string())),
     })
 }
 
