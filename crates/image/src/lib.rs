@@ -14,6 +14,7 @@
 //! | [`snapshot`], [`copy`] | how both are made |
 //! | [`remove`] | removal of what may be hostile |
 
+pub mod access_list;
 pub mod copy;
 pub mod ephemeral;
 mod escape;
@@ -24,6 +25,7 @@ pub mod lock_file;
 pub mod record;
 pub mod remove;
 pub mod run_directory;
+pub mod shift;
 pub mod snapshot;
 pub mod template;
 pub mod tree;

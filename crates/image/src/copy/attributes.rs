@@ -129,7 +129,8 @@ impl Attributes {
                 other => other?,
             };
             if self.shift != 0 && name.to_bytes().starts_with(b"system.posix_acl_") {
-                shift_access_list(&mut self.value[..length], self.shift);
+                let shift = self.shift;
+                crate::access_list::map_ids(&mut self.value[..length], |id| id.wrapping_add(shift));
             }
             match to.set(&name, &self.value[..length]) {
                 Ok(()) => {}
@@ -172,19 +173,6 @@ pub fn of_root(from: BorrowedFd<'_>, to: BorrowedFd<'_>, shift: u32) -> rustix::
         |name: &CStr| [&b"trusted.overlay."[..], b"user.overlay."].iter().any(|p| name.to_bytes().starts_with(p));
     Attributes { shift, ..Attributes::new() }.extended(&source, &Subject::Open(to), |name| !of_overlays(name))?;
     rustix::fs::futimens(to, &times(&status))
-}
-
-/// The ids in an access list: behind a head of 4 bytes, entries of 8 with a kind, permissions and an id each
-/// (`struct posix_acl_xattr_entry`).
-fn shift_access_list(list: &mut [u8], shift: u32) {
-    const OF_USER: u16 = 0x02;
-    const OF_GROUP: u16 = 0x08;
-    for entry in list.get_mut(4..).unwrap_or_default().chunks_exact_mut(8) {
-        if matches!(u16::from_le_bytes([entry[0], entry[1]]), OF_USER | OF_GROUP) {
-            let id = u32::from_le_bytes([entry[4], entry[5], entry[6], entry[7]]);
-            entry[4..].copy_from_slice(&id.saturating_add(shift).to_le_bytes());
-        }
-    }
 }
 
 #[allow(clippy::unnecessary_cast)] // the fields' types differ between architectures
