@@ -44,7 +44,11 @@ fn namespaces(plan: &Plan) -> Vec<String> {
     let mut lines = vec![format!("has its own namespaces: {}", own.join(", "))];
     if let Some(user) = plan.namespaces.user {
         let (first, count) = (user.range.start(), user.range.count());
-        let how = if user.map_tree { "mapped by the mount" } else { "as they are on disk" };
+        let how = match (user.map_tree, user.tree_base) {
+            (false, _) => "as they are on disk".to_owned(),
+            (true, 0) => "mapped by the mount".to_owned(),
+            (true, base) => format!("mapped by the mount from {base} on"),
+        };
         lines.push(format!("has its own users: 0 to {} are {first} and up on the host, files {how}", count - 1));
     } else {
         lines.push("shares the host's users: root inside is root outside, which is no boundary".into());
@@ -123,6 +127,7 @@ impl Display for ParentStep {
             Self::LockTree { shared: true } => f.write_str("lock the tree for reading"),
             Self::LockTree { shared: false } => f.write_str("lock the tree for writing"),
             Self::LockIdRange(range) => write!(f, "lock the user and group ids {range}"),
+            Self::ShiftTree { base } => write!(f, "give all files of the tree to the ids from {base} on"),
             Self::ShareIdRange(range) => write!(f, "keep others from picking of the user and group ids {range}"),
             Self::CopyTemplate { from, to } => write!(f, "make {} from {}", to.display(), from.display()),
             Self::MakeEphemeral { kind: EphemeralKind::Snapshot, place } => {

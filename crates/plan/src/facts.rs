@@ -109,6 +109,8 @@ pub struct TreeFacts {
     pub owner: u32,
     /// Group of its root directory.
     pub group: u32,
+    /// A change of the owners of its files has not come to its end.
+    pub half_shifted: bool,
     /// Ids can be mapped on its file system.
     pub idmap: bool,
     /// How a copy of it is made that lives as long as the container. Absent where none is asked for.

@@ -81,8 +81,13 @@ pub struct Namespaces {
 pub struct UserNamespace {
     /// The range on the host; inside it starts at zero.
     pub range: UidRange,
-    /// The tree's files belong to ids from zero on and are mapped by the mount.
+    /// The tree's files belong to other ids and are mapped by the mount.
     pub map_tree: bool,
+    /// The first of the ids that they belong to on disk then: zero, but for trees of the foreign range or another
+    /// container's.
+    pub tree_base: u32,
+    /// The tree's files are first given to the range, on disk.
+    pub shift_tree: bool,
 }
 
 /// The program and how it is started.

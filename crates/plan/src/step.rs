@@ -37,6 +37,11 @@ pub enum ParentStep {
         /// The directory in which its own is made.
         place: PathBuf,
     },
+    /// Give the tree, or its copy, to the 65536 user and group ids that begin here.
+    ShiftTree {
+        /// The first one.
+        base: u32,
+    },
     /// Move to a scope of the service manager's, which is gone with its last process.
     StartScope(Scope),
     /// Make a directory below `/var/tmp` for a custom mount; it is removed at the end.

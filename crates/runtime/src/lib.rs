@@ -19,6 +19,7 @@ pub mod parent;
 mod property;
 pub mod proto;
 mod rlimit;
+pub mod shift;
 pub mod stage;
 pub mod supervise;
 pub mod undo;

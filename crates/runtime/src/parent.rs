@@ -12,6 +12,7 @@ use plan::{EphemeralKind, ParentStep, Plan};
 use spec::MachineName;
 
 use crate::id_range::RangeLock;
+use crate::shift;
 use crate::stage::launch::OverlayDirectory;
 use crate::undo::{self, TEMPORARY};
 
@@ -73,6 +74,9 @@ pub enum Error {
     /// The unit.
     #[error(transparent)]
     Scope(#[from] cgroup::scope::Error),
+    /// Owners of files.
+    #[error(transparent)]
+    Shift(#[from] shift::Error),
     /// A name of ours is none.
     #[error(transparent)]
     Name(#[from] spec::NameError),
@@ -190,6 +194,10 @@ impl Parent<'_> {
                         observer.go_on(progress)
                     })?;
             }
+            ParentStep::ShiftTree { base } => {
+                let mut observer = Observer::new("Changed the owners of", self.caller);
+                shift::run(self.acquired.root(), *base, &mut |entries| observer.files(entries))?;
+            }
             ParentStep::StartScope(scope) => {
                 let plan::Scope { unit, slice, description, properties } = scope;
                 let properties: Vec<_> =
@@ -230,6 +238,8 @@ impl Parent<'_> {
         let mut entries = vec![Entry::Supervisor(std::process::id()), Entry::Tree(self.plan.tree.clone())];
         for step in &self.plan.parent {
             entries.extend(match step {
+                // A tree half way says so itself, and the next start goes on with it.
+                ParentStep::ShiftTree { .. } => None,
                 ParentStep::LockName | ParentStep::LockTree { .. } | ParentStep::StartScope(_) => None,
                 ParentStep::LockIdRange(range) => Some(Entry::Range(range.start())),
                 // Nothing is left of it but an empty file without a lock.
@@ -319,6 +329,14 @@ impl<'a> Observer<'a> {
 
     fn new(verb: &'static str, caller: Caller<'a>) -> Self {
         Self { verb, caller, told: std::time::Instant::now() }
+    }
+
+    fn files(&mut self, entries: u64) -> bool {
+        if self.caller.progress && self.told.elapsed() >= Self::EVERY {
+            self.told = std::time::Instant::now();
+            (self.caller.say)(&format!("{} {entries} files.", self.verb));
+        }
+        !(self.caller.interrupted)()
     }
 
     fn go_on(&mut self, progress: copy::Progress) -> bool {

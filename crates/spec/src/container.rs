@@ -246,8 +246,12 @@ pub enum PrivateUsers {
 pub enum Ownership {
     /// They have them on disk.
     Off,
+    /// They are given to them on disk.
+    Chown,
     /// The mount maps them.
     Map,
+    /// The mount maps them, and on disk they are in the foreign range.
+    Foreign,
     /// As fits.
     Auto,
 }

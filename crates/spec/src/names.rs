@@ -170,6 +170,10 @@ impl UidRange {
     /// `--private-users=`), by their first ids.
     pub const PICKED: (u32, u32) = (0x0008_0000, 0x6fff_0000);
 
+    /// The range of files that are of no user of any host, by its first id: the foreign range
+    /// (systemd-nspawn(1), `--private-users-ownership=`).
+    pub const FOREIGN: u32 = 0x7ffe_0000;
+
     /// Whether some of its ids are among those that are picked for containers.
     #[must_use]
     pub const fn is_pickable(self) -> bool {

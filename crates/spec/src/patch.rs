@@ -183,6 +183,12 @@ impl SpecPatch {
         }
         let private_users = self.private_users.unwrap_or(PrivateUsers::No);
         let usual = if private_users == PrivateUsers::Pick { Ownership::Auto } else { Ownership::Off };
+        let temporary = self.volatile.is_some_and(|volatile| volatile != Volatile::No);
+        if self.ownership == Some(Ownership::Chown) && (temporary || self.read_only == Some(true)) {
+            return Err(UsageError::Conflict(
+                "--private-users-ownership=chown changes the tree, which --read-only and --volatile= exclude; use map",
+            ));
+        }
         let source = match (self.directory, &self.machine) {
             (Some(path), _) => Source::Directory(path),
             (None, Some(name)) => Source::Machine(name.clone()),

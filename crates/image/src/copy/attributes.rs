@@ -151,14 +151,15 @@ impl Attributes {
 }
 
 /// Gives a new directory, open for reading, what the root of a tree, opened with `O_PATH`, has: owner, permissions,
-/// extended attributes without those of overlayfs, and times. `shift` is added to all ids.
+/// extended attributes without those of overlayfs, and times. `shift` is added to all ids, beyond the last one from zero
+/// on.
 ///
 /// # Errors
 /// Those of the system calls; attributes that the directory's file system does not take are left out.
 pub fn of_root(from: BorrowedFd<'_>, to: BorrowedFd<'_>, shift: u32) -> rustix::io::Result<()> {
     let status = rustix::fs::fstat(from)?;
     let present = rustix::fs::fstat(to)?;
-    let (uid, gid) = (status.st_uid.saturating_add(shift), status.st_gid.saturating_add(shift));
+    let (uid, gid) = (status.st_uid.wrapping_add(shift), status.st_gid.wrapping_add(shift));
     if (present.st_uid, present.st_gid) != (uid, gid) {
         rustix::fs::fchown(to, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
     }

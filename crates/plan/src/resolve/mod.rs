@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::{
     EphemeralFacts, EphemeralKind, FileStep, FileSystem, HostFacts, InnerStep, LaunchStep, Lifecycle, Limits,
-    Namespaces, NodeKind, OuterStep, ParentStep, Plan, ResourceLimit, Supervision, UserNamespace,
+    Namespaces, NodeKind, OuterStep, ParentStep, Plan, ResourceLimit, Supervision, TreeFacts, UserNamespace,
 };
 
 /// Why there is no plan. The second line of the message is the next step.
@@ -48,6 +48,32 @@ pub enum Error {
     /// The ids of the range are not all valid ones.
     #[error("the ids from {0} on are no range; change the owner of the tree, or use --private-users=pick")]
     NoRange(u32),
+    /// A change of owners was killed, and this start would not go on with it.
+    #[error(
+        "the change of the owners of {0} has not come to its end; go on with it by --private-users=pick \
+         --private-users-ownership=chown, or undo it by --private-users=0 --private-users-ownership=chown"
+    )]
+    HalfShifted(String),
+    /// The range cannot be told from the upper 16 bits of an id.
+    #[error(
+        "the owners of files are changed to ranges of 65536 ids from a multiple of 65536 on, and {0} is none; \
+         use --private-users-ownership=map"
+    )]
+    NotShiftable(String),
+    /// Owners cannot be changed.
+    #[error("{0} is read-only, so the owners of its files cannot be changed; use --private-users-ownership=map or -x")]
+    ReadOnlyTree(String),
+    /// `--private-users-ownership=foreign` on another tree.
+    #[error(
+        "{tree} belongs to user {owner}, which is not in the foreign range from 2147352576 on; use \
+         --private-users-ownership=auto"
+    )]
+    NotForeign {
+        /// The tree.
+        tree: String,
+        /// Owner of its root directory.
+        owner: u32,
+    },
     /// The file system cannot map ids.
     #[error("ids cannot be mapped on the file system of {0}, which --private-users-ownership=map needs")]
     NoIdMapping(String),
@@ -132,6 +158,15 @@ pub fn resolve(spec: &ContainerSpec, facts: &HostFacts) -> Result<Plan, Error> {
     }
     let machine = machine_name(spec, facts)?;
     let user = users::resolve(spec, facts)?;
+    let adjusted;
+    let facts = match users::own_files(facts, user)? {
+        Some(copy) => {
+            let tree = TreeFacts { ephemeral: Some(copy), ..facts.tree.clone() };
+            adjusted = HostFacts { tree, ..facts.clone() };
+            &adjusted
+        }
+        None => facts,
+    };
     let private_network = spec.network().private;
     let console = console_mode(spec, facts);
     let uuid = spec.identity().uuid.or(facts.tree.machine_id).unwrap_or(facts.random.container_uuid);
@@ -300,6 +335,9 @@ fn parent_steps(context: &Context<'_>) -> Vec<ParentStep> {
         && *kind != EphemeralKind::Memory
     {
         steps.push(ParentStep::MakeEphemeral { kind: *kind, place: place.clone() });
+    }
+    if let Some(user) = context.user.filter(|user| user.shift_tree) {
+        steps.push(ParentStep::ShiftTree { base: user.range.start() });
     }
     custom_mounts::parent(context, &mut steps);
     // Last: there is no way back out of it.

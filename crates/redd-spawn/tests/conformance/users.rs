@@ -3,11 +3,14 @@
 use super::case::Case;
 
 /// What every mode shows: the map without the first id outside, and owners of what is everywhere.
-const LOOK: &str = "awk '{print $1, $3}' /proc/self/uid_map /proc/self/gid_map; \
+const LOOK: &str = "cat /proc/self/uid_map /proc/self/gid_map | while read -r inside _ count; do echo $inside $count; done; \
      stat -c '%n %u:%g %F' / /etc /bin/sh /dev /dev/null /dev/pts /run /tmp /proc/self";
 
 /// The range on disk, for the modes that leave the tree as it is.
 const SHIFTED: &str = "chown -R 655360:655360 {tree}";
+
+const CHOWN: &str = "--private-users-ownership=chown";
+const FOREIGN: &str = "--private-users-ownership=foreign";
 
 pub(crate) const CASES: &[Case] = &[
     Case::inside("a range", &["--private-users=524288:65536"], "cat /proc/self/uid_map").own_tree(),
@@ -49,6 +52,62 @@ pub(crate) const CASES: &[Case] = &[
     Case::inside("the last switch counts", &["-U", "--private-users=no"], "cat /proc/self/uid_map"),
     Case::inside("the last range counts", &["--private-users=1000", "--private-users=655360"], "cat /proc/self/uid_map")
         .before(SHIFTED),
+    Case::inside("chown", &["--private-users=655360", CHOWN], LOOK)
+        .own_tree()
+        .after("stat -c %u:%g {tree} {tree}/etc {tree}/bin/sh"),
+    Case::inside("chown to where it is", &["--private-users=655360", CHOWN], LOOK)
+        .before(SHIFTED)
+        .after("stat -c %u:%g {tree} {tree}/etc {tree}/bin/sh"),
+    Case::inside("chown back to the host's ids", &["--private-users=0", CHOWN], LOOK)
+        .before(SHIFTED)
+        .after("stat -c %u:%g {tree} {tree}/etc {tree}/bin/sh"),
+    Case::inside("chown from another range", &["--private-users=720896", CHOWN], "stat -c %u:%g /srv/x")
+        .before("mkdir -p {tree}/srv; touch {tree}/srv/x; chown -R 655360:655360 {tree}; chown 655365:655366 {tree}/srv/x")
+        .after("stat -c %u:%g {tree}/srv/x"),
+    Case::inside("chown what a killed one has left", &["--private-users=655360", CHOWN], LOOK)
+        .before("chown -R 655360:655360 {tree}/usr; chown 4294836224:4294836224 {tree}")
+        .after("stat -c %u:%g {tree} {tree}/usr {tree}/bin/sh"),
+    Case::inside("chown of links, nodes and fifos", &["--private-users=655360", CHOWN], "cd /srv; stat -c '%n %u %f' *")
+        .before("cd {tree}/srv 2>/dev/null || { mkdir {tree}/srv; cd {tree}/srv; }; ln -s /etc/passwd l; mkfifo f; mknod n c 1 3; chown -h 3 l f n")
+        .after("cd {tree}/srv; stat -c '%n %u %f' *"),
+    Case::inside("chown keeps set-user-id", &["--private-users=655360", CHOWN], "stat -c '%u %a' /su /sg")
+        .before("touch {tree}/su {tree}/sg; chmod 4755 {tree}/su; chmod 2711 {tree}/sg")
+        .after("stat -c '%u %a' {tree}/su {tree}/sg"),
+    Case::inside("chown without users", &["--private-users=no", CHOWN], "stat -c %u /")
+        .after("stat -c %u {tree}"),
+    Case::inside("pick and chown", &["--private-users=pick", CHOWN], LOOK).own_tree(),
+    Case::inside("pick and chown of a copy", &["-x", "--private-users=pick", CHOWN], LOOK)
+        .own_tree()
+        .after("stat -c %u {tree} {tree}/etc"),
+    Case::inside("yes and map", &["--private-users=yes", "--private-users-ownership=map"], LOOK).own_tree(),
+    Case::inside("a range and auto", &["--private-users=655360", "--private-users-ownership=auto"], LOOK)
+        .own_tree()
+        .after("stat -c %u {tree} {tree}/etc"),
+    Case::inside("pick and foreign", &["--private-users=pick", FOREIGN], LOOK)
+        .before("chown -R 2147352576:2147352576 {tree}")
+        .after("stat -c %u:%g {tree} {tree}/etc")
+        .since(257),
+    Case::inside("a range and foreign", &["--private-users=655360", FOREIGN], "touch /new; stat -c %u:%g / /new")
+        .before("chown -R 2147352576:2147352576 {tree}")
+        .after("stat -c %u:%g {tree}/new")
+        .since(257),
+    Case::inside("a foreign tree, automatically", &["-U"], "touch /new; stat -c %u:%g / /new")
+        .before("chown -R 2147352576:2147352576 {tree}")
+        .after("stat -c %u:%g {tree}/new")
+        .since(257),
+    Case::inside("-x", &["-U", "-x"], LOOK).own_tree(),
+    Case::inside("-x of a range", &["-x", "--private-users=yes"], LOOK).before(SHIFTED).since(257),
+    Case::inside("volatile", &["-U", "--volatile=yes"], "stat -c '%n %u:%g' / /usr /etc /var /bin/sh").own_tree().since(257),
+    Case::inside("volatile state", &["-U", "--volatile=state"], "stat -c '%n %u:%g' / /usr /var /bin/sh").own_tree().since(257),
+    Case::inside("volatile overlay", &["-U", "--volatile=overlay"], "touch /new; stat -c '%n %u:%g' / /usr /new /bin/sh")
+        .own_tree(),
+    Case::inside("read-only", &["-U", "--read-only"], "touch /new 2>/dev/null || stat -c '%n %u:%g' / /usr").own_tree(),
+    Case::refused("chown and read-only", &["--private-users=655360", CHOWN, "--read-only"]),
+    Case::refused("chown and volatile", &["--private-users=655360", CHOWN, "--volatile=yes"]),
+    Case::refused("chown and volatile state", &["--private-users=655360", CHOWN, "--volatile=state"]),
+    Case::refused("chown and volatile overlay", &["--private-users=655360", CHOWN, "--volatile=overlay"]),
+    Case::refused("chown to a small range", &["--private-users=655360:1000", CHOWN]),
+    Case::refused("chown to a crooked range", &["--private-users=655361", CHOWN]),
     Case::refused("empty", &["--private-users="]),
     Case::refused("no word", &["--private-users=maybe"]),
     Case::refused("no number", &["--private-users=5x"]),

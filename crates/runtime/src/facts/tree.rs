@@ -26,6 +26,7 @@ pub(super) fn probe(
         read_only: tree.read_only && !copied,
         owner: tree.uid,
         group: tree.gid,
+        half_shifted: image::shift::is_half_way(tree.uid),
         idmap: maps_ids(fs),
         ephemeral,
         template: copied.then(|| tree.path.clone()),

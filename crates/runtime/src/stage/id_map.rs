@@ -50,7 +50,7 @@ fn lines(mount: &OwnedFd, ids: &MountIds, target: &OwnedFd, shift: u32) -> rusti
 }
 
 /// A user namespace with this map, for users and groups, that no process is in.
-fn namespace(lines: &[IdLine]) -> Result<OwnedFd, Failure> {
+pub(super) fn namespace(lines: &[IdLine]) -> Result<OwnedFd, Failure> {
     let (mut receiver, sender) = proto::channel()?;
     // Seen by its own eyes: the process ids here may be others than those of the proc that is mounted.
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;

@@ -118,7 +118,10 @@ fn isolate() -> Result<(), Failure> {
 
 fn make_root(root: &Root, plan: &Plan, launched: &Launched, users: Option<&OwnedFd>) -> Result<Files, Failure> {
     let mapped = plan.namespaces.user.is_some_and(|user| user.map_tree);
-    let idmap = users.filter(|_| mapped).map(AsFd::as_fd);
+    // From zero on the container's own users have the map already.
+    let other =
+        plan.namespaces.user.filter(|user| user.map_tree && user.tree_base != 0).map(from_other_ids).transpose()?;
+    let idmap = other.as_ref().or(users.filter(|_| mapped)).map(AsFd::as_fd);
     if let (true, None) = (mapped, idmap) {
         return Err(Errno::BADF.into());
     }
@@ -150,6 +153,12 @@ fn make_root(root: &Root, plan: &Plan, launched: &Launched, users: Option<&Owned
         usr_only(&mut files, launched)?;
     }
     Ok(files)
+}
+
+/// A user namespace that maps the ids of a tree to the container's.
+fn from_other_ids(user: UserNamespace) -> Result<OwnedFd, Failure> {
+    let line = plan::IdLine { file_system: user.tree_base, host: user.range.start(), count: user.range.count() };
+    super::id_map::namespace(&[line])
 }
 
 /// The owner of what is made here, as mount options of a tmpfs.

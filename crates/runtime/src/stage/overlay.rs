@@ -49,7 +49,11 @@ pub(super) fn over_tree_in_memory(
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let upper = rustix::fs::openat(&bench, "upper", flags, Mode::empty())?;
     // The root directory of an overlay is that of its upper layer, and memory is not mapped as the tree is.
-    let shift = plan.namespaces.user.filter(|user| user.map_tree).map_or(0, |user| user.range.start());
+    let shift = plan
+        .namespaces
+        .user
+        .filter(|user| user.map_tree)
+        .map_or(0, |user| user.range.start().wrapping_sub(user.tree_base));
     image::copy::attributes_of_root(launched.root_directory.as_fd(), upper.as_fd(), shift).about("the upper layer")?;
     rustix::fs::mkdirat(&bench, "work", Mode::from_raw_mode(0o755))?;
     mount_over(launched, &bench, Path::new("."), users)

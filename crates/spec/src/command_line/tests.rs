@@ -148,7 +148,6 @@ fn what_is_not_carried_out_is_refused_by_name() {
         "--settings=trusted",
         "--settings=1",
         "--private-users=managed",
-        "--private-users-ownership=chown",
         "--resolv-conf=off",
         "--timezone=copy",
         "--link-journal=host",

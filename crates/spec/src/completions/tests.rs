@@ -28,6 +28,6 @@ fn values_that_are_refused_are_not_proposed() {
     let words = |name: &str| proposals(options::all().find(|row| row.long == name).expect("an option"));
     assert_eq!(words("register"), ["no", "auto"]);
     assert_eq!(words("private-users"), ["no", "yes", "pick", "identity"]);
-    assert_eq!(words("private-users-ownership"), ["off", "map", "auto"]);
+    assert_eq!(words("private-users-ownership"), ["off", "chown", "map", "foreign", "auto"]);
     assert_eq!(words("completions"), ["bash", "zsh", "fish"]);
 }

@@ -29,8 +29,10 @@ pub(super) const ROWS: &[OptionRow] = &[
         lists: true,
         help: "How the tree's files get their owners",
         details: "off: they have the ids of the range on disk already. map: they have ids from 0 on, and the mount maps \
-                  them. auto: as fits the tree; meant where the range is picked. Not carried out by this version: chown \
-                  and foreign.",
+                  them. chown: they are changed on disk, once, by a walk through the whole tree \
+                  that can be interrupted and gone on with. foreign: as map, but on disk they have ids from 2147352576 \
+                  on. auto: off, map or foreign, as fits the tree, and chown where the file system cannot map; meant \
+                  where the range is picked.",
         effect: Effect::Patch(ownership),
         ..BASE
     },
@@ -74,11 +76,13 @@ fn private_users(patch: &mut SpecPatch, given: &Given<'_>) -> Result<(), Problem
 }
 
 fn ownership(patch: &mut SpecPatch, given: &Given<'_>) -> Result<(), Problem> {
-    if matches!(given.text()?, "chown" | "foreign") {
-        return Err(Problem::Later("files keep their owners on disk; use map or auto"));
-    }
-    patch.ownership =
-        Some(given.one_of(&[("off", Ownership::Off), ("map", Ownership::Map), ("auto", Ownership::Auto)])?);
+    patch.ownership = Some(given.one_of(&[
+        ("off", Ownership::Off),
+        ("chown", Ownership::Chown),
+        ("map", Ownership::Map),
+        ("foreign", Ownership::Foreign),
+        ("auto", Ownership::Auto),
+    ])?);
     Ok(())
 }
 
