@@ -218,6 +218,7 @@ impl Display for OuterStep {
                 Some(old) => write!(f, "make {} the root, the old one at {old}", pivot.new),
                 None => write!(f, "make {} the root", pivot.new),
             },
+            Self::BindHostFile { source, target } => write!(f, "mount {source} on top of {target}, read-only"),
             Self::JoinNetwork => f.write_str("join the container's network"),
             Self::MountProc { target, attributes } => {
                 write!(f, "mount proc of the container's processes at {target}{attributes}")
@@ -234,7 +235,8 @@ impl Display for InnerStep {
             Self::MakeConsole => f.write_str("make the console /dev/console"),
             Self::ListenForNotifications => f.write_str("listen at /run/host/notify"),
             Self::MakeKmsg => f.write_str("make the fifo /run/host/proc-kmsg"),
-            Self::CopyResolvConf(_) => f.write_str("copy the host's /etc/resolv.conf"),
+            Self::CopyHostFile { target, .. } => write!(f, "copy the host's {target}"),
+            Self::DeleteFile(target) => write!(f, "remove {target}"),
             Self::LinkTimezone(zone) => write!(f, "link /etc/localtime to {zone}"),
             Self::BringUpLoopback => f.write_str("bring up the link lo"),
             Self::AllowPing { last } => write!(f, "let the groups 0 to {last} ping"),
@@ -254,9 +256,6 @@ impl Display for FileStep {
             }
             Self::Attach { source, target, attributes, ids, .. } => {
                 write!(f, "mount {source} at {target}{attributes}{}", mapped(ids.as_ref()))
-            }
-            Self::Cover { source, target, attributes } => {
-                write!(f, "mount {source} at {target}{attributes}, if that is a file")
             }
             Self::Bind { source, target, attributes, ids, .. } => {
                 write!(f, "mount {source} at {target}{attributes}{}", mapped(ids.as_ref()))
@@ -308,6 +307,7 @@ impl Display for SourceNumber {
         match self {
             Self::OsRelease => f.write_str("the host's os-release"),
             Self::ResolvConf => f.write_str("the host's resolv.conf"),
+            Self::Localtime => f.write_str("the host's localtime"),
             Self::Temporary(number) => write!(f, "the temporary directory for mount {number}"),
             Self::Custom(number) => write!(f, "the source of mount {number}"),
             Self::Around(number) => write!(f, "the directory of the upper layer of mount {number}"),

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use serde::Serialize;
-use spec::{ConsoleMode, Resource, Rlimit};
+use spec::{ConsoleMode, ResolvConfSource, Resource, Rlimit};
 use uuid::Uuid;
 
 /// Everything that [`resolve`](crate::resolve) may look at beside the specification.
@@ -71,10 +71,10 @@ pub struct HostSystem {
     pub os_release: Option<PathBuf>,
     /// `ID=`, `VERSION_ID=`, `BUILD_ID=` and `VARIANT_ID=` of it, in lower case, as far as they are there.
     pub os_ids: Vec<(String, String)>,
-    /// Its `/etc/resolv.conf`, or what stands for it in a container, if it has one.
+    /// The file of those of `--resolv-conf=` that is asked for, or that fits, if it has one.
     pub resolv_conf: Option<ResolvConf>,
-    /// Its time zone, such as `Europe/Berlin`, where `/etc/localtime` is a link into the zone database.
-    pub timezone: Option<String>,
+    /// Its `/etc/localtime`.
+    pub localtime: Localtime,
     /// The limits of its first process.
     pub limits: Vec<(Resource, Rlimit)>,
     /// The highest capability number that the kernel knows.
@@ -90,10 +90,29 @@ pub struct HostSystem {
 /// How the host resolves names, see resolv.conf(5).
 #[derive(Clone, Debug, Serialize)]
 pub struct ResolvConf {
-    /// The file.
-    pub path: PathBuf,
+    /// Which file.
+    pub source: ResolvConfSource,
     /// What it says.
     pub contents: Vec<u8>,
+}
+
+/// The host's `/etc/localtime`, see localtime(5).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum Localtime {
+    /// There is none, which means UTC.
+    Absent,
+    /// A link.
+    Link {
+        /// Its time zone, such as `Europe/Berlin`, where it leads into the zone database.
+        zone: Option<String>,
+        /// What is there, if it was asked for and can be read.
+        contents: Option<Vec<u8>>,
+    },
+    /// A file of its own.
+    File {
+        /// What is in it, if it can be read.
+        contents: Option<Vec<u8>>,
+    },
 }
 
 /// The tree that becomes the root.
@@ -119,6 +138,8 @@ pub struct TreeFacts {
     pub template: Option<PathBuf>,
     /// It has an os-release file.
     pub os_release: bool,
+    /// It has data of the host's time zone, where a link to them is asked for.
+    pub timezone: bool,
     /// The machine id that is set in it.
     pub machine_id: Option<Uuid>,
     /// It has a `/usr` directory and its `/bin` is a link into it.

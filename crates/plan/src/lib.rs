@@ -16,7 +16,7 @@ use uuid::Uuid;
 pub use explain::explain;
 pub use facts::{
     CallerFacts, DeviceNumber, EphemeralFacts, EphemeralKind, Hierarchy, HostFacts, HostSystem, LayerFacts, LimitFacts,
-    NodeKind, Random, ResolvConf, SourceFacts, StandardStreams, TreeFacts,
+    Localtime, NodeKind, Random, ResolvConf, SourceFacts, StandardStreams, TreeFacts,
 };
 pub use resolve::{Error, machine_name, resolve};
 pub use step::{

@@ -177,6 +177,8 @@ pub enum SourceNumber {
     OsRelease,
     /// The host's resolv.conf file.
     ResolvConf,
+    /// The host's `/etc/localtime`.
+    Localtime,
     /// A directory made for the container alone: the custom mount with this number.
     Temporary(usize),
     /// The custom mount with this number.
@@ -219,6 +221,13 @@ pub enum OuterStep {
     File(FileStep),
     /// Mount several directories as one.
     Overlay(OverlayStep),
+    /// Attach a file that was taken from the host, read-only, where that works.
+    BindHostFile {
+        /// Which.
+        source: SourceNumber,
+        /// Where; an empty file is made if it is missing.
+        target: AbsPath,
+    },
     /// Make another directory the root.
     PivotInside(PivotRoot),
     /// Join the network of the container's first process, for what shows it.
@@ -245,9 +254,18 @@ pub enum InnerStep {
     ListenForNotifications,
     /// Make the fifo that stands for `/proc/kmsg`, and keep it open.
     MakeKmsg,
-    /// Write `/etc/resolv.conf`, unless it says the same already.
-    #[serde(serialize_with = "json::contents")]
-    CopyResolvConf(Vec<u8>),
+    /// Write a copy of a file of the host's, unless it says the same already.
+    CopyHostFile {
+        /// Where.
+        target: AbsPath,
+        /// What it says.
+        #[serde(serialize_with = "json::contents")]
+        contents: Vec<u8>,
+        /// In place of whatever is there; else something that is no regular file is left alone.
+        replace: bool,
+    },
+    /// Remove a file, if there is one.
+    DeleteFile(AbsPath),
     /// Point `/etc/localtime` to this zone, if the container knows it.
     LinkTimezone(String),
     /// Bring up the loopback link.
@@ -291,15 +309,6 @@ pub enum FileStep {
         directory: bool,
         /// Whom its files belong to, where that is not as it is on disk.
         ids: Option<MountIds>,
-    },
-    /// Attach a mount that was taken from the host on top of a regular file, if there is one.
-    Cover {
-        /// Which.
-        source: SourceNumber,
-        /// What is covered.
-        target: AbsPath,
-        /// Attributes to add to those it has.
-        attributes: MountFlags,
     },
     /// Mount a place inside the container at another one.
     Bind {

@@ -103,7 +103,7 @@ impl Start<'_> {
             Forked::Parent { pid, pidfd } => Ok(First::Known(pid, pidfd)),
             Forked::Child => {
                 self.sender.die_with_supervisor();
-                match outer::run(self.plan, self.launched, None) {
+                match outer::run(self.plan, self.launched, None, self.sender) {
                     Ok(files) => self.become_payload(Some(files)),
                     Err((step, failure)) => self.fail(Stage::Outer, step, failure),
                 }
@@ -166,7 +166,7 @@ impl Start<'_> {
         }
         let inside = outer::Inside::of(pid).map_err(failed)?;
         outer::act_for(user).map_err(failed)?;
-        outer::run(self.plan, self.launched, Some(&inside))?;
+        outer::run(self.plan, self.launched, Some(&inside), self.sender)?;
         rustix::io::write(&go, b"g").map_err(failed)?;
         Ok(())
     }

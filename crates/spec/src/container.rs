@@ -8,7 +8,8 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::{
-    AbsPath, CapabilitySet, CpuSet, HostName, MachineName, Property, Resource, Rlimit, Signal, SliceName, UidRange,
+    AbsPath, CapabilitySet, CpuSet, HostName, IntegrationSpec, MachineName, Property, Resource, Rlimit, Signal,
+    SliceName, UidRange,
 };
 
 /// All that is wanted of one container. Made by [`SpecPatch::validate`](crate::SpecPatch::validate) alone.
@@ -336,10 +337,6 @@ pub enum Personality {
     /// 64 bits.
     X86_64,
 }
-
-/// What of the host's configuration is seen inside; only `auto` is carried out yet, so there is nothing to choose.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct IntegrationSpec {}
 
 /// A mount beside the root.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -2,15 +2,17 @@
 
 mod capability;
 mod container;
+mod integration;
 mod names;
 mod resource;
 
 pub use capability::{CAPABILITY_NAMES, CapabilitySet};
 pub use container::{
     ApiVfs, BindSource, ConsoleMode, ConsoleSpec, ContainerSpec, CustomMount, DryRun, ExecSpec, FilterItem, IdEntry,
-    IdMapping, IdentitySpec, ImageSpec, IntegrationSpec, NetworkSpec, Ownership, Personality, PivotRoot, PrivateUsers,
-    PropertySpec, Register, ResourcesSpec, RunSpec, SecuritySpec, SettingsMode, Source, StartMode, UsersSpec, Volatile,
+    IdMapping, IdentitySpec, ImageSpec, NetworkSpec, Ownership, Personality, PivotRoot, PrivateUsers, PropertySpec,
+    Register, ResourcesSpec, RunSpec, SecuritySpec, SettingsMode, Source, StartMode, UsersSpec, Volatile,
 };
+pub use integration::{Conveyance, IntegrationSpec, ResolvConfMode, ResolvConfSource, TimezoneMode};
 pub use names::{AbsPath, HostName, MachineName, NameError, UidRange};
 pub use resource::{CpuSet, Resource, Rlimit, Signal, ValueError};
 

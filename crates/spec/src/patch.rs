@@ -11,8 +11,8 @@ use crate::options::boolean;
 use crate::{
     AbsPath, ApiVfs, CapabilitySet, ConsoleMode, ConsoleSpec, ContainerSpec, CpuSet, CustomMount, DryRun, ExecSpec,
     FilterItem, HostName, IdentitySpec, ImageSpec, IntegrationSpec, MachineName, NetworkSpec, Ownership, Personality,
-    PivotRoot, PrivateUsers, Property, PropertySpec, Register, Resource, ResourcesSpec, Rlimit, RunSpec, SecuritySpec,
-    SettingsMode, Signal, SliceName, Source, StartMode, UsersSpec, Volatile,
+    PivotRoot, PrivateUsers, Property, PropertySpec, Register, ResolvConfMode, Resource, ResourcesSpec, Rlimit,
+    RunSpec, SecuritySpec, SettingsMode, Signal, SliceName, Source, StartMode, TimezoneMode, UsersSpec, Volatile,
 };
 
 macro_rules! patch {
@@ -120,6 +120,10 @@ patch! {
     cpu_affinity: CpuSet,
     /// `--personality=`.
     personality: Personality,
+    /// `--resolv-conf=`.
+    resolv_conf: ResolvConfMode,
+    /// `--timezone=`.
+    timezone: TimezoneMode,
     /// `--bind=`, `--tmpfs=` and the like, in the order given.
     mounts: Vec<CustomMount>,
     /// `--console=`.
@@ -247,7 +251,10 @@ impl SpecPatch {
                 cpu_affinity: self.cpu_affinity,
                 personality: self.personality,
             },
-            integration: IntegrationSpec {},
+            integration: IntegrationSpec {
+                resolv_conf: self.resolv_conf.unwrap_or_default(),
+                timezone: self.timezone.unwrap_or_default(),
+            },
             mounts: self.mounts.unwrap_or_default(),
             console: ConsoleSpec { mode: self.console },
         })

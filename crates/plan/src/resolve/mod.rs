@@ -2,6 +2,7 @@
 
 mod api_mounts;
 mod custom_mounts;
+mod integration;
 mod limits;
 mod payload;
 mod root;
@@ -214,11 +215,6 @@ impl Context<'_> {
         self.spec.network().private
     }
 
-    /// The host's resolv.conf, where the container shares its network and cannot have a copy of the file.
-    fn covered_resolv_conf(&self) -> Option<&crate::ResolvConf> {
-        self.facts.host.resolv_conf.as_ref().filter(|_| self.root_read_only() && !self.private_network())
-    }
-
     /// Nothing that is written to the root stays there or can be written at all.
     fn root_read_only(&self) -> bool {
         let image = self.spec.image();
@@ -314,6 +310,7 @@ fn notices(context: &Context<'_>) -> Vec<String> {
     if image.template.is_some() && context.facts.tree.template.is_none() {
         notices.push(format!("{} exists, so the template is not used.", context.facts.tree.path.display()));
     }
+    notices.extend(integration::notices(context));
     notices
 }
 
@@ -357,10 +354,7 @@ fn launch_steps(context: &Context<'_>, bounds: Vec<LaunchStep>) -> Vec<LaunchSte
         let number = crate::SourceNumber::OsRelease;
         steps.push(LaunchStep::TakeSource { path: path.clone(), recursive: false, number });
     }
-    if let Some(resolv_conf) = context.covered_resolv_conf() {
-        let number = crate::SourceNumber::ResolvConf;
-        steps.push(LaunchStep::TakeSource { path: resolv_conf.path.clone(), recursive: false, number });
-    }
+    integration::sources(context, &mut steps);
     custom_mounts::sources(context, &mut steps);
     steps
 }
@@ -371,15 +365,9 @@ fn outer_steps(context: &Context<'_>) -> Result<Vec<OuterStep>, Error> {
     custom_mounts::root(context, &mut steps)?;
     let mut files = Vec::new();
     api_mounts::outer(context, &mut files)?;
-    if context.covered_resolv_conf().is_some() {
-        files.push(FileStep::Cover {
-            source: crate::SourceNumber::ResolvConf,
-            target: path("/etc/resolv.conf")?,
-            attributes: crate::MountFlags::API_READ_ONLY,
-        });
-    }
     steps.extend(files.into_iter().map(OuterStep::File));
     custom_mounts::steps(context, &mut steps)?;
+    integration::outer(context, &mut steps)?;
     if context.user.is_some() {
         let (target, attributes) = api_mounts::proc()?;
         steps.push(OuterStep::MountProc { target, attributes });
@@ -421,26 +409,13 @@ fn inner_steps(context: &Context<'_>) -> Result<Vec<InnerStep>, Error> {
     steps.push(InnerStep::MakeKmsg);
     let mut late = Vec::new();
     api_mounts::seal(context, &mut late)?;
-    integration(context, &mut steps);
+    integration::inner(context, &mut steps)?;
     steps.extend(late.into_iter().map(InnerStep::File));
     let hostname = context.spec.identity().hostname.as_ref().map_or(context.machine, |name| name.as_str());
     steps.push(InnerStep::SetHostname(hostname.to_owned()));
     steps.push(InnerStep::PivotRoot);
     steps.push(InnerStep::ShareMounts);
     Ok(steps)
-}
-
-/// Names resolve and the time zone fits, where the root can be written (`--resolv-conf=auto`, `--timezone=auto`).
-fn integration(context: &Context<'_>, steps: &mut Vec<InnerStep>) {
-    if context.root_read_only() {
-        return;
-    }
-    if let (false, Some(resolv_conf)) = (context.private_network(), &context.facts.host.resolv_conf) {
-        steps.push(InnerStep::CopyResolvConf(resolv_conf.contents.clone()));
-    }
-    if let Some(zone) = &context.facts.host.timezone {
-        steps.push(InnerStep::LinkTimezone(zone.clone()));
-    }
 }
 
 fn limits(context: &Context<'_>, device_access: crate::DeviceAccess) -> Limits {

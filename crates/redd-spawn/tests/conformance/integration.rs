@@ -2,6 +2,111 @@
 
 use super::case::Case;
 
+/// What is at `/etc/resolv.conf`: its kind, its mode, whether it says what the host's does, and how it is mounted.
+const RESOLV: &str = "stat -c '%F %a %u' /etc/resolv.conf 2>/dev/null; readlink /etc/resolv.conf; \
+    test -f /etc/resolv.conf && cat /etc/resolv.conf; \
+    grep -o ' /etc/resolv.conf r[ow],[a-z,]*' /proc/self/mountinfo; echo end";
+/// The same for `/etc/localtime`.
+const TIME: &str = "stat -c '%F %a %u' /etc/localtime 2>/dev/null; readlink /etc/localtime; \
+    test -f /etc/localtime && od -An -tx1 /etc/localtime | head -n 4; \
+    grep -o ' /etc/localtime r[ow],[a-z,]*' /proc/self/mountinfo; echo end";
+
+const OLD: &str = "echo old >{tree}/etc/resolv.conf; chmod 600 {tree}/etc/resolv.conf";
+const LINK: &str = "ln -sf /run/nowhere/resolv.conf {tree}/etc/resolv.conf";
+const OWN_ZONE: &str = "mkdir -p {tree}/usr/share/zoneinfo/Etc; echo UTC >{tree}/usr/share/zoneinfo/Etc/UTC; \
+    zone=$(readlink /etc/localtime | sed s/.*zoneinfo.//); mkdir -p $(dirname {tree}/usr/share/zoneinfo/$zone); \
+    echo zone >{tree}/usr/share/zoneinfo/$zone";
+const OLD_TIME: &str = "rm -f {tree}/etc/localtime; echo old >{tree}/etc/localtime";
+const FIFO: &str = "rm -f {tree}/etc/resolv.conf; mkfifo {tree}/etc/resolv.conf";
+
 pub(crate) const CASES: &[Case] = &[
-    Case::refused("no mode", &["--resolv-conf=bogus"]),
+    // resolv.conf
+    Case::inside("resolv.conf off", &["--resolv-conf=off"], RESOLV).before(OLD),
+    Case::inside("resolv.conf off, none", &["--resolv-conf=off"], RESOLV).own_tree().prints("end\n"),
+    Case::inside("resolv.conf copied", &["--resolv-conf=copy-host"], RESOLV).own_tree(),
+    Case::inside("resolv.conf copied over a file", &["--resolv-conf=copy-host"], RESOLV).before(OLD),
+    Case::inside("resolv.conf copied over a link", &["--resolv-conf=copy-host"], RESOLV)
+        .before(LINK)
+        .prints("symbolic link 777 0\n/run/nowhere/resolv.conf\nend\n"),
+    Case::inside("resolv.conf replaced", &["--resolv-conf=replace-host"], RESOLV).own_tree(),
+    Case::inside("resolv.conf replaced, a file", &["--resolv-conf=replace-host"], RESOLV).before(OLD),
+    Case::inside("resolv.conf replaced, a link", &["--resolv-conf=replace-host"], RESOLV).before(LINK),
+    Case::inside("resolv.conf replaced, a fifo", &["--resolv-conf=replace-host"], RESOLV).before(FIFO),
+    Case::inside("resolv.conf bound", &["--resolv-conf=bind-host"], RESOLV).before(OLD),
+    Case::inside("resolv.conf bound, none", &["--resolv-conf=bind-host"], RESOLV).own_tree(),
+    Case::inside("resolv.conf bound, outside", &["--resolv-conf=bind-host"], "echo x >>/etc/resolv.conf || echo refused")
+        .before(OLD)
+        .after("cat {tree}/etc/resolv.conf"),
+    Case::inside("resolv.conf bound over a link", &["--resolv-conf=bind-host"], "cat /etc/good; grep -c ' /etc/good ' /proc/self/mountinfo")
+        .before("echo good >{tree}/etc/good; ln -sf /etc/good {tree}/etc/resolv.conf"),
+    Case::inside("resolv.conf bound over a link to nothing", &["--resolv-conf=bind-host"], "cat /etc/resolv.conf; ls /etc/new")
+        .before("ln -sf new {tree}/etc/resolv.conf"),
+    Case::inside("resolv.conf bound over a link to nowhere", &["--resolv-conf=bind-host"], RESOLV).before(LINK),
+    Case::inside("resolv.conf bound over a fifo", &["--resolv-conf=bind-host"], RESOLV).before(FIFO),
+    Case::inside("resolv.conf bound over a directory", &["--resolv-conf=bind-host"], "stat -c %F /etc/resolv.conf")
+        .before("mkdir {tree}/etc/resolv.conf")
+        .prints("directory\n"),
+    Case::inside("static resolv.conf copied", &["--resolv-conf=copy-static"], "cat /etc/resolv.conf; echo end").own_tree(),
+    Case::inside("static resolv.conf replaced", &["--resolv-conf=replace-static"], "cat /etc/resolv.conf; echo end").before(LINK),
+    Case::inside("static resolv.conf bound", &["--resolv-conf=bind-static"], "cat /etc/resolv.conf; echo end").before(OLD),
+    Case::inside("stub copied", &["--resolv-conf=copy-stub"], RESOLV).before(OLD),
+    Case::inside("stub replaced", &["--resolv-conf=replace-stub"], RESOLV).before(OLD),
+    Case::inside("stub bound", &["--resolv-conf=bind-stub"], RESOLV).before(OLD),
+    Case::inside("uplink copied", &["--resolv-conf=copy-uplink"], RESOLV).before(OLD),
+    Case::inside("uplink replaced", &["--resolv-conf=replace-uplink"], RESOLV).before(OLD),
+    Case::inside("uplink bound", &["--resolv-conf=bind-uplink"], RESOLV).before(OLD),
+    Case::inside("resolv.conf deleted", &["--resolv-conf=delete"], RESOLV).before(OLD).prints("end\n"),
+    Case::inside("resolv.conf deleted, a link", &["--resolv-conf=delete"], RESOLV).before(LINK).prints("end\n"),
+    Case::inside("resolv.conf deleted, none", &["--resolv-conf=delete"], RESOLV).own_tree().prints("end\n"),
+    Case::inside("resolv.conf deleted, a directory", &["--resolv-conf=delete"], "stat -c %F /etc/resolv.conf")
+        .before("mkdir {tree}/etc/resolv.conf")
+        .prints("directory\n"),
+    Case::inside("resolv.conf deleted, read-only", &["--resolv-conf=delete", "--read-only"], RESOLV).before(OLD),
+    Case::inside("resolv.conf auto", &[], RESOLV).before(OLD),
+    Case::inside("resolv.conf auto, none", &["--resolv-conf=auto"], RESOLV).own_tree(),
+    Case::inside("resolv.conf auto, private network", &["--private-network"], RESOLV).before(OLD).prints("regular file 600 0\nold\nend\n"),
+    Case::inside("resolv.conf auto, read-only", &["--read-only"], RESOLV).before(OLD),
+    Case::inside("resolv.conf auto, read-only, none", &["--read-only"], RESOLV).prints("end\n"),
+    Case::inside("resolv.conf auto, read-only, private network", &["--read-only", "--private-network"], RESOLV).before(OLD),
+    Case::inside("resolv.conf auto, volatile", &["--volatile=yes"], RESOLV).before(OLD),
+    Case::inside("resolv.conf auto, volatile state", &["--volatile=state"], RESOLV).before(OLD),
+    Case::inside("resolv.conf auto, volatile overlay", &["--volatile=overlay"], RESOLV).before(OLD).after("cat {tree}/etc/resolv.conf"),
+    Case::inside("resolv.conf auto, ephemeral", &["-x"], RESOLV).before(OLD).after("cat {tree}/etc/resolv.conf"),
+    Case::inside("resolv.conf copied, read-only", &["--read-only", "--resolv-conf=copy-host"], RESOLV).before(OLD),
+    Case::inside("resolv.conf bound by hand", &["--bind-ro={host}/own:/etc/resolv.conf"], "cat /etc/resolv.conf")
+        .before("echo own >{host}/own; touch {tree}/etc/resolv.conf")
+        .prints("own\n"),
+    Case::inside("resolv.conf bound by hand, writable", &["--bind={host}/own:/etc/resolv.conf"], "cat /etc/resolv.conf")
+        .before("echo own >{host}/own; touch {tree}/etc/resolv.conf")
+        .after("cat {host}/own")
+        .prints("own\n")
+        .differs("what is bound is the host's own file and is not written over"),
+    Case::refused("resolv.conf, no mode", &["--resolv-conf=bogus"]),
+    Case::refused("resolv.conf, empty", &["--resolv-conf="]),
+    Case::refused("resolv.conf, half a mode", &["--resolv-conf=copy"]),
+    // time zone
+    Case::inside("time zone off", &["--timezone=off"], TIME).before(OLD_TIME),
+    Case::inside("time zone copied", &["--timezone=copy"], TIME).before(OLD_TIME),
+    Case::inside("time zone copied, none", &["--timezone=copy"], TIME).own_tree(),
+    Case::inside("time zone copied over a link", &["--timezone=copy"], TIME).before("ln -sf /run/x {tree}/etc/localtime"),
+    Case::inside("time zone bound", &["--timezone=bind"], TIME).before(OLD_TIME),
+    Case::inside("time zone bound, none", &["--timezone=bind"], TIME).own_tree(),
+    Case::inside("time zone linked", &["--timezone=symlink"], TIME).before(OWN_ZONE),
+    Case::inside("time zone linked over a file", &["--timezone=symlink"], TIME)
+        .before("echo old >{tree}/etc/localtime; zone=$(readlink /etc/localtime | sed s/.*zoneinfo.//); mkdir -p $(dirname {tree}/usr/share/zoneinfo/$zone); echo zone >{tree}/usr/share/zoneinfo/$zone"),
+    Case::inside("time zone linked, not there", &["--timezone=symlink"], TIME).before(OLD_TIME),
+    Case::inside("time zone deleted", &["--timezone=delete"], TIME).before(OLD_TIME).prints("end\n"),
+    Case::inside("time zone deleted, none", &["--timezone=delete"], TIME).own_tree().prints("end\n"),
+    Case::inside("time zone auto", &["--timezone=auto"], TIME).before(OWN_ZONE),
+    Case::inside("time zone auto, not there", &[], TIME).before(OLD_TIME),
+    Case::inside("time zone auto, read-only", &["--read-only"], TIME).before(OLD_TIME),
+    Case::inside("time zone auto, volatile state", &["--volatile=state"], TIME).before(OLD_TIME),
+    Case::inside("time zone auto, volatile", &["--volatile=yes"], TIME).before(OWN_ZONE),
+    Case::inside("time zone copied, read-only", &["--timezone=copy", "--read-only"], TIME).before(OLD_TIME),
+    Case::inside("time zone bound by hand", &["--bind-ro={host}/own:/etc/localtime"], "cat /etc/localtime")
+        .before("echo own >{host}/own; touch {tree}/etc/localtime")
+        .prints("own\n")
+        .differs("what is bound there was meant"),
+    Case::refused("time zone, no mode", &["--timezone=bogus"]),
+    Case::refused("time zone, empty", &["--timezone="]),
 ];

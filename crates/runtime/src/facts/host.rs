@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use plan::{HostSystem, ResolvConf};
+use plan::HostSystem;
 use spec::{ContainerSpec, PrivateUsers, Resource, Rlimit};
 
+use super::integration;
 use crate::rlimit;
 
 /// The fields of os-release that the container is told (systemd's CONTAINER_INTERFACE document).
@@ -18,8 +19,8 @@ pub(super) fn probe(spec: &ContainerSpec) -> HostSystem {
         hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
         os_ids: os_release.as_ref().map(|(_, text)| os_ids(text)).unwrap_or_default(),
         os_release: os_release.map(|(path, _)| path),
-        resolv_conf: resolv_conf(),
-        timezone: timezone(),
+        resolv_conf: integration::resolv_conf(spec),
+        localtime: integration::localtime(spec),
         limits: limits(),
         last_capability: last_capability(),
         // Looked for only where it matters: every look into proc is a part of every start.
@@ -36,20 +37,6 @@ fn os_ids(text: &str) -> Vec<(String, String)> {
         .map(|(key, value)| (key.to_ascii_lowercase(), value.trim_matches(['"', '\'']).to_owned()))
         .filter(|(_, value)| !value.is_empty())
         .collect()
-}
-
-/// Where systemd-resolved runs its stub's file is the one that works in a container that shares the network.
-fn resolv_conf() -> Option<ResolvConf> {
-    let places = ["/run/systemd/resolve/stub-resolv.conf", "/etc/resolv.conf"].map(PathBuf::from);
-    places.into_iter().find_map(|path| std::fs::read(&path).ok().map(|contents| ResolvConf { path, contents }))
-}
-
-fn timezone() -> Option<String> {
-    let link = std::fs::read_link("/etc/localtime").ok()?;
-    let text = link.to_str()?;
-    let zone = text.split_once("zoneinfo/")?.1;
-    let fine = !zone.is_empty() && !zone.split('/').any(|part| part.is_empty() || part == "..");
-    fine.then(|| zone.to_owned())
 }
 
 /// The limits of the host's first process, which is as near to the kernel's own as can be had; of the number of open

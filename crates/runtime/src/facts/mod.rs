@@ -1,6 +1,7 @@
 //! Looks at the host, the caller and the tree, once, and changes nothing.
 
 mod host;
+mod integration;
 mod layers;
 mod limits;
 mod tree;
@@ -9,7 +10,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use image::{RunDirectory, Tree};
-use plan::{CallerFacts, HostFacts, NodeKind, Random, SourceFacts};
+use plan::{CallerFacts, HostFacts, Localtime, NodeKind, Random, SourceFacts};
 use rustix::fs::{FileType, major, minor};
 use spec::{BindSource, ContainerSpec, CustomMount, PrivateUsers, Source};
 use uuid::Uuid;
@@ -80,11 +81,15 @@ pub fn probe(spec: &ContainerSpec, caller: CallerFacts) -> Result<(HostFacts, Tr
         _ => None,
     };
     let host = host::probe(spec);
+    let zone = match &host.localtime {
+        Localtime::Link { zone, .. } if integration::links_timezone(spec) => zone.as_deref(),
+        _ => None,
+    };
     let facts = HostFacts {
         caller,
         limits: limits::probe(spec, host.service_manager),
+        tree: tree::probe(&run, spec, &tree, target, zone)?,
         host,
-        tree: tree::probe(&run, spec, &tree, target)?,
         sources: spec.mounts().iter().map(source).collect::<Result<_, _>>()?,
         layers: spec.mounts().iter().map(|mount| layers::probe(mount, &tree)).collect::<Result<_, _>>()?,
         free_id_range,

@@ -9,12 +9,13 @@ use plan::{EphemeralFacts, EphemeralKind, TreeFacts};
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, openat2, readlinkat};
 use uuid::Uuid;
 
-/// `target` is where the tree will be, if it is to be made from `tree`.
+/// `target` is where the tree will be, if it is to be made from `tree`; `zone` a time zone that it may have data of.
 pub(super) fn probe(
     run: &RunDirectory,
     spec: &spec::ContainerSpec,
     tree: &Tree,
     target: Option<PathBuf>,
+    zone: Option<&str>,
 ) -> Result<TreeFacts, image::lock::Error> {
     let exists = |path: &str| open(tree, path, OFlags::PATH).is_ok();
     let copied = target.is_some();
@@ -31,6 +32,7 @@ pub(super) fn probe(
         ephemeral,
         template: copied.then(|| tree.path.clone()),
         os_release: exists("etc/os-release") || exists("usr/lib/os-release"),
+        timezone: zone.is_some_and(|zone| exists(&format!("usr/share/zoneinfo/{zone}"))),
         machine_id: machine_id(tree),
         merged_usr: exists("usr") && readlinkat(&tree.fd, "bin", Vec::new()).is_ok(),
     })

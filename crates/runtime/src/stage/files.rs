@@ -89,11 +89,6 @@ impl Files {
                 let mount = mount.try_clone().map_err(|_| Errno::MFILE)?;
                 self.place_mapped(mount, target.as_path(), *directory, ids)
             }
-            FileStep::Cover { source, target, attributes } => {
-                let (_, mount) = sources.iter().find(|(number, _)| number == source).ok_or(Errno::BADF)?;
-                restrict(mount.as_fd(), *attributes, true)?;
-                self.cover(mount, target.as_path()).about(target)
-            }
             FileStep::Bind { source, target, attributes, recursive, attributes_below, optional, ids } => {
                 let at = match self.open(source.as_path(), OFlags::PATH) {
                     Err(Errno::NOENT) if *optional => return Ok(()),
@@ -198,20 +193,6 @@ impl Files {
         Ok(at)
     }
 
-    /// Puts a detached mount on top of a regular file. What is something else, or nothing, stays as it is.
-    fn cover(&mut self, mount: &OwnedFd, target: &Path) -> rustix::io::Result<()> {
-        let (directory, name) = match self.parent(target) {
-            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
-            other => other?,
-        };
-        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let at = match rustix::fs::openat(directory, name, flags, Mode::empty()) {
-            Err(Errno::NOENT) => return Ok(()),
-            other => other?,
-        };
-        if FileType::from_raw_mode(rustix::fs::fstat(&at)?.st_mode).is_file() { place_at(mount, &at) } else { Ok(()) }
-    }
-
     /// Makes a mount point and the directories above it.
     fn make_missing(&mut self, target: &Path, directory: bool) -> Result<(), Failure> {
         if self.parent(target).is_ok() {
@@ -273,7 +254,7 @@ impl Files {
 }
 
 /// Puts a detached mount on top of something that is open.
-fn place_at(mount: &OwnedFd, at: &OwnedFd) -> rustix::io::Result<()> {
+pub(super) fn place_at(mount: &OwnedFd, at: &OwnedFd) -> rustix::io::Result<()> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     move_mount(mount, "", at, "", flags)
 }

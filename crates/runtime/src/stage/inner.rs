@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use plan::{InnerStep, Plan};
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, mkfifoat};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, mkfifoat};
 use rustix::io::Errno;
 use rustix::mount::{OpenTreeFlags, UnmountFlags, open_tree};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
@@ -14,7 +14,7 @@ use sys::mount::{Change, Propagation, set_attributes};
 
 use super::files::{About, Failure, Files, place_on_host, write_all};
 use super::launch::Launched;
-use super::{assembly, overlay};
+use super::{assembly, host_file, overlay};
 use crate::proto::{Report, Sender, Stage};
 
 /// What this stage hands over: to the supervisor, and to the payload.
@@ -93,12 +93,17 @@ fn carry_out(
             inside.kmsg = Some(make_kmsg(files)?);
             Ok(())
         }
-        InnerStep::CopyResolvConf(contents) => {
-            copy_resolv_conf(files, contents).unwrap_or_else(|errno| note(errno, "/etc/resolv.conf"));
+        InnerStep::CopyHostFile { target, contents, replace } => {
+            let write = if *replace { host_file::replace } else { host_file::copy };
+            write(files, target.as_path(), contents).unwrap_or_else(|errno| note(errno, ""));
+            Ok(())
+        }
+        InnerStep::DeleteFile(target) => {
+            host_file::delete(files, target.as_path()).unwrap_or_else(|errno| note(errno, ""));
             Ok(())
         }
         InnerStep::LinkTimezone(zone) => {
-            link_timezone(files, zone).unwrap_or_else(|errno| note(errno, "/etc/localtime"));
+            host_file::link_timezone(files, zone).unwrap_or_else(|errno| note(errno, ""));
             Ok(())
         }
         InnerStep::AllowPing { last } => match allow_ping(files, *last) {
@@ -165,67 +170,6 @@ fn make_kmsg(files: &mut Files) -> Result<OwnedFd, Failure> {
     let (directory, name) = files.parent(path)?;
     mkfifoat(directory, name, Mode::from_raw_mode(0o600))?;
     Ok(files.open(path, OFlags::RDWR | OFlags::NONBLOCK)?)
-}
-
-/// Writes the file unless it says the same already. One that is no regular file is left alone, as is a missing `/etc`
-/// (systemd-nspawn(1), `--resolv-conf=`).
-fn copy_resolv_conf(files: &mut Files, contents: &[u8]) -> rustix::io::Result<()> {
-    let path = Path::new("/etc/resolv.conf");
-    let (directory, name) = match files.parent(path) {
-        Err(Errno::NOENT) => return Ok(()),
-        other => other?,
-    };
-    // Looked at first: opening a device or a fifo can do things by itself.
-    match rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(status) if !FileType::from_raw_mode(status.st_mode).is_file() => return Ok(()),
-        _ => {}
-    }
-    let open = |access| {
-        let flags = access | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        rustix::fs::openat(directory, name, flags, Mode::from_raw_mode(0o644))
-    };
-    let regular = |file: &OwnedFd| Ok(FileType::from_raw_mode(rustix::fs::fstat(file)?.st_mode).is_file());
-    // Read only: opening it for writing already copies it to the upper layer of an overlay.
-    let file = match open(OFlags::RDONLY) {
-        Err(Errno::LOOP | Errno::ISDIR | Errno::NXIO) => return Ok(()),
-        Err(Errno::NOENT) => return write_all(open(OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL)?.as_fd(), contents),
-        other => other?,
-    };
-    let mut present = vec![0; contents.len() + 1];
-    let length = rustix::io::pread(&file, &mut present, 0)?;
-    if !regular(&file)? || &present[..length] == contents {
-        return Ok(());
-    }
-    let file = open(OFlags::WRONLY)?;
-    if !regular(&file)? {
-        return Ok(());
-    }
-    rustix::fs::ftruncate(&file, 0)?;
-    write_all(file.as_fd(), contents)
-}
-
-/// Points `/etc/localtime` to the zone if the container has it and is not set to it yet.
-fn link_timezone(files: &mut Files, zone: &str) -> rustix::io::Result<()> {
-    let target = format!("../usr/share/zoneinfo/{zone}");
-    match files.open(&Path::new("/usr/share/zoneinfo").join(zone), OFlags::PATH) {
-        Err(Errno::NOENT) => return Ok(()),
-        other => drop(other?),
-    }
-    let (directory, name) = match files.parent(Path::new("/etc/localtime")) {
-        Err(Errno::NOENT) => return Ok(()),
-        other => other?,
-    };
-    if let Ok(present) = rustix::fs::readlinkat(directory, name, Vec::new())
-        && present.to_bytes().ends_with(&target.as_bytes()[2..])
-    {
-        return Ok(());
-    }
-    let staged = ".localtime.redd";
-    match rustix::fs::symlinkat(&target, directory, staged) {
-        Err(Errno::EXIST) => {}
-        other => other?,
-    }
-    rustix::fs::renameat(directory, staged, directory, name)
 }
 
 fn pivot_root(files: &Files) -> Result<(), Failure> {

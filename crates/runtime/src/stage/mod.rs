@@ -3,6 +3,7 @@
 mod custom_overlay;
 mod delegated_mount;
 pub mod files;
+mod host_file;
 mod id_map;
 pub mod inner;
 pub mod launch;

@@ -4,8 +4,9 @@
 //! resolved inside of it.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 
-use plan::{FileSystem, MountFlags, OuterStep, Plan, Root, UserNamespace};
+use plan::{FileSystem, MountFlags, OuterStep, Plan, Root, SourceNumber, UserNamespace};
 use rustix::fs::{Mode, OFlags, readlinkat, symlinkat};
 use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, mount_change};
@@ -15,7 +16,8 @@ use sys::mount::{Attributes, Change, set_attributes};
 
 use super::files::{About, Failure, Files, new_mount, place_on_host, restrict};
 use super::launch::Launched;
-use super::{assembly, custom_overlay, delegated_mount, overlay};
+use super::{assembly, custom_overlay, delegated_mount, host_file, overlay};
+use crate::proto::{Report, Sender, Stage};
 
 /// The links that a tree with a merged /usr has in its root.
 const USR_LINKS: [&str; 8] = ["bin", "sbin", "lib", "lib32", "lib64", "libx32", "libo32", "libexec"];
@@ -52,7 +54,12 @@ impl Inside {
 ///
 /// # Errors
 /// The number of the step, and why.
-pub fn run(plan: &Plan, launched: &Launched, inside: Option<&Inside>) -> Result<Files, (usize, Failure)> {
+pub fn run(
+    plan: &Plan,
+    launched: &Launched,
+    inside: Option<&Inside>,
+    sender: &Sender,
+) -> Result<Files, (usize, Failure)> {
     let mut files: Option<Files> = None;
     rustix::process::umask(Mode::empty());
     for (number, step) in plan.outer.iter().enumerate() {
@@ -68,12 +75,23 @@ pub fn run(plan: &Plan, launched: &Launched, inside: Option<&Inside>) -> Result<
                 custom_overlay::mount(step, plan, launched, files, inside.map(|inside| &inside.users))
             }
             (OuterStep::PivotInside(pivot), Some(files)) => pivot_inside(files, pivot),
+            (OuterStep::BindHostFile { source, target }, Some(files)) => {
+                bind_host_file(files, launched, *source, target.as_path()).map(|result| {
+                    result.unwrap_or_else(|errno| {
+                        sender.note(&Report { stage: Stage::Outer, step: number, errno, detail: String::new() });
+                    });
+                })
+            }
             (OuterStep::JoinNetwork, _) => join_network(inside),
             (OuterStep::MountProc { target, attributes }, Some(files)) => {
                 proc_of(inside, *attributes).and_then(|mount| files.place(&mount, target.as_path(), true))
             }
             (
-                OuterStep::File(_) | OuterStep::Overlay(_) | OuterStep::PivotInside(_) | OuterStep::MountProc { .. },
+                OuterStep::File(_)
+                | OuterStep::Overlay(_)
+                | OuterStep::BindHostFile { .. }
+                | OuterStep::PivotInside(_)
+                | OuterStep::MountProc { .. },
                 None,
             ) => Err(Errno::BADF.into()),
         };
@@ -91,6 +109,17 @@ pub fn act_for(user: UserNamespace) -> rustix::io::Result<()> {
     rustix::thread::set_capabilities_secure_bits(Bits::NO_SETUID_FIXUP)?;
     sys::process::set_file_system_ids(user.range.start(), user.range.start());
     Ok(())
+}
+
+/// The inner result is why the file is not covered, which is no reason not to start.
+fn bind_host_file(
+    files: &mut Files,
+    launched: &Launched,
+    source: SourceNumber,
+    target: &Path,
+) -> Result<rustix::io::Result<()>, Failure> {
+    let (_, mount) = launched.sources.iter().find(|(number, _)| *number == source).ok_or(Errno::BADF)?;
+    Ok(host_file::bind(files, mount, target))
 }
 
 fn join_network(inside: Option<&Inside>) -> Result<(), Failure> {

@@ -1,7 +1,7 @@
 //! What of the host's configuration is seen inside.
 
 use super::{Argument, Effect, Given, OptionRow, Problem, ValueKind, trusted};
-use crate::SpecPatch;
+use crate::{Conveyance, ResolvConfMode, ResolvConfSource, SpecPatch, TimezoneMode};
 
 const BASE: OptionRow = OptionRow::BASE;
 const FORWARDING: Effect = Effect::Later("the journal is not forwarded yet");
@@ -14,24 +14,53 @@ const JOURNAL_LIMIT: OptionRow = OptionRow {
     ..BASE
 };
 
-const RESOLV_CONF: &[&str] = &[
-    "off",
-    "copy-host",
-    "copy-static",
-    "copy-uplink",
-    "copy-stub",
-    "replace-host",
-    "replace-static",
-    "replace-uplink",
-    "replace-stub",
-    "bind-host",
-    "bind-static",
-    "bind-uplink",
-    "bind-stub",
-    "delete",
-    "auto",
+/// The words of `--resolv-conf=`.
+const RESOLV_CONF_MODES: [(&str, ResolvConfMode); 15] = {
+    use Conveyance::{Bind, Copy, Replace};
+    use ResolvConfMode::{Auto, Delete, Off, Take};
+    use ResolvConfSource::{Host, Static, Stub, Uplink};
+    [
+        ("off", Off),
+        ("copy-host", Take(Copy, Host)),
+        ("copy-static", Take(Copy, Static)),
+        ("copy-uplink", Take(Copy, Uplink)),
+        ("copy-stub", Take(Copy, Stub)),
+        ("replace-host", Take(Replace, Host)),
+        ("replace-static", Take(Replace, Static)),
+        ("replace-uplink", Take(Replace, Uplink)),
+        ("replace-stub", Take(Replace, Stub)),
+        ("bind-host", Take(Bind, Host)),
+        ("bind-static", Take(Bind, Static)),
+        ("bind-uplink", Take(Bind, Uplink)),
+        ("bind-stub", Take(Bind, Stub)),
+        ("delete", Delete),
+        ("auto", Auto),
+    ]
+};
+const RESOLV_CONF: &[&str] = &words(&RESOLV_CONF_MODES);
+
+/// The words of `--timezone=`.
+const TIMEZONE_MODES: [(&str, TimezoneMode); 6] = [
+    ("off", TimezoneMode::Off),
+    ("copy", TimezoneMode::Copy),
+    ("bind", TimezoneMode::Bind),
+    ("symlink", TimezoneMode::Symlink),
+    ("delete", TimezoneMode::Delete),
+    ("auto", TimezoneMode::Auto),
 ];
-const TIMEZONE: &[&str] = &["off", "copy", "bind", "symlink", "delete", "auto"];
+const TIMEZONE: &[&str] = &words(&TIMEZONE_MODES);
+
+/// The words alone.
+const fn words<T: Copy, const N: usize>(modes: &[(&'static str, T); N]) -> [&'static str; N] {
+    let mut all = [""; N];
+    let mut index = 0;
+    while index < N {
+        all[index] = modes[index].0;
+        index += 1;
+    }
+    all
+}
+
 const LINK_JOURNAL: &[&str] = &["no", "host", "try-host", "guest", "try-guest", "auto"];
 
 pub(super) const ROWS: &[OptionRow] = &[
@@ -42,8 +71,12 @@ pub(super) const ROWS: &[OptionRow] = &[
         kind: ValueKind::Words(RESOLV_CONF),
         lists: true,
         help: "How /etc/resolv.conf gets inside",
-        details: "auto, the default: the host's file is copied, except with a private network. This version carries out \
-                  auto alone.",
+        details: "off: it is left as it is in the tree. copy-HOW: a file of the host's is copied, unless there is something \
+                  else than a regular file; replace-HOW: whatever there is; bind-HOW: the host's file is mounted on top, \
+                  read-only. HOW is host: the host's /etc/resolv.conf; static, uplink or stub: the files of that kind of \
+                  systemd-resolved.service(8). delete: it is removed. auto, the default: with a private network as off, \
+                  else as copy, or as bind where the tree cannot be written, of stub where systemd-resolved runs, else of \
+                  host. What --bind= puts there is left alone.",
         effect: Effect::Patch(resolv_conf),
         ..BASE
     },
@@ -54,8 +87,10 @@ pub(super) const ROWS: &[OptionRow] = &[
         kind: ValueKind::Words(TIMEZONE),
         lists: true,
         help: "How /etc/localtime gets inside",
-        details: "auto, the default: where the host's is a link, it is a link to the same time zone. This version \
-                  carries out auto alone.",
+        details: "off: it is left as it is in the tree. copy: the host's is copied in place of it. bind: the host's is \
+                  mounted on top, read-only. symlink: it becomes a link to the container's own data of the host's time \
+                  zone, or as bind where it has none. delete: it is removed. auto, the default: as symlink where the host's is a link and as copy where \
+                  it is a file, or as bind where the tree cannot be written. What --bind= puts there is left alone.",
         effect: Effect::Patch(timezone),
         ..BASE
     },
@@ -104,12 +139,22 @@ fn only(given: &Given<'_>, carried_out: &[&str], words: &[&str], why: &'static s
     if carried_out.contains(&word) { Ok(()) } else { Err(Problem::Later(why)) }
 }
 
-fn resolv_conf(_: &mut SpecPatch, given: &Given<'_>) -> Result<(), Problem> {
-    only(given, &["auto"], RESOLV_CONF, "there is no choice of the resolver's configuration yet; use auto")
+fn resolv_conf(patch: &mut SpecPatch, given: &Given<'_>) -> Result<(), Problem> {
+    patch.resolv_conf = Some(match given.boolean() {
+        Ok(true) => ResolvConfMode::Auto,
+        Ok(false) => ResolvConfMode::Off,
+        Err(_) => given.one_of(&RESOLV_CONF_MODES)?,
+    });
+    Ok(())
 }
 
-fn timezone(_: &mut SpecPatch, given: &Given<'_>) -> Result<(), Problem> {
-    only(given, &["auto"], TIMEZONE, "there is no choice of the time zone yet; use auto")
+fn timezone(patch: &mut SpecPatch, given: &Given<'_>) -> Result<(), Problem> {
+    patch.timezone = Some(match given.boolean() {
+        Ok(true) => TimezoneMode::Auto,
+        Ok(false) => TimezoneMode::Off,
+        Err(_) => given.one_of(&TIMEZONE_MODES)?,
+    });
+    Ok(())
 }
 
 fn link_journal(_: &mut SpecPatch, given: &Given<'_>) -> Result<(), Problem> {

@@ -1,0 +1,81 @@
+//! What of the host's configuration is seen inside: the types of the group "Integration with the host".
+
+use serde::Serialize;
+
+/// All of the group.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct IntegrationSpec {
+    /// How `/etc/resolv.conf` gets inside.
+    pub resolv_conf: ResolvConfMode,
+    /// How `/etc/localtime` gets inside.
+    pub timezone: TimezoneMode,
+}
+
+/// How a file of the host gets inside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Conveyance {
+    /// Copied, unless something else than a regular file is there.
+    Copy,
+    /// Copied, in place of whatever is there.
+    Replace,
+    /// Mounted on top, read-only.
+    Bind,
+}
+
+/// `--resolv-conf=`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub enum ResolvConfMode {
+    /// As it is in the tree.
+    Off,
+    /// This file of the host's, in this way.
+    Take(Conveyance, ResolvConfSource),
+    /// There is none inside.
+    Delete,
+    /// As fits the network and the tree.
+    #[default]
+    Auto,
+}
+
+/// Which of the host's files says how names are resolved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum ResolvConfSource {
+    /// Its `/etc/resolv.conf`.
+    Host,
+    /// The one that comes with systemd-resolved.
+    Static,
+    /// systemd-resolved's, with the servers that it asks.
+    Uplink,
+    /// systemd-resolved's, with itself as the server.
+    Stub,
+}
+
+impl ResolvConfSource {
+    /// Where the host has it, see systemd-resolved.service(8).
+    #[must_use]
+    pub const fn path(self) -> &'static str {
+        match self {
+            Self::Host => "/etc/resolv.conf",
+            Self::Static => "/usr/lib/systemd/resolv.conf",
+            Self::Uplink => "/run/systemd/resolve/resolv.conf",
+            Self::Stub => "/run/systemd/resolve/stub-resolv.conf",
+        }
+    }
+}
+
+/// `--timezone=`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub enum TimezoneMode {
+    /// As it is in the tree.
+    Off,
+    /// A copy of the host's, in place of whatever is there.
+    Copy,
+    /// The host's is mounted on top, read-only.
+    Bind,
+    /// A link to the container's own data of the same zone.
+    Symlink,
+    /// There is none inside.
+    Delete,
+    /// As fits the host's file and the tree.
+    #[default]
+    Auto,
+}
