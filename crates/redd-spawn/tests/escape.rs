@@ -10,11 +10,62 @@ use testkit::{Engine, HostState, Isolated, Spawn, Terminal, fixture, requires};
 
 const REDD: &str = env!("CARGO_BIN_EXE_redd-spawn");
 
-const MODES: [(&str, &[&str]); 4] = [
-    ("default", &[]),
-    ("--private-network", &["--private-network"]),
-    ("-U", &["-U"]),
-    ("-U --private-network", &["-U", "--private-network"]),
+/// How a container is started.
+struct Mode {
+    name: &'static str,
+    options: &'static [&'static str],
+    /// It has users of its own.
+    users: bool,
+    /// It has a network of its own.
+    network: bool,
+    /// What its files belong to on disk, from there on.
+    owner: u32,
+    /// With what the reference is started where it has no such mode, or cannot start with it.
+    reference: Option<&'static [&'static str]>,
+}
+
+impl Mode {
+    const fn new(name: &'static str, options: &'static [&'static str]) -> Self {
+        Self { name, options, users: false, network: false, owner: 0, reference: None }
+    }
+
+    const fn with_users(name: &'static str, options: &'static [&'static str]) -> Self {
+        Self { users: true, ..Self::new(name, options) }
+    }
+
+    /// The words of the table of attempts that fit it.
+    fn is(&self, word: &str) -> bool {
+        word == "-U" && self.users || word == "--private-network" && self.network
+    }
+}
+
+const SHIFTED: u32 = 0x000c_0000;
+const FOREIGN: u32 = 0x7ffe_0000;
+const PICK: &str = "--private-users=pick";
+const CHOWN: &str = "--private-users-ownership=chown";
+const MAP: &str = "--private-users-ownership=map";
+
+const MODES: [Mode; 16] = [
+    Mode::new("default", &[]),
+    Mode { network: true, ..Mode::new("--private-network", &["--private-network"]) },
+    Mode::with_users("-U", &["-U"]),
+    Mode { network: true, ..Mode::with_users("-U --private-network", &["-U", "--private-network"]) },
+    Mode::with_users("pick, map", &[PICK, MAP]),
+    Mode::with_users("pick, chown", &[PICK, CHOWN]),
+    Mode {
+        owner: FOREIGN,
+        reference: Some(&["-U"]),
+        ..Mode::with_users("pick, foreign", &[PICK, "--private-users-ownership=foreign"])
+    },
+    Mode { owner: SHIFTED, ..Mode::with_users("yes", &["--private-users=yes"]) },
+    Mode { owner: SHIFTED, ..Mode::with_users("a range", &["--private-users=786432:65536"]) },
+    Mode::with_users("a range, map", &["--private-users=786432", MAP]),
+    Mode::with_users("-U -x", &["-U", "-x"]),
+    Mode::with_users("chown -x", &["-x", PICK, CHOWN]),
+    Mode { reference: Some(&["-U"]), ..Mode::with_users("-U --volatile=yes", &["-U", "--volatile=yes"]) },
+    Mode { reference: Some(&["-U"]), ..Mode::with_users("-U --volatile=state", &["-U", "--volatile=state"]) },
+    Mode::with_users("-U --volatile=overlay", &["-U", "--volatile=overlay"]),
+    Mode::with_users("-U --read-only", &["-U", "--read-only"]),
 ];
 
 /// Attempts that may go through in a mode, because nothing of the host is reached; what would reach it has a probe of
@@ -111,13 +162,28 @@ impl Drop for Bait {
     }
 }
 
-fn attempt_all(engine: &Engine, options: &[&str], bait: &Bait) -> BTreeMap<String, String> {
+/// The probe is where every mode has it.
+fn tree_of(mode: &Mode) -> fixture::Tree {
     let tree = fixture::tree();
+    std::fs::copy(tree.join("probe"), tree.join("usr/bin/probe"))
+        .unwrap_or_else(|error| panic!("{}: {error}", mode.name));
+    tree
+}
+
+fn attempt_all(engine: &Engine, mode: &Mode, bait: &Bait) -> BTreeMap<String, String> {
+    let tree = tree_of(mode);
     bait.put_nodes(&tree);
+    let options = match engine {
+        Engine::Reference => mode.reference.unwrap_or(mode.options),
+        Engine::Redd(_) => mode.options,
+    };
+    if options == mode.options && mode.owner != 0 {
+        output("chown", &["-hR", &format!("{0}:{0}", mode.owner), &tree.path().display().to_string()]);
+    }
     let before = HostState::capture(tree.path(), &[bait.canary.path()]);
     let ended = Spawn::of(engine, tree.path())
         .args(options)
-        .args(["/probe", "escape"])
+        .args(["/usr/bin/probe", "escape"])
         .args(bait.words())
         .limit(Duration::from_secs(120))
         .run();
@@ -146,11 +212,12 @@ fn no_worse_than_the_reference_and_with_users_of_its_own_nothing_works() {
     let _isolated = Isolated::enter();
     let bait = Bait::lay();
     let mut wrong = Vec::new();
-    for (mode, options) in MODES {
-        let ours = attempt_all(&Engine::Redd(REDD.into()), options, &bait);
-        let reference = attempt_all(&Engine::Reference, options, &bait);
+    for mode in &MODES {
+        let ours = attempt_all(&Engine::Redd(REDD.into()), mode, &bait);
+        let reference = attempt_all(&Engine::Reference, mode, &bait);
         for (name, result) in &ours {
-            println!("{mode:22} {name:28} {result:14} {}", reference.get(name).map_or("-", String::as_str));
+            let theirs = reference.get(name).map_or("-", String::as_str);
+            println!("{:22} {name:28} {result:14} {theirs}", mode.name);
         }
         wrong.extend(judge(mode, &ours, &reference));
     }
@@ -158,20 +225,20 @@ fn no_worse_than_the_reference_and_with_users_of_its_own_nothing_works() {
 }
 
 /// What is wrong: attempts that go through and must not. What fails must have been tried at all.
-fn judge(mode: &str, ours: &BTreeMap<String, String>, reference: &BTreeMap<String, String>) -> Vec<String> {
-    let users = mode.contains("-U");
+fn judge(mode: &Mode, ours: &BTreeMap<String, String>, reference: &BTreeMap<String, String>) -> Vec<String> {
+    let (users, name_of_mode) = (mode.users, mode.name);
     let mut wrong = Vec::new();
     for (name, result) in ours {
         let theirs = reference.get(name).map_or("nothing", String::as_str);
-        let own = OWN.iter().any(|(probe, when, _)| probe == name && mode.split(' ').any(|word| word == *when));
+        let own = OWN.iter().any(|(probe, when, _)| probe == name && mode.is(when));
         let allowed = own || !users && !DEVICES.contains(&name.as_str());
         let bad = result == "ok" && !(allowed && theirs == "ok");
         if bad || result.starts_with("no child") || result.starts_with("signal") {
-            wrong.push(format!("{mode}: {name}: {result} (reference: {theirs})"));
+            wrong.push(format!("{name_of_mode}: {name}: {result} (reference: {theirs})"));
         }
     }
     if ours.len() < 80 || ours.len() != reference.len() {
-        wrong.push(format!("{mode}: {} attempts, with the reference {}", ours.len(), reference.len()));
+        wrong.push(format!("{name_of_mode}: {} attempts, with the reference {}", ours.len(), reference.len()));
     }
     wrong
 }
@@ -191,7 +258,7 @@ fn descriptors(engine: &Engine, options: &[&str], directory: &fixture::Tree) -> 
 fn no_descriptor_of_the_callers_is_inherited() {
     requires!(root, cgroup2, userns, idmap);
     let directory = fixture::empty();
-    for (mode, options) in MODES {
+    for Mode { name: mode, options, .. } in MODES.iter().filter(|mode| mode.owner == 0 && !mode.name.contains("=yes")) {
         let found = descriptors(&Engine::Redd(REDD.into()), options, &directory);
         let numbers: Vec<_> =
             found.iter().filter_map(|line| line.strip_prefix("descriptor ")?.split('=').next()).collect();
@@ -219,7 +286,7 @@ fn letter_arrives(engine: &Engine, options: &[&str]) -> bool {
 #[test]
 fn nothing_is_typed_on_the_callers_terminal() {
     requires!(root, cgroup2, userns, idmap, program "stty", program "systemd-nspawn");
-    for (mode, options) in MODES {
+    for Mode { name: mode, options, users, .. } in &MODES[..4] {
         for console in ["interactive", "pipe"] {
             let options: Vec<&str> =
                 options.iter().copied().chain([["--console=", console].concat().leak() as &str]).collect();
@@ -227,7 +294,7 @@ fn nothing_is_typed_on_the_callers_terminal() {
             println!("{mode} {console}: {arrives}");
             if arrives {
                 let theirs = letter_arrives(&Engine::Reference, &options);
-                assert!(theirs && console == "pipe" && !mode.contains("-U"), "{mode} {console}, reference: {theirs}");
+                assert!(theirs && console == "pipe" && !users, "{mode} {console}, reference: {theirs}");
             }
         }
     }

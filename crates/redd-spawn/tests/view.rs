@@ -104,7 +104,7 @@ fn identifiers(line: &str) -> String {
 /// Where older versions of systemd-nspawn differ from the newest one, and we from both; each with its reason in
 /// docs/compatibility.md.
 fn differs(line: &str) -> bool {
-    const PARTS: [&str; 17] = [
+    const PARTS: [&str; 18] = [
         // Since 258, with users and a network of its own.
         "sysctl: ",
         // Masked or replaced since 256.
@@ -127,6 +127,8 @@ fn differs(line: &str) -> bool {
         "Seccomp_filters",
         // Names in /dev/char belong to the container's root with us.
         "char/",
+        // So does the file system of message queues.
+        "'mqueue'",
         // A copy in memory has no resolv.conf of before.
         "resolv.conf",
         // Nothing but the disk's own name.

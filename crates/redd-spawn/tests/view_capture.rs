@@ -29,7 +29,7 @@ echo '## masked'; stat -c '%A %n' /proc/kallsyms /proc/keys /proc/timer_list /pr
 
 /// Differences that stay: the mode, `-` and the section and the line of the capture or `+` and ours, and the row in
 /// docs/compatibility.md that explains them.
-const DIFFERENCES: [(&str, &str, &str); 14] = [
+const DIFFERENCES: [(&str, &str, &str); 20] = [
     ("", "- mounts /run/host/incoming tmpfs[PROPAGATE] ", INCOMING),
     ("", "+ mounts /run/host/incoming tmpfs[/host/incoming] ", INCOMING),
     ("-U", "- mounts /run/host/unix-export tmpfs tmpfs mode=755,", OWNER_SHOWN),
@@ -40,6 +40,12 @@ const DIFFERENCES: [(&str, &str, &str); 14] = [
     ("-U", "+ run -r--r--r-- 0:0 /run/host/container-manager", OWNER),
     ("-U", "- run -r--r--r-- 65534:65534 /run/host/container-uuid", OWNER),
     ("-U", "+ run -r--r--r-- 0:0 /run/host/container-uuid", OWNER),
+    ("-U", "- run -rw-r--r-- 65534:65534 /run/host/os-release", OWNER),
+    ("-U", "+ run -rw-r--r-- 0:0 /run/host/os-release", OWNER),
+    ("-U", "- mounts /run/host/os-release DISK DISK nodev,", OWNER),
+    ("-U", "+ mounts /run/host/os-release DISK DISK idmapped,", OWNER),
+    ("-U", "- dev drwxrwxrwt 65534 65534 mqueue", QUEUES),
+    ("-U", "+ dev drwxrwxrwt 0 0 mqueue", QUEUES),
     ("-U", "- run dr-xr-xr-x 65534:65534 /run/host/inaccessible", OWNER),
     ("-U", "+ run dr-xr-xr-x 0:0 /run/host/inaccessible", OWNER),
     ("-U", "- run drw------- 65534:65534 /run/host/incoming", OWNER),
@@ -49,6 +55,7 @@ const DIFFERENCES: [(&str, &str, &str); 14] = [
 const INCOMING: &str = "| `/run/host/incoming` |";
 const OWNER_SHOWN: &str =
     "| owner of `/run/host/unix-export` and `/sys/fs/selinux` in the mount table with private users |";
+const QUEUES: &str = "| owner of `/dev/mqueue` with private users |";
 const OWNER: &str = "| owner of `/run/host/*` with private users |";
 
 type View = BTreeMap<String, Vec<String>>;

@@ -138,6 +138,8 @@ impl Start<'_> {
     /// The helper: makes the first process as its sibling, gives it its users, and makes the mounts.
     fn outside_with_users(&self, user: UserNamespace, supervisor: &OwnedFd) -> Result<(), (usize, Failure)> {
         let failed = |errno: Errno| (self.plan.outer.len(), Failure { errno, detail: "the user namespace".into() });
+        // Before there is a namespace of message queues, whose file system gets its owner when that is made.
+        outer::act_for(user).map_err(failed)?;
         let (wait, go) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(failed)?;
         let inside = Options {
             namespaces: self.namespaces().without(Namespaces::CGROUP) | Namespaces::USER,
@@ -165,7 +167,6 @@ impl Start<'_> {
                 .map_err(|error| failed(Errno::from_io_error(&error).unwrap_or(Errno::IO)))?;
         }
         let inside = outer::Inside::of(pid).map_err(failed)?;
-        outer::act_for(user).map_err(failed)?;
         outer::run(self.plan, self.launched, Some(&inside), self.sender)?;
         rustix::io::write(&go, b"g").map_err(failed)?;
         Ok(())

@@ -62,6 +62,9 @@ pub fn run(
 ) -> Result<Files, (usize, Failure)> {
     let mut files: Option<Files> = None;
     rustix::process::umask(Mode::empty());
+    if let Some(inside) = inside.filter(|_| plan.namespaces.user.is_some_and(|user| user.range.start() != 0)) {
+        own_host_files(launched, inside);
+    }
     for (number, step) in plan.outer.iter().enumerate() {
         let result = match (step, &mut files) {
             (OuterStep::Isolate, _) => isolate(),
@@ -120,6 +123,15 @@ fn bind_host_file(
 ) -> Result<rustix::io::Result<()>, Failure> {
     let (_, mount) = launched.sources.iter().find(|(number, _)| *number == source).ok_or(Errno::BADF)?;
     Ok(host_file::bind(files, mount, target))
+}
+
+/// Files of the host's root that the container is shown belong to its own root. Where the file system of the host cannot
+/// do that they are a stranger's, as everything of the host.
+fn own_host_files(launched: &Launched, inside: &Inside) {
+    use plan::SourceNumber::{OsRelease, ResolvConf};
+    for (_, mount) in launched.sources.iter().filter(|(number, _)| matches!(number, OsRelease | ResolvConf)) {
+        let _ = set_attributes(mount.as_fd(), &Change { idmap: Some(inside.users.as_fd()), ..Change::default() });
+    }
 }
 
 fn join_network(inside: Option<&Inside>) -> Result<(), Failure> {
