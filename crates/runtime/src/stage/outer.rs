@@ -128,8 +128,9 @@ fn bind_host_file(
 /// Files of the host's root that the container is shown belong to its own root. Where the file system of the host cannot
 /// do that they are a stranger's, as everything of the host.
 fn own_host_files(launched: &Launched, inside: &Inside) {
-    use plan::SourceNumber::{OsRelease, ResolvConf};
-    for (_, mount) in launched.sources.iter().filter(|(number, _)| matches!(number, OsRelease | ResolvConf)) {
+    use plan::SourceNumber::{Localtime, OsRelease, ResolvConf};
+    for (_, mount) in launched.sources.iter().filter(|(number, _)| matches!(number, OsRelease | ResolvConf | Localtime))
+    {
         let _ = set_attributes(mount.as_fd(), &Change { idmap: Some(inside.users.as_fd()), ..Change::default() });
     }
 }
