@@ -150,11 +150,12 @@ impl Start<'_> {
             Forked::Child => {
                 drop(go);
                 self.sender.die_with_supervisor();
-                let mut word = [0; 1];
-                if rustix::io::retry_on_intr(|| rustix::io::read(&wait, &mut word)) != Ok(1) {
+                let mut number = [0; 2];
+                if rustix::io::retry_on_intr(|| rustix::io::read(&wait, &mut number)) != Ok(number.len()) {
                     // The helper has said why.
                     sys::clone::exit_now(1);
                 }
+                self.sender.go_on_from(u16::from_ne_bytes(number));
                 self.become_payload(None)
             }
             Forked::Parent { pid, .. } => pid,
@@ -168,7 +169,7 @@ impl Start<'_> {
         }
         let inside = outer::Inside::of(pid).map_err(failed)?;
         outer::run(self.plan, self.launched, Some(&inside), self.sender)?;
-        rustix::io::write(&go, b"g").map_err(failed)?;
+        rustix::io::write(&go, &self.sender.sent().to_ne_bytes()).map_err(failed)?;
         Ok(())
     }
 

@@ -101,6 +101,16 @@ impl Sender {
         self.send(b'D', &nothing, fds)
     }
 
+    /// How many messages this process has sent, those before it was made included.
+    pub fn sent(&self) -> u16 {
+        self.next.get()
+    }
+
+    /// Another process has sent that many meanwhile, and is done.
+    pub fn go_on_from(&self, sent: u16) {
+        self.next.set(sent);
+    }
+
     fn send(&self, kind: u8, report: &Report, fds: &[BorrowedFd<'_>]) -> rustix::io::Result<()> {
         let number = self.next.get();
         self.next.set(number.wrapping_add(1));
