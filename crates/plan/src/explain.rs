@@ -337,6 +337,8 @@ impl Display for MountFlags {
             (self.no_exec, "noexec"),
             (self.no_symfollow, "nosymfollow"),
             (self.strict_atime, "strictatime"),
+            (self.no_atime, "noatime"),
+            (self.no_diratime, "nodiratime"),
         ];
         let names: Vec<_> = all.iter().filter(|(set, _)| *set).map(|(_, name)| *name).collect();
         if names.is_empty() { Ok(()) } else { write!(f, " ({})", names.join(",")) }

@@ -518,6 +518,10 @@ pub struct MountFlags {
     pub no_symfollow: bool,
     /// Access times are always written.
     pub strict_atime: bool,
+    /// Access times are never written.
+    pub no_atime: bool,
+    /// Those of directories are never written.
+    pub no_diratime: bool,
 }
 
 impl MountFlags {
@@ -529,6 +533,8 @@ impl MountFlags {
         no_exec: false,
         no_symfollow: false,
         strict_atime: false,
+        no_atime: false,
+        no_diratime: false,
     };
     /// No set-user-id bits, no devices.
     pub const NO_SUID_DEV: Self = Self { no_suid: true, no_dev: true, ..Self::NONE };

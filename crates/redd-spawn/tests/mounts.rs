@@ -146,3 +146,191 @@ fn where_ids_cannot_be_mapped_it_is_said() {
     std::fs::remove_dir(tree.join("dst")).expect("the mount point of the first");
     state.assert_same();
 }
+
+/// A host's directory with a node of every kind.
+fn kinds() -> fixture::Tree {
+    use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
+    let host = fixture::empty();
+    host.write("file", "file\n", 0o644);
+    std::fs::create_dir(host.join("dir")).expect("directory");
+    for (name, kind, device) in [
+        ("fifo", FileType::Fifo, 0),
+        ("sock", FileType::Socket, 0),
+        ("chr", FileType::CharacterDevice, makedev(1, 3)),
+        ("blk", FileType::BlockDevice, makedev(7, 200)),
+    ] {
+        mknodat(CWD, host.join(name), kind, Mode::from_raw_mode(0o644), device).expect("node");
+    }
+    host
+}
+
+#[test]
+fn what_is_missing_is_made_for_every_kind_and_belongs_to_root() {
+    requires!(root, cgroup2, userns, idmap);
+    let _isolated = Isolated::enter();
+    let host = kinds();
+    for (name, kind, point) in [
+        ("file", "regular file", "regular empty file"),
+        ("dir", "directory", "directory"),
+        ("fifo", "fifo", "regular empty file"),
+        ("sock", "socket", "regular empty file"),
+        ("chr", "character special file", "regular empty file"),
+        ("blk", "block special file", "regular empty file"),
+    ] {
+        let tree = fixture::tree();
+        let bind = format!("--bind={}:/new/deep/{name}", host.join(name).display());
+        let script = format!("stat -c '%F' /new/deep/{name}; stat -c '%u %g %a' /new /new/deep");
+        let ended = Spawn::redd(BINARY, tree.path()).arg("-P").args(USERS).arg(bind).script(&script).run();
+        assert_eq!(ended.expect_code(0).output, format!("{kind}\n0 0 755\n0 0 755\n"));
+        // What lies under it, from outside.
+        let made =
+            std::process::Command::new("stat").args(["-c", "%F %u"]).arg(tree.join("new/deep").join(name)).output();
+        assert_eq!(String::from_utf8_lossy(&made.expect("stat").stdout), format!("{point} 0\n"));
+    }
+}
+
+#[test]
+fn a_directory_is_not_put_on_a_file_or_a_file_on_a_directory() {
+    requires!(root, cgroup2);
+    let _isolated = Isolated::enter();
+    let (tree, host) = (fixture::tree(), kinds());
+    let state = HostState::capture(tree.path(), &[tree.path(), host.path()]);
+    for (source, target, word) in [("dir", "/etc/passwd", "is no directory"), ("file", "/etc", "is a directory")] {
+        let bind = format!("--bind={}:{target}", host.join(source).display());
+        let ended = Spawn::redd(BINARY, tree.path()).arg("-P").arg(bind).script("echo started").run();
+        assert_eq!((ended.code(), ended.output.as_str()), (1, ""), "{ended}");
+        assert!(ended.errors.contains(word), "{ended}");
+    }
+    state.assert_same();
+}
+
+#[test]
+fn links_in_a_hostile_tree_lead_nowhere_but_into_it() {
+    requires!(root, cgroup2);
+    let _isolated = Isolated::enter();
+    let (host, outside) = (kinds(), fixture::empty());
+    outside.write("secret", "outside\n", 0o600);
+    let escape = outside.path().display().to_string();
+    let up = format!("../../../../../../../../..{escape}");
+    // The link at /dst, the mount, and where it is then found inside.
+    let link = |at: &str, to: &str| {
+        let tree = fixture::tree();
+        std::os::unix::fs::symlink(to, tree.join(at)).expect("link");
+        tree
+    };
+    let state = HostState::capture(host.path(), &[outside.path(), Path::new("/etc")]);
+    for (to, destination, found) in [
+        (escape.as_str(), "/dst/made", format!("{escape}/made")),
+        (&up, "/dst/made", format!("{escape}/made")),
+        (&up, "/dst", escape.clone()),
+        ("/etc", "/dst/made", "/etc/made".to_owned()),
+        ("nothing/../deeper", "/dst/a", "/deeper/a".to_owned()),
+        ("/proc/self/root/made", "/dst", "/dst".to_owned()),
+        ("/proc/1/cwd", "/dst/made", "/dst/made".to_owned()),
+    ] {
+        for switch in ["--bind", "--tmpfs", "--overlay"] {
+            let tree = link("dst", to);
+            let source = host.join("dir").display().to_string();
+            let option = match switch {
+                "--bind" => format!("--bind={source}:{destination}"),
+                "--tmpfs" => format!("--tmpfs={destination}"),
+                _ => format!("--overlay={source}::{destination}"),
+            };
+            let script = format!("stat -c %F {found}/. 2>/dev/null || echo hidden");
+            let ended = Spawn::redd(BINARY, tree.path()).arg("-P").arg(&option).script(&script).run();
+            let hidden = to.starts_with("/proc");
+            let expected = if hidden { "hidden\n" } else { "directory\n" };
+            assert_eq!(ended.expect_code(0).output, expected, "{option} with a link to {to}");
+            assert!(!outside.join("made").exists());
+        }
+        let tree = link("dst", to);
+        let ended = Spawn::redd(BINARY, tree.path()).arg("-P").arg("--inaccessible=/dst/secret").script("true").run();
+        assert_eq!(ended.code(), 1, "there is nothing inside that could be hidden: {ended}");
+    }
+    for (to, word) in [("/dst", "symbolic links"), ("dst", "symbolic links"), ("../dst/x", "symbolic links")] {
+        let tree = link("dst", to);
+        let ended = Spawn::redd(BINARY, tree.path()).arg("-P").arg("--tmpfs=/dst").script("true").run();
+        assert_eq!(ended.code(), 1, "{ended}");
+        assert!(ended.errors.contains(word), "{to}: {ended}");
+    }
+    // A source in the tree is found there, too.
+    let tree = link("dst", &format!("{escape}/secret"));
+    let ended = Spawn::redd(BINARY, tree.path()).arg("-P").arg("--bind=+/dst:/mnt").script("true").run();
+    assert_eq!(ended.code(), 1, "{ended}");
+    state.assert_same();
+}
+
+#[test]
+fn a_link_that_points_to_another_mount_leads_into_it() {
+    requires!(root, cgroup2);
+    let _isolated = Isolated::enter();
+    let (tree, host) = (fixture::tree(), kinds());
+    std::os::unix::fs::symlink("/memory/sub", tree.join("link")).expect("link");
+    let bind = format!("--bind={}:/link/file", host.join("file").display());
+    let script = "cat /memory/sub/file; stat -f -c %T /memory/sub; cat /link/file";
+    let ended = Spawn::redd(BINARY, tree.path()).arg("-P").arg(&bind).arg("--tmpfs=/memory").script(script).run();
+    assert_eq!(ended.expect_code(0).output, "file\ntmpfs\nfile\n");
+    assert!(!tree.join("memory/sub").exists(), "it was made in memory");
+}
+
+#[test]
+fn a_mount_at_the_root_takes_the_place_of_the_tree() {
+    requires!(root, cgroup2, userns, idmap);
+    let _isolated = Isolated::enter();
+    let (tree, other) = (fixture::tree(), fixture::tree());
+    other.write("other", "other\n", 0o644);
+    for users in [&[][..], &USERS] {
+        let bind = format!("--bind={}:/:idmap", other.path().display());
+        let script = "cat /other; stat -c %u /; test -d /proc/1 && ls /run/host/container-manager; cat /memory/* ";
+        let ended =
+            Spawn::redd(BINARY, tree.path()).arg("-P").args(users).arg("--tmpfs=/memory").arg(bind).script(script);
+        assert_eq!(ended.run().output, "other\n0\n/run/host/container-manager\n", "{users:?}");
+    }
+    assert!(!tree.join("memory").exists() && other.join("memory").exists());
+}
+
+#[test]
+fn every_kind_of_node_is_hidden() {
+    requires!(root, cgroup2, userns, idmap);
+    let _isolated = Isolated::enter();
+    for users in [&[][..], &USERS] {
+        let tree = fixture::tree();
+        fixture::copy(kinds().path(), &tree.join("mnt"));
+        std::os::unix::fs::symlink("file", tree.join("mnt/link")).expect("link");
+        let state = HostState::capture(tree.path(), &[&tree.join("mnt")]);
+        for (name, kind) in [
+            ("file", "regular empty file 0"),
+            ("link", "regular empty file 0"),
+            ("dir", "directory 0"),
+            ("fifo", "fifo 0"),
+            ("sock", "socket 0"),
+            ("chr", "character special file 0"),
+            ("blk", "block special file 0"),
+        ] {
+            // Nothing that root's privileges reach either: it is empty, or no driver has it.
+            let script = format!(
+                "stat -L -c '%F %a' /mnt/{name}; ls -A /mnt/dir; cat /mnt/file; umount /mnt/{name} 2>/dev/null"
+            );
+            let hide = format!("--inaccessible=/mnt/{name}");
+            let ended = Spawn::redd(BINARY, tree.path()).arg("-P").args(users).arg(hide).script(&script).run();
+            assert_eq!(ended.output.lines().next(), Some(kind), "{name} {users:?}: {ended}");
+            assert_eq!(ended.output.contains("\nfile\n"), !matches!(name, "file" | "link"), "{name} {ended}");
+        }
+        let ended = Spawn::redd(BINARY, tree.path()).arg("--inaccessible=/mnt/nothing").script("true").run();
+        assert_eq!(ended.code(), 1, "{ended}");
+        state.assert_same();
+    }
+}
+
+#[test]
+fn devices_that_are_bound_can_be_opened_and_no_others() {
+    requires!(root, cgroup2, loop);
+    let _isolated = Isolated::enter();
+    let tree = fixture::tree();
+    let script =
+        "mknod /own c 10 237 && (exec 3</own) 2>/dev/null && echo own; (exec 4</dst) 2>/dev/null && echo bound";
+    let run = |bind: &[&str]| Spawn::redd(BINARY, tree.path()).arg("-P").args(bind).script(script).run().output;
+    assert_eq!(run(&[]), "");
+    // The device may be opened, by whatever node.
+    assert_eq!(run(&["--bind=/dev/loop-control:/dst"]), "own\nbound\n");
+}

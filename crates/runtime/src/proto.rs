@@ -190,12 +190,13 @@ impl Receiver {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let mut iov = [IoSliceMut::new(&mut bytes)];
-        let received =
-            rustix::io::retry_on_intr(|| recvmsg(&self.socket, &mut iov, &mut control, RecvFlags::CMSG_CLOEXEC));
-        let length = match received {
+        let mut receive =
+            || rustix::io::retry_on_intr(|| recvmsg(&self.socket, &mut iov, &mut control, RecvFlags::CMSG_CLOEXEC));
+        let length = match receive() {
             Ok(message) => message.bytes,
-            // The last sender died with a message of ours unread; that is an end, too.
-            Err(Errno::CONNRESET) => 0,
+            // The last sender died with a message of ours unread. That is told first, once, and its own last message,
+            // if there is one, afterwards.
+            Err(Errno::CONNRESET) => receive()?.bytes,
             Err(errno) => return Err(errno),
         };
         if length == 0 {
@@ -255,6 +256,17 @@ mod tests {
         drop(sender);
         assert!(matches!(receiver.receive(), Ok(Some(Message::Note(got))) if got == report));
         assert!(matches!(receiver.receive(), Ok(Some(Message::Descriptors(fds))) if fds.len() == 1));
+        assert!(matches!(receiver.receive(), Ok(Some(Message::Failed(got))) if got == report));
+        assert!(matches!(receiver.receive(), Ok(None)));
+    }
+
+    #[test]
+    fn the_last_words_are_heard_of_who_did_not_listen() {
+        let (mut receiver, sender) = channel().expect("pair");
+        let report = Report { stage: Stage::Outer, step: 7, errno: Errno::NOENT, detail: "/usr".into() };
+        receiver.let_go().expect("send");
+        sender.failed(&report);
+        drop(sender);
         assert!(matches!(receiver.receive(), Ok(Some(Message::Failed(got))) if got == report));
         assert!(matches!(receiver.receive(), Ok(None)));
     }

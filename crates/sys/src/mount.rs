@@ -27,6 +27,10 @@ impl Attributes {
     pub const NO_SYMFOLLOW: Self = Self(libc::MOUNT_ATTR_NOSYMFOLLOW);
     /// Access times are always written.
     pub const STRICT_ATIME: Self = Self(libc::MOUNT_ATTR_STRICTATIME);
+    /// Access times are never written.
+    pub const NO_ATIME: Self = Self(libc::MOUNT_ATTR_NOATIME);
+    /// Access times of directories are never written.
+    pub const NO_DIRATIME: Self = Self(libc::MOUNT_ATTR_NODIRATIME);
 
     /// The bits as the kernel takes them.
     #[must_use]
@@ -95,7 +99,7 @@ impl Change<'_> {
             },
             userns_fd: 0,
         };
-        if attr.attr_set & libc::MOUNT_ATTR_STRICTATIME != 0 {
+        if attr.attr_set & (libc::MOUNT_ATTR_STRICTATIME | libc::MOUNT_ATTR_NOATIME) != 0 {
             attr.attr_clr |= libc::MOUNT_ATTR__ATIME;
         }
         if let Some(namespace) = self.idmap {

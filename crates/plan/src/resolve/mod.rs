@@ -84,8 +84,8 @@ pub enum Error {
     /// The source of a bind mount is not there.
     #[error("the source {0} of a bind mount does not exist")]
     NoSource(String),
-    /// A mount maps ids that the container has not.
-    #[error("the mount at {mount} maps ids that the container has not; its highest one is {last}")]
+    /// A mount speaks of ids that the container has not.
+    #[error("the mount at {mount} is to have ids that the container has not; its highest one is {last}")]
     IdsOutside {
         /// Where.
         mount: String,

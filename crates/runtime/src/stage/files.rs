@@ -15,7 +15,7 @@ use rustix::mount::{
 };
 use sys::mount::{Attributes, Change, set_attributes};
 
-use super::id_map;
+use super::{destination, id_map};
 
 /// Links stay inside the root; those of proc that lead anywhere are not followed at all.
 const RESOLVE: ResolveFlags = ResolveFlags::IN_ROOT.union(ResolveFlags::NO_MAGICLINKS);
@@ -104,7 +104,7 @@ impl Files {
                     };
                     return place_at(&mount, &at).about(target);
                 }
-                let directory = FileType::from_raw_mode(rustix::fs::fstat(&at)?.st_mode).is_dir();
+                let directory = is_directory(&at)?;
                 match ids {
                     Some(ids) => self.place_mapped(mount, target.as_path(), directory, ids),
                     None => self.place(&mount, target.as_path(), directory),
@@ -168,7 +168,7 @@ impl Files {
     /// The kernel's reason and what it was about.
     pub fn place(&mut self, mount: &OwnedFd, target: &Path, directory: bool) -> Result<(), Failure> {
         let at = self.target(target, directory)?;
-        place_at(mount, &at).about(target.display())
+        self.attach(mount, &at, target, directory)
     }
 
     /// The same for a mount whose ids are mapped.
@@ -176,39 +176,34 @@ impl Files {
         let at = self.target(target, directory)?;
         let mount = id_map::apply(mount, ids, &at)
             .map_err(|Failure { errno, detail }| Failure { errno, detail: format!("{detail}; use noidmap") })?;
-        place_at(&mount, &at).about(target.display())
+        self.attach(&mount, &at, target, directory)
+    }
+
+    fn attach(&mut self, mount: &OwnedFd, at: &OwnedFd, target: &Path, directory: bool) -> Result<(), Failure> {
+        self.parent = None;
+        match place_at(mount, at) {
+            Err(Errno::INVAL) if is_directory(at)? != directory => {
+                let (errno, word) = if directory { (Errno::NOTDIR, "no") } else { (Errno::ISDIR, "a") };
+                return Err(errno).about(format_args!("what is at {} is {word} directory", target.display()));
+            }
+            other => other.about(target.display())?,
+        }
+        if target.parent().is_none() {
+            // From now on all is found in it.
+            self.root = mount.try_clone().map_err(|_| Errno::MFILE)?;
+        }
+        Ok(())
     }
 
     /// What is mounted on, made if it is missing.
     fn target(&mut self, target: &Path, directory: bool) -> Result<OwnedFd, Failure> {
-        let at = match self.open(target, OFlags::PATH) {
-            Err(Errno::NOENT) => {
-                self.make_missing(target, directory)?;
-                self.open(target, OFlags::PATH)
-            }
-            other => other,
+        match self.open(target, OFlags::PATH) {
+            Err(Errno::NOENT) => destination::make(self, target, directory),
+            other => other.about(target.display()),
         }
-        .about(target.display())?;
-        self.parent = None;
-        Ok(at)
     }
 
-    /// Makes a mount point and the directories above it.
-    fn make_missing(&mut self, target: &Path, directory: bool) -> Result<(), Failure> {
-        if self.parent(target).is_ok() {
-            return if directory { self.directory(target, 0o755) } else { self.file(target, 0o644, &[]) };
-        }
-        let ancestors: Vec<_> = target.ancestors().skip(1).filter(|path| path.file_name().is_some()).collect();
-        for above in ancestors.into_iter().rev() {
-            match self.open(above, OFlags::PATH) {
-                Err(Errno::NOENT) => self.directory(above, 0o755)?,
-                other => drop(other.about(above.display())?),
-            }
-        }
-        if directory { self.directory(target, 0o755) } else { self.file(target, 0o644, &[]) }
-    }
-
-    fn directory(&mut self, path: &Path, mode: u32) -> Result<(), Failure> {
+    pub(super) fn directory(&mut self, path: &Path, mode: u32) -> Result<(), Failure> {
         let (parent, name) = self.parent(path).about(path.display())?;
         match mkdirat(parent, name, Mode::from_raw_mode(mode)) {
             // Somebody else's directory, or a link to one: where it leads is inside.
@@ -218,7 +213,7 @@ impl Files {
         .about(path.display())
     }
 
-    fn file(&mut self, path: &Path, mode: u32, contents: &[u8]) -> Result<(), Failure> {
+    pub(super) fn file(&mut self, path: &Path, mode: u32, contents: &[u8]) -> Result<(), Failure> {
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let (parent, name) = self.parent(path).about(path.display())?;
         let file = rustix::fs::openat(parent, name, flags, Mode::from_raw_mode(mode)).about(path.display())?;
@@ -251,6 +246,10 @@ impl Files {
         let (parent, name) = self.parent(path)?;
         Ok(rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR)?)
     }
+}
+
+fn is_directory(at: &OwnedFd) -> rustix::io::Result<bool> {
+    Ok(FileType::from_raw_mode(rustix::fs::fstat(at)?.st_mode).is_dir())
 }
 
 /// Puts a detached mount on top of something that is open.
@@ -333,6 +332,8 @@ fn attributes(flags: MountFlags) -> Attributes {
         (flags.no_exec, Attributes::NO_EXEC),
         (flags.no_symfollow, Attributes::NO_SYMFOLLOW),
         (flags.strict_atime, Attributes::STRICT_ATIME),
+        (flags.no_atime, Attributes::NO_ATIME),
+        (flags.no_diratime, Attributes::NO_DIRATIME),
     ]
     .into_iter()
     .filter(|(set, _)| *set)

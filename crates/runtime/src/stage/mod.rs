@@ -2,6 +2,7 @@
 
 mod custom_overlay;
 mod delegated_mount;
+mod destination;
 pub mod files;
 mod host_file;
 mod id_map;

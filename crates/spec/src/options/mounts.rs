@@ -107,7 +107,7 @@ fn bind_mount(given: &Given<'_>, read_only: bool) -> Result<CustomMount, Problem
     let fields = fields(given.raw())?;
     let bytes = fields[0].as_bytes();
     let source = source(given, &fields[0])?;
-    let destination = match (fields.get(1).filter(|path| !path.is_empty()), &source) {
+    let destination = match (fields.get(1), &source) {
         (Some(path), _) => inside(path)?,
         (None, BindSource::Tree(path)) => path.clone(),
         // The current directory, where a relative path begins, has no symbolic links.

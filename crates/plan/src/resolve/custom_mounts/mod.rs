@@ -129,7 +129,7 @@ fn step(context: &Context<'_>, number: usize, mount: &CustomMount) -> Result<Fil
                 },
             }
         }
-        CustomMount::Tmpfs { destination, options } => tmpfs(context, destination, options.as_deref()),
+        CustomMount::Tmpfs { destination, options } => tmpfs(context, destination, options.as_deref())?,
         CustomMount::Inaccessible { path } => FileStep::Mask { path: path.clone(), optional: false },
         CustomMount::Overlay { destination, .. } => return Err(Error::Path(destination.to_string())),
     })
@@ -158,8 +158,8 @@ fn mount_ids(context: &Context<'_>, destination: &spec::AbsPath, ids: &IdMapping
 }
 
 /// Without options the root of the new file system has mode 0755 and belongs to the container's root; with options
-/// all is as they say (systemd-nspawn(1), `--tmpfs=`).
-fn tmpfs(context: &Context<'_>, target: &spec::AbsPath, options: Option<&str>) -> FileStep {
+/// all is as they say (systemd-nspawn(1), `--tmpfs=`), in ids of the container.
+fn tmpfs(context: &Context<'_>, target: &spec::AbsPath, options: Option<&str>) -> Result<FileStep, Error> {
     let mut attributes = MountFlags { no_dev: true, strict_atime: true, ..MountFlags::NONE };
     let mut data = match options {
         None => super::api_mounts::tmpfs_options(context, "0755", ""),
@@ -176,10 +176,34 @@ fn tmpfs(context: &Context<'_>, target: &spec::AbsPath, options: Option<&str>) -
             "noexec" => attributes.no_exec = true,
             "exec" => attributes.no_exec = false,
             "nosymfollow" => attributes.no_symfollow = true,
-            "relatime" => attributes.strict_atime = false,
-            "strictatime" => attributes.strict_atime = true,
-            other => data.push(other.to_owned()),
+            "symfollow" => attributes.no_symfollow = false,
+            "nodiratime" => attributes.no_diratime = true,
+            "diratime" => attributes.no_diratime = false,
+            "noatime" => (attributes.strict_atime, attributes.no_atime) = (false, true),
+            "relatime" | "nostrictatime" => (attributes.strict_atime, attributes.no_atime) = (false, false),
+            "strictatime" | "norelatime" | "atime" => (attributes.strict_atime, attributes.no_atime) = (true, false),
+            // What mount(8) takes for itself.
+            "silent" | "loud" => {}
+            other if other.starts_with("x-") || other.starts_with("X-") => {}
+            other => data.push(tmpfs_option(context, target, other)?),
         }
     }
-    FileStep::Mount { file_system: FileSystem::Tmpfs, target: target.clone(), options: data, attributes }
+    if attributes.read_only {
+        // The file system too, so that nobody inside can write to it by way of another mount.
+        data.push("ro".to_owned());
+    }
+    Ok(FileStep::Mount { file_system: FileSystem::Tmpfs, target: target.clone(), options: data, attributes })
+}
+
+/// An option as the kernel takes it, with the host's id for that of the container. What is none of ours to judge is left
+/// to the kernel.
+fn tmpfs_option(context: &Context<'_>, target: &spec::AbsPath, option: &str) -> Result<String, Error> {
+    let owner = option.split_once('=').filter(|(key, _)| matches!(*key, "uid" | "gid"));
+    let (Some(user), Some((key, Ok(id)))) = (context.user, owner.map(|(key, id)| (key, id.parse::<u32>()))) else {
+        return Ok(option.to_owned());
+    };
+    if id >= user.range.count() {
+        return Err(Error::IdsOutside { mount: target.to_string(), last: user.range.count() - 1 });
+    }
+    Ok(format!("{key}={}", user.range.start() + id))
 }
