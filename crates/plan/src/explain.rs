@@ -76,6 +76,9 @@ fn payload(plan: &Plan) -> Vec<String> {
         WorkingDirectory::Home => lines.push("in the user's home".into()),
         WorkingDirectory::Path(path) => lines.push(format!("in {path}")),
     }
+    if payload.inherited > 0 {
+        lines.push(format!("with the {} descriptors from number 3 on", payload.inherited));
+    }
     lines.push(format!("with the capabilities {}", plan.limits.capabilities));
     lines.extend(limits(plan));
     lines.push(format!("on the console: {:?}", plan.supervision.console));

@@ -38,10 +38,23 @@ pub struct CallerFacts {
     pub colorterm: Option<OsString>,
     /// `$NO_COLOR`.
     pub no_color: Option<OsString>,
+    /// `$SYSTEMD_TINT_BACKGROUND`: no means no tint.
+    pub tint_background: Option<OsString>,
     /// `$NOTIFY_SOCKET`: where the caller's service manager listens, see sd_notify(3).
     pub notify_socket: Option<OsString>,
+    /// The descriptors that the caller's service manager has passed, see sd_listen_fds(3).
+    pub listen: Option<Listen>,
     /// What the standard streams suggest for the console where none is asked for.
     pub console: StandardStreams,
+}
+
+/// Descriptors from number 3 on that a service manager passes to what it starts, see sd_listen_fds(3).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Listen {
+    /// How many.
+    pub count: u32,
+    /// `$LISTEN_FDNAMES`: their names, with colons between them.
+    pub names: Option<OsString>,
 }
 
 /// Whether the standard streams are terminals.

@@ -16,7 +16,7 @@ use uuid::Uuid;
 pub use explain::explain;
 pub use facts::{
     CallerFacts, DeviceNumber, EphemeralFacts, EphemeralKind, Hierarchy, HostFacts, HostSystem, LayerFacts, LimitFacts,
-    Localtime, NodeKind, Random, ResolvConf, SourceFacts, StandardStreams, TreeFacts,
+    Listen, Localtime, NodeKind, Random, ResolvConf, SourceFacts, StandardStreams, TreeFacts,
 };
 pub use resolve::{Error, machine_name, resolve};
 pub use step::{
@@ -107,6 +107,8 @@ pub struct Payload {
     pub user: Option<String>,
     /// The working directory.
     pub directory: WorkingDirectory,
+    /// How many of our own descriptors from number 3 on it gets, under the same numbers.
+    pub inherited: u32,
 }
 
 /// Where the program starts.
@@ -195,6 +197,15 @@ pub struct ResourceLimit {
     pub exact: bool,
 }
 
+/// The background of our terminal while the container has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Tint {
+    /// Its own, with a touch of blue.
+    Touch,
+    /// This one: red, green, blue.
+    Colour([u8; 3]),
+}
+
 /// What the supervisor has to know.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Supervision {
@@ -202,8 +213,8 @@ pub struct Supervision {
     pub console: ConsoleMode,
     /// The title of our terminal while the container runs, where that can have one.
     pub title: Option<String>,
-    /// Our terminal is asked for its background, and tinted if it answers.
-    pub tint: bool,
+    /// Our terminal is asked for its background, and gets this one if it answers.
+    pub tint: Option<Tint>,
     /// The signal that asks process 1 to end; SIGKILL where absent.
     pub kill_signal: Option<i32>,
     /// An init system runs inside.

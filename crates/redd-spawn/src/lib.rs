@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::ExitCode;
 
-use plan::{CallerFacts, StandardStreams};
+use plan::{CallerFacts, Listen, StandardStreams};
 use runtime::engine::{Done, run};
 use spec::HelpStyle;
 use spec::command_line::{Request, read};
@@ -84,12 +84,24 @@ fn version(name: &str) -> String {
     }
 }
 
+/// What a service manager has passed to this process and no other, see sd_listen_fds(3).
+fn listen(variable: &dyn Fn(&str) -> Option<OsString>, own: u32) -> Option<Listen> {
+    let number = |name: &str| variable(name)?.to_str()?.parse::<u32>().ok();
+    if number("LISTEN_PID") != Some(own) {
+        return None;
+    }
+    let count = number("LISTEN_FDS").filter(|count| *count > 0)?;
+    Some(Listen { count, names: variable("LISTEN_FDNAMES") })
+}
+
 fn caller() -> CallerFacts {
     CallerFacts {
         term: std::env::var_os("TERM"),
         colorterm: std::env::var_os("COLORTERM"),
         no_color: std::env::var_os("NO_COLOR"),
+        tint_background: std::env::var_os("SYSTEMD_TINT_BACKGROUND"),
         notify_socket: std::env::var_os("NOTIFY_SOCKET"),
+        listen: listen(&|name| std::env::var_os(name), std::process::id()),
         console: StandardStreams {
             input_is_terminal: std::io::stdin().is_terminal(),
             output_is_terminal: std::io::stdout().is_terminal(),

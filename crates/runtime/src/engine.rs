@@ -53,6 +53,11 @@ pub enum Error {
     /// `$NOTIFY_SOCKET`.
     #[error("$NOTIFY_SOCKET is no address of a socket; unset it, or start redd from a service of Type=notify")]
     NotifySocket(#[source] Errno),
+    /// `$LISTEN_FDS`.
+    #[error(
+        "not all of the descriptors that $LISTEN_FDS speaks of are open; unset it, or start redd from a socket unit"
+    )]
+    Listen(#[source] Errno),
     /// A signal came before the payload ran.
     #[error("interrupted before the container has started")]
     Interrupted,
@@ -77,6 +82,10 @@ pub enum Done {
 pub fn run(spec: &ContainerSpec, caller: CallerFacts, say: &dyn Fn(&str)) -> Result<Done, Error> {
     if spec.run().cleanup {
         return Ok(cleanup(spec, say));
+    }
+    if let Some(listen) = &caller.listen {
+        // What we start ourselves does not get them.
+        sys::inherited::inherit(listen.count, false).map_err(Error::Listen)?;
     }
     let progress = caller.console.output_is_terminal && !spec.run().quiet;
     let (mut facts, mut tree) = facts::probe(spec, caller)?;

@@ -8,8 +8,8 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::{
-    AbsPath, CapabilitySet, CpuSet, HostName, IntegrationSpec, MachineName, Property, Resource, Rlimit, Signal,
-    SliceName, UidRange,
+    AbsPath, Background, CapabilitySet, CpuSet, HostName, IntegrationSpec, MachineName, Property, Resource, Rlimit,
+    Signal, SliceName, UidRange,
 };
 
 /// All that is wanted of one container. Made by [`SpecPatch::validate`](crate::SpecPatch::validate) alone.
@@ -431,6 +431,8 @@ pub enum BindSource {
 pub struct ConsoleSpec {
     /// How it is connected; as the standard streams suggest where absent.
     pub mode: Option<ConsoleMode>,
+    /// The background of the caller's terminal; a tint where absent.
+    pub background: Option<Background>,
 }
 
 /// `--console=`.

@@ -1,11 +1,13 @@
 //! What a container is to be: names, the option table, patches, and the checked specification. No I/O.
 
+mod background;
 mod capability;
 mod container;
 mod integration;
 mod names;
 mod resource;
 
+pub use background::Background;
 pub use capability::{CAPABILITY_NAMES, CapabilitySet};
 pub use container::{
     ApiVfs, BindSource, ConsoleMode, ConsoleSpec, ContainerSpec, CustomMount, DryRun, ExecSpec, FilterItem, IdEntry,

@@ -9,10 +9,11 @@ use uuid::Uuid;
 use crate::command_line::UsageError;
 use crate::options::boolean;
 use crate::{
-    AbsPath, ApiVfs, CapabilitySet, ConsoleMode, ConsoleSpec, ContainerSpec, CpuSet, CustomMount, DryRun, ExecSpec,
-    FilterItem, HostName, IdentitySpec, ImageSpec, IntegrationSpec, MachineName, NetworkSpec, Ownership, Personality,
-    PivotRoot, PrivateUsers, Property, PropertySpec, Register, ResolvConfMode, Resource, ResourcesSpec, Rlimit,
-    RunSpec, SecuritySpec, SettingsMode, Signal, SliceName, Source, StartMode, TimezoneMode, UsersSpec, Volatile,
+    AbsPath, ApiVfs, Background, CapabilitySet, ConsoleMode, ConsoleSpec, ContainerSpec, CpuSet, CustomMount, DryRun,
+    ExecSpec, FilterItem, HostName, IdentitySpec, ImageSpec, IntegrationSpec, MachineName, NetworkSpec, Ownership,
+    Personality, PivotRoot, PrivateUsers, Property, PropertySpec, Register, ResolvConfMode, Resource, ResourcesSpec,
+    Rlimit, RunSpec, SecuritySpec, SettingsMode, Signal, SliceName, Source, StartMode, TimezoneMode, UsersSpec,
+    Volatile,
 };
 
 macro_rules! patch {
@@ -128,6 +129,8 @@ patch! {
     mounts: Vec<CustomMount>,
     /// `--console=`.
     console: ConsoleMode,
+    /// `--background=`.
+    background: Background,
 }
 
 impl SpecPatch {
@@ -256,7 +259,7 @@ impl SpecPatch {
                 timezone: self.timezone.unwrap_or_default(),
             },
             mounts: self.mounts.unwrap_or_default(),
-            console: ConsoleSpec { mode: self.console },
+            console: ConsoleSpec { mode: self.console, background: self.background },
         })
     }
 }

@@ -5,6 +5,7 @@ pub mod bpf;
 pub mod btrfs;
 pub mod clone;
 pub mod file_lock;
+pub mod inherited;
 pub mod loopback;
 pub mod mount;
 pub mod notify;

@@ -9,13 +9,13 @@ mod root;
 mod unit;
 mod users;
 
-use spec::{ConsoleMode, ContainerSpec, Source, StartMode, Volatile};
+use spec::{Background, ConsoleMode, ContainerSpec, Source, StartMode, Volatile};
 use thiserror::Error;
 use uuid::Uuid;
 
 use crate::{
     EphemeralFacts, EphemeralKind, FileStep, FileSystem, HostFacts, InnerStep, LaunchStep, Lifecycle, Limits,
-    Namespaces, NodeKind, OuterStep, ParentStep, Plan, ResourceLimit, Supervision, TreeFacts, UserNamespace,
+    Namespaces, NodeKind, OuterStep, ParentStep, Plan, ResourceLimit, Supervision, Tint, TreeFacts, UserNamespace,
 };
 
 /// Why there is no plan. The second line of the message is the next step.
@@ -273,13 +273,20 @@ fn title(facts: &HostFacts, console: ConsoleMode, machine: &str) -> Option<Strin
     decorates(facts, console).then(|| format!("Container {machine}"))
 }
 
-/// A system or a shell, where somebody may forget in which of many terminals they are; a single command would only
-/// flash.
-fn tint(spec: &ContainerSpec, facts: &HostFacts, console: ConsoleMode) -> bool {
-    let exec = spec.exec();
+/// What was asked for; else a touch for a system or a shell, where somebody may forget in which of many terminals they
+/// are. A single command would only flash.
+fn tint(wanted: &ContainerSpec, facts: &HostFacts, console: ConsoleMode) -> Option<Tint> {
+    let exec = wanted.exec();
     let stays = exec.mode == StartMode::Boot || exec.arguments.is_empty();
-    let colours = facts.caller.no_color.as_deref().is_none_or(|value| value.is_empty());
-    stays && colours && facts.caller.console.input_is_terminal && decorates(facts, console)
+    let allowed =
+        facts.caller.tint_background.as_deref().and_then(|value| value.to_str()).and_then(spec::options::boolean);
+    let colours = facts.caller.no_color.as_deref().is_none_or(|value| value.is_empty()) && allowed != Some(false);
+    let tint = match wanted.console().background {
+        Some(Background::Colour(colour)) => Some(Tint::Colour(colour)),
+        Some(Background::Unchanged | Background::NotSaid) => None,
+        None => (stays && colours).then_some(Tint::Touch),
+    };
+    tint.filter(|_| facts.caller.console.input_is_terminal && decorates(facts, console))
 }
 
 /// Terminals that only write have no title, and the kernel's own console shows the sequence as text.
@@ -311,6 +318,9 @@ fn notices(context: &Context<'_>) -> Vec<String> {
         notices.push(format!("{} exists, so the template is not used.", context.facts.tree.path.display()));
     }
     notices.extend(integration::notices(context));
+    if context.spec.console().background == Some(Background::NotSaid) {
+        notices.push("What --background= says is no colour of a background, so that stays as it is.".to_owned());
+    }
     notices
 }
 

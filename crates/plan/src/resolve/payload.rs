@@ -6,7 +6,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use spec::{ConsoleMode, StartMode};
 
 use super::Context;
-use crate::{Payload, Program, WorkingDirectory};
+use crate::{Listen, Payload, Program, WorkingDirectory};
 
 /// Where an init system is found, in this order (systemd-nspawn(1), `--boot`).
 const INIT: [&str; 3] = ["/usr/lib/systemd/systemd", "/lib/systemd/systemd", "/sbin/init"];
@@ -46,6 +46,7 @@ pub(super) fn resolve(context: &Context<'_>) -> Payload {
             None if shell => WorkingDirectory::Home,
             None => WorkingDirectory::Root,
         },
+        inherited: context.facts.caller.listen.as_ref().map_or(0, |listen| listen.count),
     }
 }
 
@@ -78,6 +79,20 @@ fn is_variable(key: &[u8]) -> bool {
     !key[0].is_ascii_digit() && key.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
 }
 
+/// What sd_listen_fds(3) looks for.
+fn listen(context: &Context<'_>) -> Vec<OsString> {
+    let Some(Listen { count, names }) = &context.facts.caller.listen else { return Vec::new() };
+    let process = if context.spec.exec().mode == StartMode::Pid2 { 2 } else { 1 };
+    let mut variables: Vec<OsString> =
+        vec![format!("LISTEN_FDS={count}").into(), format!("LISTEN_PID={process}").into()];
+    if let Some(names) = names {
+        let mut variable = OsString::from("LISTEN_FDNAMES=");
+        variable.push(names);
+        variables.push(variable);
+    }
+    variables
+}
+
 fn environment(context: &Context<'_>) -> Vec<OsString> {
     let caller = &context.facts.caller;
     let mut variables: Vec<OsString> = vec![
@@ -99,5 +114,6 @@ fn environment(context: &Context<'_>) -> Vec<OsString> {
             variables.push(variable);
         }
     }
+    variables.extend(listen(context));
     variables
 }

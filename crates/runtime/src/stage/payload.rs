@@ -66,6 +66,7 @@ fn try_start(
     let environment = environment(plan, &user);
     rustix::process::umask(Mode::from_raw_mode(0o022));
     sys::process::close_on_exec_from(3)?;
+    sys::inherited::inherit(payload.inherited, true).about("the descriptors of $LISTEN_FDS")?;
     confine(&plan.limits, &prepared.filter)?;
     if payload.stub_init {
         stub_init::split(&plan.limits)?;

@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use plan::Supervision;
+use plan::{Supervision, Tint};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
@@ -34,6 +34,8 @@ struct Console<'a> {
     titled: bool,
     /// The sequence that tints our terminal, once that has said that it can.
     tint: Option<String>,
+    /// The background that was asked for, in place of the tint.
+    background: Option<[u8; 3]>,
     /// Somebody sees its output.
     shown: bool,
 }
@@ -53,12 +55,16 @@ impl<'a> Console<'a> {
         if let Some(text) = &plan.title {
             output.insert(&title::set(text));
         }
-        if plan.tint && input.as_mut().is_some_and(|input| input.expect_answer(Instant::now())) {
+        if plan.tint.is_some() && input.as_mut().is_some_and(|input| input.expect_answer(Instant::now())) {
             output.insert(tint::ASK);
         }
         let peer = sys::pty::peer(master.as_fd())?;
+        let background = match plan.tint {
+            Some(Tint::Colour(colour)) => Some(colour),
+            Some(Tint::Touch) | None => None,
+        };
         let shown = plan.console != ConsoleMode::Passive;
-        let console = Self { titled: plan.title.is_some(), tint: None, shown, master, peer, input, output };
+        let console = Self { titled: plan.title.is_some(), tint: None, background, shown, master, peer, input, output };
         // It may have changed since the console was made.
         console.follow_window_size();
         Ok(console)
@@ -269,7 +275,8 @@ impl Loop<'_> {
                 keys.flush(this.master.as_fd())?;
             }
         }
-        if let Some(tint) = this.input.as_mut().and_then(Input::take_tint) {
+        if let Some(touch) = this.input.as_mut().and_then(Input::take_tint) {
+            let tint = this.background.map_or(touch, tint::exactly);
             this.set_tint(tint);
         }
         let action = match command {

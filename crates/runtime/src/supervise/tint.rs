@@ -122,6 +122,11 @@ fn tinted(background: Colour) -> Colour {
     std::array::from_fn(|part| (background[part] * (100 - percent) + tint[part] * percent) / 100)
 }
 
+/// The sequence that sets this background: red, green, blue.
+pub(super) fn exactly(colour: [u8; 3]) -> String {
+    set(colour.map(|part| u32::from(part) * 0x101))
+}
+
 fn set([red, green, blue]: Colour) -> String {
     format!("\x1b]11;rgb:{red:04x}/{green:04x}/{blue:04x}\x1b\\")
 }

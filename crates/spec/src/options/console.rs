@@ -31,8 +31,11 @@ pub(super) const ROWS: &[OptionRow] = &[
         long: "background",
         argument: Argument::Required("COLOR"),
         help: "The background colour of the terminal",
-        details: "As the numbers of an SGR sequence, see console_codes(4). Empty for none.",
-        effect: Effect::Later("the colour cannot be chosen yet"),
+        details: "As the numbers of an SGR sequence, see console_codes(4): 40 to 47, 100 to 107, 48;5;NUMBER or \
+                  48;2;RED;GREEN;BLUE. Empty for none. It is set as long as the container has the terminal, if that can \
+                  tell its own, and set back then. Where nothing is said, the background of a terminal with a system or a \
+                  shell gets a tint, unless $NO_COLOR is set or $SYSTEMD_TINT_BACKGROUND is 0.",
+        effect: Effect::Patch(background),
         ..BASE
     },
 ];
@@ -45,6 +48,11 @@ fn console(patch: &mut SpecPatch, given: &Given<'_>) -> Result<(), Problem> {
         ("pipe", ConsoleMode::Pipe),
         ("autopipe", ConsoleMode::Autopipe),
     ])?);
+    Ok(())
+}
+
+fn background(patch: &mut SpecPatch, given: &Given<'_>) -> Result<(), Problem> {
+    patch.background = Some(given.parse()?);
     Ok(())
 }
 

@@ -24,8 +24,7 @@ use serde::Serialize;
 use crate::SpecPatch;
 use crate::{CAPABILITY_NAMES, Resource, Signal};
 pub use exec::ARGUMENTS;
-pub(crate) use value::boolean;
-pub use value::{Caller, Given, Problem};
+pub use value::{Caller, Given, Problem, boolean};
 
 /// What follows a switch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

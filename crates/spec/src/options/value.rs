@@ -88,7 +88,8 @@ impl<'a> Given<'a> {
 }
 
 /// The words that systemd takes for yes and no, see systemd.syntax(7); `None` for others.
-pub(crate) fn boolean(text: &str) -> Option<bool> {
+#[must_use]
+pub fn boolean(text: &str) -> Option<bool> {
     match text.to_ascii_lowercase().as_str() {
         "1" | "yes" | "y" | "true" | "t" | "on" => Some(true),
         "0" | "no" | "n" | "false" | "f" | "off" => Some(false),

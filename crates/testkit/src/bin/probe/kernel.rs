@@ -47,6 +47,7 @@ pub(crate) mod number {
     pub(crate) const PROCESS_VM_READV: i64 = 310;
     pub(crate) const FINIT_MODULE: i64 = 313;
     pub(crate) const BPF: i64 = 321;
+    pub(crate) const SENDMSG: i64 = 46;
 }
 
 /// Numbers of system calls, by architecture.
@@ -75,6 +76,7 @@ pub(crate) mod number {
     pub(crate) const PROCESS_VM_READV: i64 = 270;
     pub(crate) const FINIT_MODULE: i64 = 273;
     pub(crate) const BPF: i64 = 280;
+    pub(crate) const SENDMSG: i64 = 211;
 }
 
 /// Those that have one number everywhere.

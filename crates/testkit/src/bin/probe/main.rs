@@ -5,6 +5,7 @@
 
 mod escape;
 mod kernel;
+mod store;
 
 use std::fs;
 use std::io::Write;
@@ -21,6 +22,8 @@ fn main() -> ExitCode {
         "descriptors" => descriptors(),
         "inject" => inject(),
         "notify" => notify(&rest),
+        "store" => store(&rest),
+        "restart" => restart(),
         "escape" => escape::run(&escape::Host::from_arguments(&rest)),
         other => {
             say(&format!("error=there is no probe {other:?}"));
@@ -78,6 +81,19 @@ fn notify(words: &[String]) {
             .and_then(|socket| socket.send_to(word.as_bytes(), std::path::Path::new(&address)));
         say(&format!("notify {word}={sent:?}"));
     }
+}
+
+/// Says what the first word says, `/` standing for the end of a line, and passes the descriptors whose numbers follow.
+fn store(words: &[String]) {
+    let descriptors: Vec<i32> = words.iter().skip(1).filter_map(|word| word.parse().ok()).collect();
+    let message = words.first().map(|word| word.replace('/', "\n")).unwrap_or_default();
+    say(&format!("store={:?}", store::send(&message, &descriptors)));
+}
+
+/// Asks for a restart of the system: reboot(2).
+fn restart() {
+    let result = kernel::attempt(kernel::number::REBOOT, [0xfee1_dead, 672_274_793, 0x0123_4567, 0, 0]);
+    say(&format!("restart={result:?}"));
 }
 
 /// Types a letter on the terminal that is standard input: TIOCSTI.

@@ -1,0 +1,41 @@
+//! Descriptors that a process is started with by number, as
+//! [`sd_listen_fds(3)`](https://www.freedesktop.org/software/systemd/man/latest/sd_listen_fds.html) describes them. They are
+//! neither owned nor used here: only whether a program that is executed gets them is changed.
+
+use std::os::fd::RawFd;
+
+use rustix::io::{Errno, Result};
+
+use crate::clone::last_errno;
+
+/// The first one: those before are the standard streams.
+pub const FIRST: RawFd = 3;
+
+/// Sees to it that the next program gets the `count` descriptors from [`FIRST`] on, or that it does not.
+///
+/// # Errors
+/// `EBADF` where one of them is not open; those before it are changed.
+pub fn inherit(count: u32, inherited: bool) -> Result<()> {
+    let end = RawFd::try_from(count).ok().and_then(|count| FIRST.checked_add(count)).ok_or(Errno::BADF)?;
+    for number in FIRST..end {
+        let flags = if inherited { 0 } else { libc::FD_CLOEXEC };
+        // SAFETY: no memory is passed, and the descriptor stays what it is to whoever owns it: only the flag for the next
+        // execve(2) changes.
+        if unsafe { libc::fcntl(number, libc::F_SETFD, flags) } < 0 {
+            return Err(last_errno());
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_open_is_no_descriptor() {
+        assert_eq!(inherit(0, true), Ok(()));
+        assert_eq!(inherit(u32::MAX, true), Err(Errno::BADF));
+        assert_eq!(inherit(100_000, false), Err(Errno::BADF));
+    }
+}
