@@ -222,6 +222,7 @@ impl Display for OuterStep {
                 None => write!(f, "make {} the root", pivot.new),
             },
             Self::BindHostFile { source, target } => write!(f, "mount {source} on top of {target}, read-only"),
+            Self::PivotRoot => f.write_str("make the root the root and let go of the host's"),
             Self::JoinNetwork => f.write_str("join the container's network"),
             Self::MountProc { target, attributes } => {
                 write!(f, "mount proc of the container's processes at {target}{attributes}")
@@ -233,7 +234,9 @@ impl Display for OuterStep {
 impl Display for InnerStep {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
-            Self::EnterUserNamespace => f.write_str("become root of the user namespace and take the mounts over"),
+            Self::BecomeRoot => f.write_str("become root of the user namespace"),
+            Self::MakeNetwork => f.write_str("make a network"),
+            Self::TakeMountsOver => f.write_str("take the mounts over into the user namespace"),
             Self::File(step) => step.fmt(f),
             Self::MakeConsole => f.write_str("make the console /dev/console"),
             Self::ListenForNotifications => f.write_str("listen at /run/host/notify"),

@@ -230,7 +230,9 @@ pub enum OuterStep {
     },
     /// Make another directory the root.
     PivotInside(PivotRoot),
-    /// Join the network of the container's first process, for what shows it.
+    /// Make the root the root, and let go of the host's.
+    PivotRoot,
+    /// Join the network of the container's first process, once that has made it, for what shows it.
     JoinNetwork,
     /// Mount proc for the process ids of the container's first process.
     MountProc {
@@ -244,8 +246,12 @@ pub enum OuterStep {
 /// What is done inside all namespaces of the container.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum InnerStep {
-    /// Become root of the user namespace and take the mounts over into a mount namespace that belongs to it.
-    EnterUserNamespace,
+    /// Become root of the user namespace, once that maps ids.
+    BecomeRoot,
+    /// Make a network of its own, which belongs to the user namespace. [`OuterStep::JoinNetwork`] waits for it.
+    MakeNetwork,
+    /// Once all outer steps are done, take the mounts over into a mount namespace that belongs to the user namespace.
+    TakeMountsOver,
     /// Make a file system object or a mount.
     File(FileStep),
     /// Make the pseudo-terminal that is the console.

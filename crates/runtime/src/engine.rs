@@ -6,7 +6,6 @@ use std::process::ExitCode;
 use plan::{CallerFacts, LaunchStep, Plan};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use rustix::process::{Signal, WaitId, WaitIdOptions, waitid};
 use spec::{ContainerSpec, DryRun, PrivateUsers};
 
 use crate::first::{self, Start};
@@ -217,12 +216,12 @@ fn start(plan: &Plan, prepared: &Prepared, launched: &Launched, watcher: &Watche
     let first = Start { plan, prepared, launched, sender: &sender }.clone_first()?;
     drop(sender);
     let restricted = launch::restrict_devices(plan, &launched.group);
-    let (pid, pidfd) = match first.found() {
+    let mut found = match first.found() {
         Ok(found) => found,
         // The helper's own words, if it had any.
         Err(error) => return Err(await_payload(plan, &mut receiver, watcher).err().unwrap_or_else(|| error.into())),
     };
-    let limited = launched.join_limits(pid.as_raw_nonzero().get());
+    let limited = launched.join_limits(found.pid.as_raw_nonzero().get());
     let started = restricted.and(limited).map_err(Error::from).and_then(|()| {
         // If nobody is there any more to hear it, their last message says why.
         let _ = receiver.let_go();
@@ -231,15 +230,14 @@ fn start(plan: &Plan, prepared: &Prepared, launched: &Launched, watcher: &Watche
     let served = match started {
         Ok(served) => served,
         Err(error) => {
-            // It is about to leave, or hangs in a step that failed elsewhere.
-            let _ = rustix::process::pidfd_send_signal(&pidfd, Signal::KILL);
-            let _ = waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED);
+            found.abandon();
             return Err(error);
         }
     };
+    found.reap_helper();
     let supervised = Supervised {
-        pidfd: pidfd.as_fd(),
-        pid: pid.as_raw_nonzero().get(),
+        pidfd: found.pidfd.as_fd(),
+        pid: found.pid.as_raw_nonzero().get(),
         master: served.master,
         notify: served.notify,
     };

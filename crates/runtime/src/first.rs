@@ -7,11 +7,12 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use plan::{Plan, UserNamespace};
 use rustix::io::Errno;
-use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
 use sys::clone::{Forked, Namespaces, Options};
 
 use crate::proto::{Report, Sender, Stage};
-use crate::stage::files::{Failure, Files};
+use crate::stage::files::Failure;
+use crate::stage::inner::{Before, Gate};
 use crate::stage::launch::Launched;
 use crate::stage::payload::{self, Prepared};
 use crate::stage::{inner, outer};
@@ -58,27 +59,61 @@ pub(crate) enum First {
 }
 
 impl First {
-    /// Its number and a descriptor of it, once the helper is done.
+    /// Its number and a descriptor of it.
     ///
     /// # Errors
     /// If the helper died before it had made the process; its words are among the stages' messages.
-    pub(crate) fn found(self) -> Result<(Pid, OwnedFd), Error> {
+    pub(crate) fn found(self) -> Result<Found, Error> {
         let (helper, number) = match self {
-            Self::Known(pid, pidfd) => return Ok((pid, pidfd)),
+            Self::Known(pid, pidfd) => return Ok(Found { pid, pidfd, helper: None }),
             Self::MadeBy { helper, number } => (helper, number),
         };
-        let failed = error("wait for the process that makes the mounts");
+        let failed = error("hear of the container's first process");
         let mut bytes = [0; 4];
-        let length = rustix::io::retry_on_intr(|| rustix::io::read(&number, &mut bytes));
-        rustix::io::retry_on_intr(|| waitid(WaitId::PidFd(helper.as_fd()), WaitIdOptions::EXITED)).map_err(&failed)?;
-        if length != Ok(bytes.len()) {
+        if rustix::io::retry_on_intr(|| rustix::io::read(&number, &mut bytes)) != Ok(bytes.len()) {
+            end(&helper, false);
             return Err(failed(Errno::CHILD));
         }
         let pid = Pid::from_raw(i32::from_ne_bytes(bytes)).ok_or_else(|| failed(Errno::SRCH))?;
         // Our own child, not waited for yet: the number is nobody else's.
         let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).map_err(failed)?;
-        Ok((pid, pidfd))
+        Ok(Found { pid, pidfd, helper: Some(helper) })
     }
+}
+
+/// The container's first process, a child of ours.
+#[derive(Debug)]
+pub(crate) struct Found {
+    /// Its number.
+    pub(crate) pid: Pid,
+    /// It itself.
+    pub(crate) pidfd: OwnedFd,
+    /// Who has made it and may still be at the mounts.
+    helper: Option<OwnedFd>,
+}
+
+impl Found {
+    /// Waits for the helper, which is done when the payload runs.
+    pub(crate) fn reap_helper(&mut self) {
+        if let Some(helper) = self.helper.take() {
+            end(&helper, false);
+        }
+    }
+
+    /// Ends all that was made: it is about to leave, or hangs in a step that failed elsewhere.
+    pub(crate) fn abandon(self) {
+        for process in self.helper.iter().chain([&self.pidfd]) {
+            end(process, true);
+        }
+    }
+}
+
+/// Waits for a child of ours, killed if need be; it may have ended already.
+fn end(process: &OwnedFd, kill: bool) {
+    if kill {
+        let _ = rustix::process::pidfd_send_signal(process, Signal::KILL);
+    }
+    let _ = rustix::io::retry_on_intr(|| waitid(WaitId::PidFd(process.as_fd()), WaitIdOptions::EXITED));
 }
 
 impl Start<'_> {
@@ -104,7 +139,7 @@ impl Start<'_> {
             Forked::Child => {
                 self.sender.die_with_supervisor();
                 match outer::run(self.plan, self.launched, None, self.sender) {
-                    Ok(files) => self.become_payload(Some(files)),
+                    Ok(files) => self.become_payload(Before::Done(files)),
                     Err((step, failure)) => self.fail(Stage::Outer, step, failure),
                 }
             }
@@ -140,41 +175,42 @@ impl Start<'_> {
         let failed = |errno: Errno| (self.plan.outer.len(), Failure { errno, detail: "the user namespace".into() });
         // Before there is a namespace of message queues, whose file system gets its owner when that is made.
         outer::act_for(user).map_err(failed)?;
-        let (wait, go) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(failed)?;
+        let pipe = || rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC);
+        let (wait, go) = pipe().map_err(failed)?;
+        let (made, network) = pipe().map_err(failed)?;
         let inside = Options {
-            namespaces: self.namespaces().without(Namespaces::CGROUP) | Namespaces::USER,
+            // It makes the network itself, while the mounts are made: that takes the kernel long.
+            namespaces: self.namespaces().without(Namespaces::CGROUP | Namespaces::NETWORK) | Namespaces::USER,
             cgroup: None,
             sibling: true,
         };
         let pid = match sys::clone::fork(&inside).map_err(failed)? {
             Forked::Child => {
-                drop(go);
+                drop((go, made));
                 self.sender.die_with_supervisor();
-                let mut number = [0; 2];
-                if rustix::io::retry_on_intr(|| rustix::io::read(&wait, &mut number)) != Ok(number.len()) {
-                    // The helper has said why.
-                    sys::clone::exit_now(1);
-                }
-                self.sender.go_on_from(u16::from_ne_bytes(number));
-                self.become_payload(None)
+                self.become_payload(Before::Meanwhile(Gate { wait, network }))
             }
             Forked::Parent { pid, .. } => pid,
         };
-        drop(wait);
+        drop((wait, network));
         rustix::io::write(supervisor, &pid.as_raw_nonzero().get().to_ne_bytes()).map_err(failed)?;
         let line = format!("0 {} {}\n", user.range.start(), user.range.count());
         for map in ["uid_map", "gid_map"] {
             std::fs::write(format!("/proc/{}/{map}", pid.as_raw_nonzero()), &line)
                 .map_err(|error| failed(Errno::from_io_error(&error).unwrap_or(Errno::IO)))?;
         }
-        let inside = outer::Inside::of(pid).map_err(failed)?;
+        // Only who has something to do meanwhile is woken for it.
+        let network = self.plan.namespaces.network;
+        let (early, late) = if network { (&b"m"[..], &b"g"[..]) } else { (&b""[..], &b"mg"[..]) };
+        rustix::io::write(&go, early).map_err(failed)?;
+        let inside = outer::Inside::of(pid, made).map_err(failed)?;
         outer::run(self.plan, self.launched, Some(&inside), self.sender)?;
-        rustix::io::write(&go, &self.sender.sent().to_ne_bytes()).map_err(failed)?;
+        rustix::io::write(&go, late).map_err(failed)?;
         Ok(())
     }
 
-    fn become_payload(&self, files: Option<Files>) -> ! {
-        match inner::run(self.plan, self.launched, files, self.sender) {
+    fn become_payload(&self, before: Before) -> ! {
+        match inner::run(self.plan, self.launched, before, self.sender) {
             Ok(inside) => {
                 // Becoming the container's root has disarmed it.
                 self.sender.die_with_supervisor();

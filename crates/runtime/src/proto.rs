@@ -1,7 +1,8 @@
 //! What the stages tell the supervisor, one datagram a message, over a sequenced-packet socket pair.
 //!
 //! The supervisor knows that the payload runs when the socket closes without a failure: all its other ends are
-//! close-on-exec. Every message carries a number that counts up, so that a lost or foreign one is noticed.
+//! close-on-exec. Every message carries a number that counts up, so that a lost or foreign one is noticed: one count for the
+//! outer stage and one for the others, which may be at work at the same time.
 
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -58,14 +59,14 @@ pub enum Message {
 #[derive(Debug)]
 pub struct Receiver {
     socket: OwnedFd,
-    next: u16,
+    next: [u16; 2],
 }
 
 /// The stages' end.
 #[derive(Debug)]
 pub struct Sender {
     socket: OwnedFd,
-    next: std::cell::Cell<u16>,
+    next: std::cell::Cell<[u16; 2]>,
     /// Refers to the process that has made the pair.
     supervisor: OwnedFd,
 }
@@ -77,7 +78,7 @@ pub struct Sender {
 pub fn channel() -> rustix::io::Result<(Receiver, Sender)> {
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
     let supervisor = pidfd_open(getpid(), PidfdFlags::empty())?;
-    Ok((Receiver { socket: ours, next: 0 }, Sender { socket: theirs, next: 0.into(), supervisor }))
+    Ok((Receiver { socket: ours, next: [0; 2] }, Sender { socket: theirs, next: [0; 2].into(), supervisor }))
 }
 
 impl Sender {
@@ -101,19 +102,10 @@ impl Sender {
         self.send(b'D', &nothing, fds)
     }
 
-    /// How many messages this process has sent, those before it was made included.
-    pub fn sent(&self) -> u16 {
-        self.next.get()
-    }
-
-    /// Another process has sent that many meanwhile, and is done.
-    pub fn go_on_from(&self, sent: u16) {
-        self.next.set(sent);
-    }
-
     fn send(&self, kind: u8, report: &Report, fds: &[BorrowedFd<'_>]) -> rustix::io::Result<()> {
-        let number = self.next.get();
-        self.next.set(number.wrapping_add(1));
+        let mut next = self.next.get();
+        let number = count(&mut next, report.stage as u8);
+        self.next.set(next);
         let mut bytes = [0u8; HEADER + DETAIL];
         bytes[0] = kind;
         bytes[1] = report.stage as u8;
@@ -210,10 +202,18 @@ impl Receiver {
             })
             .flatten()
             .collect();
-        let message = decode(&bytes[..length], self.next, fds).ok_or(Errno::PROTO)?;
-        self.next = self.next.wrapping_add(1);
+        let expected = count(&mut self.next, bytes[1]);
+        let message = decode(&bytes[..length], expected, fds).ok_or(Errno::PROTO)?;
         Ok(Some(message))
     }
+}
+
+/// The number of a stage's message, see above.
+fn count(next: &mut [u16; 2], stage: u8) -> u16 {
+    let next = &mut next[usize::from(stage != Stage::Outer as u8)];
+    let number = *next;
+    *next = number.wrapping_add(1);
+    number
 }
 
 fn decode(bytes: &[u8], expected: u16, fds: Vec<OwnedFd>) -> Option<Message> {
@@ -224,7 +224,6 @@ fn decode(bytes: &[u8], expected: u16, fds: Vec<OwnedFd>) -> Option<Message> {
         2 => Stage::Payload,
         _ => return None,
     };
-    // The outer and the inner process count on their own; the one that sends first is the only one that may.
     if u16::from_ne_bytes([header[2], header[3]]) != expected {
         return None;
     }
@@ -274,7 +273,7 @@ mod tests {
     #[test]
     fn a_message_out_of_turn_is_refused() {
         let (mut receiver, sender) = channel().expect("pair");
-        sender.next.set(5);
+        sender.next.set([5; 2]);
         sender.failed(&Report { stage: Stage::Inner, step: 0, errno: Errno::PERM, detail: String::new() });
         assert_eq!(receiver.receive().err(), Some(Errno::PROTO));
     }

@@ -23,7 +23,7 @@ use tree::Trees;
 /// What to measure and what to do with it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Bench {
-    /// Only these works: P1 (start), P2 (ephemeral start), P4 (boot), P7 (memory), P9 (system calls)
+    /// Only these works: P1 (start), P2 (ephemeral start), P3 (first start with users), P4 (boot), P7 (memory), P9 (system calls)
     #[arg(long, value_delimiter = ',', value_name = "P1,...")]
     only: Vec<String>,
     /// Start containers in a copy of this tree, instead of one that is made
@@ -48,7 +48,7 @@ impl Bench {
 }
 
 /// The works.
-const WORKS: &[&str] = &["P1", "P2", "P4", "P7", "P9"];
+const WORKS: &[&str] = &["P1", "P2", "P3", "P4", "P7", "P9"];
 
 /// The seconds that one contestant may take altogether in one work.
 const PATIENCE: f64 = 20.0;
@@ -73,8 +73,14 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
     if wanted("P1") {
         add(start(&mut peers, &trees, bench.rounds)?);
     }
+    if wanted("P1") {
+        add(start_with_all(&peers, &trees, bench.rounds)?);
+    }
     if wanted("P2") {
         add(ephemeral(&peers, &trees, bench.rounds)?);
+    }
+    if wanted("P3") {
+        add(first_start(&peers, &trees, bench.rounds)?);
     }
     if wanted("P4") {
         add(boot(&peers, &trees, bench.rounds)?);
@@ -120,6 +126,36 @@ fn start(peers: &mut Peers, trees: &Trees, rounds: usize) -> Result<Table> {
     let table = Table::new("P1", "start `/bin/true` in a small Debian, and be gone", "ms", &measured);
     let ratio = table.ratio("redd");
     Ok(table.bar("redd / floor", ratio, 1.5).ahead("redd", &["bwrap", "crun", "runc", "youki", "systemd-nspawn"]))
+}
+
+/// As machines are started: with users and a network of their own.
+const ALL: [&str; 2] = ["-U", "--private-network"];
+
+fn start_with_all(peers: &Peers, trees: &Trees, rounds: usize) -> Result<Table> {
+    let tree = &trees.small;
+    let words = [&ALL[..], &["/bin/true"]].concat();
+    let mut all = vec![
+        peers.floor_with_network(tree),
+        peers.redd("redd -U --private-network", tree, &words),
+        peers.redd("redd --private-network", tree, &words[1..]),
+    ];
+    all.extend(peers.nspawn("systemd-nspawn -U --private-network", tree, &words));
+    let measured = take_turns(&able(all)?, rounds, PATIENCE, &time)?;
+    let table = Table::new("P1", "the same with users and a network of its own", "ms", &measured);
+    let ratio = table.ratio("redd -U --private-network");
+    let table = table.bar("redd -U --private-network / floor --network", ratio, 1.5);
+    Ok(table.ahead("redd -U --private-network", &["systemd-nspawn -U --private-network"]))
+}
+
+/// A tree whose files belong to root is mapped, so that the first start is like any other.
+fn first_start(peers: &Peers, trees: &Trees, rounds: usize) -> Result<Table> {
+    let tree = &trees.small;
+    let words = ["-U", "/bin/true"];
+    let all = vec![peers.redd("redd", tree, &words[1..]), peers.redd("redd -U", tree, &words)];
+    let measured = take_turns(&able(all)?, rounds, PATIENCE, &time)?;
+    let table = Table::new("P3", "start with private users in a tree that belongs to root", "ms", &measured);
+    let ratio = table.ratio("redd -U");
+    Ok(table.bar("redd -U / redd", ratio, 1.2))
 }
 
 fn ephemeral(peers: &Peers, trees: &Trees, rounds: usize) -> Result<Table> {

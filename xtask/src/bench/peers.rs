@@ -34,6 +34,11 @@ impl Peers {
         Contestant::new("floor", &[&path(&self.programs.floor), &path(tree), "/bin/true"])
     }
 
+    /// The least with a network namespace.
+    pub(super) fn floor_with_network(&self, tree: &Path) -> Contestant {
+        Contestant::new("floor --network", &[&path(&self.programs.floor), "--network", &path(tree), "/bin/true"])
+    }
+
     /// redd, with further options before the program.
     pub(super) fn redd(&self, name: &str, tree: &Path, words: &[&str]) -> Contestant {
         let program = path(&self.programs.redd);

@@ -387,17 +387,27 @@ fn outer_steps(context: &Context<'_>) -> Result<Vec<OuterStep>, Error> {
         let mut files = Vec::new();
         api_mounts::control_groups(context, &mut files)?;
         steps.extend(files.into_iter().map(OuterStep::File));
+        steps.push(OuterStep::PivotRoot);
     }
     Ok(steps)
 }
 
 fn inner_steps(context: &Context<'_>) -> Result<Vec<InnerStep>, Error> {
+    let hostname = context.spec.identity().hostname.as_ref().map_or(context.machine, |name| name.as_str());
     let mut steps = Vec::new();
+    // With users of its own the outer steps are done by another process at the same time: what takes no mounts comes first.
     if context.user.is_some() {
-        steps.push(InnerStep::EnterUserNamespace);
+        steps.push(InnerStep::BecomeRoot);
+        if context.private_network() {
+            steps.push(InnerStep::MakeNetwork);
+        }
     }
     if context.private_network() {
         steps.push(InnerStep::BringUpLoopback);
+    }
+    steps.push(InnerStep::SetHostname(hostname.to_owned()));
+    if context.user.is_some() {
+        steps.push(InnerStep::TakeMountsOver);
     }
     let mut files = Vec::new();
     if context.user.is_none() {
@@ -421,9 +431,9 @@ fn inner_steps(context: &Context<'_>) -> Result<Vec<InnerStep>, Error> {
     api_mounts::seal(context, &mut late)?;
     integration::inner(context, &mut steps)?;
     steps.extend(late.into_iter().map(InnerStep::File));
-    let hostname = context.spec.identity().hostname.as_ref().map_or(context.machine, |name| name.as_str());
-    steps.push(InnerStep::SetHostname(hostname.to_owned()));
-    steps.push(InnerStep::PivotRoot);
+    if context.user.is_none() {
+        steps.push(InnerStep::PivotRoot);
+    }
     steps.push(InnerStep::ShareMounts);
     Ok(steps)
 }

@@ -72,6 +72,18 @@ impl Files {
         self.root.as_fd()
     }
 
+    /// Makes the root that of all processes in this mount namespace that had the host's, and lets go of that.
+    ///
+    /// # Errors
+    /// Those of pivot_root(2).
+    pub fn become_root(&self) -> Result<(), Failure> {
+        rustix::process::fchdir(self.root())?;
+        // The old root is put on top of the new one, and taken away from there.
+        rustix::process::pivot_root(".", ".")?;
+        rustix::mount::unmount(".", rustix::mount::UnmountFlags::DETACH)?;
+        Ok(rustix::process::chdir("/")?)
+    }
+
     /// Carries out one step.
     ///
     /// # Errors

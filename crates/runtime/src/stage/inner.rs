@@ -4,17 +4,16 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use plan::{InnerStep, Plan};
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, mkfifoat};
+use rustix::fs::{AtFlags, Mode, OFlags, mkfifoat};
 use rustix::io::Errno;
-use rustix::mount::{OpenTreeFlags, UnmountFlags, open_tree};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use rustix::pty::OpenptFlags;
 use sys::clone::Namespaces;
 use sys::mount::{Change, Propagation, set_attributes};
 
-use super::files::{About, Failure, Files, place_on_host, write_all};
+use super::files::{About, Failure, Files, write_all};
 use super::launch::Launched;
-use super::{assembly, host_file, overlay};
+use super::{host_file, overlay};
 use crate::proto::{Report, Sender, Stage};
 
 /// What this stage hands over: to the supervisor, and to the payload.
@@ -28,25 +27,57 @@ pub struct Inside {
     kmsg: Option<OwnedFd>,
 }
 
+/// How this stage comes by the mounts of the outer one.
+#[derive(Debug)]
+pub enum Before {
+    /// It ran in this process, and has left off here.
+    Done(Files),
+    /// It runs in another process, at the same time.
+    Meanwhile(Gate),
+}
+
+/// What the process that carries the outer stage out and this one tell each other.
+#[derive(Debug)]
+pub struct Gate {
+    /// A byte comes when the user namespace maps ids, another one when the mounts are made.
+    pub wait: OwnedFd,
+    /// A byte goes when the network is made.
+    pub network: OwnedFd,
+}
+
+impl Gate {
+    fn pass(&self) {
+        let mut word = [0; 1];
+        if rustix::io::retry_on_intr(|| rustix::io::read(&self.wait, &mut word)) != Ok(1) {
+            // The other process has said why.
+            sys::clone::exit_now(1);
+        }
+    }
+
+    fn make_network(&self) -> Result<(), Failure> {
+        sys::clone::unshare(Namespaces::NETWORK)?;
+        rustix::io::write(&self.network, b"n")?;
+        Ok(())
+    }
+}
+
 /// Carries the steps out and hands the descriptors to the supervisor.
-///
-/// `files` is where the outer stage has left off, unless that ran in another process.
 ///
 /// # Errors
 /// The number of the step, and why.
-pub fn run(
-    plan: &Plan,
-    launched: &Launched,
-    files: Option<Files>,
-    sender: &Sender,
-) -> Result<Inside, (usize, Failure)> {
+pub fn run(plan: &Plan, launched: &Launched, before: Before, sender: &Sender) -> Result<Inside, (usize, Failure)> {
     let mut inside = Inside { master: None, console: None, notify: None, kmsg: None };
-    let mut files = files;
+    let (mut files, gate) = match before {
+        Before::Done(files) => (Some(files), None),
+        Before::Meanwhile(gate) => (None, Some(gate)),
+    };
     rustix::process::umask(Mode::empty());
     for (number, step) in plan.inner.iter().enumerate() {
         let failed = |failure| (number, failure);
-        if *step == InnerStep::EnterUserNamespace {
-            files = Some(enter_user_namespace().map_err(failed)?);
+        if let Some(gate) = &gate
+            && files.is_none()
+        {
+            files = meanwhile(step, gate).map_err(failed)?;
             continue;
         }
         let Some(files) = &mut files else { return Err(failed(Errno::BADF.into())) };
@@ -77,7 +108,7 @@ fn carry_out(
     note: impl Fn(Errno, &str),
 ) -> Result<(), Failure> {
     match step {
-        InnerStep::EnterUserNamespace => Err(Errno::INVAL.into()),
+        InnerStep::BecomeRoot | InnerStep::MakeNetwork | InnerStep::TakeMountsOver => Err(Errno::INVAL.into()),
         InnerStep::File(step) => files.run(step, &launched.sources),
         InnerStep::MakeConsole => {
             let (master, console) = make_console(files)?;
@@ -112,7 +143,7 @@ fn carry_out(
         },
         InnerStep::BringUpLoopback => Ok(sys::loopback::bring_up()?),
         InnerStep::SetHostname(name) => Ok(rustix::system::sethostname(name.as_bytes())?),
-        InnerStep::PivotRoot => pivot_root(files),
+        InnerStep::PivotRoot => files.become_root(),
         InnerStep::ShareMounts => {
             let root = rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
             let change = Change { propagation: Some(Propagation::Shared), recursive: true, ..Change::default() };
@@ -121,18 +152,32 @@ fn carry_out(
     }
 }
 
+/// A step that takes none of the mounts, or the one that brings them.
+fn meanwhile(step: &InnerStep, gate: &Gate) -> Result<Option<Files>, Failure> {
+    match step {
+        InnerStep::BecomeRoot => {
+            gate.pass();
+            overlay::become_root()?;
+        }
+        InnerStep::MakeNetwork => gate.make_network()?,
+        InnerStep::BringUpLoopback => sys::loopback::bring_up()?,
+        InnerStep::SetHostname(name) => rustix::system::sethostname(name.as_bytes())?,
+        InnerStep::TakeMountsOver => {
+            gate.pass();
+            return Ok(Some(take_mounts_over()?));
+        }
+        _ => return Err(Errno::INVAL.into()),
+    }
+    Ok(None)
+}
+
 /// Takes the mounts over into a mount namespace that belongs to the user namespace: the kernel then locks what the
 /// host's privileges have mounted, so that root inside can neither undo nor loosen it.
-fn enter_user_namespace() -> Result<Files, Failure> {
-    overlay::become_root()?;
-    // The working directory moves along into the new namespace, and is how the root is found there.
-    rustix::process::chdir(assembly())?;
+fn take_mounts_over() -> Result<Files, Failure> {
+    // The root has changed meanwhile, the working directory not: it is still the host's.
+    rustix::process::chdir("/")?;
     sys::clone::unshare(Namespaces::MOUNT)?;
-    // A copy of the whole: the one that came along is locked to its place and could not become the root.
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
-    let root = open_tree(CWD, ".", flags)?;
-    place_on_host(root.as_fd(), assembly())?;
-    Ok(Files::new(root))
+    Ok(Files::new(rustix::fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?))
 }
 
 /// The range of a new network is that of the host's ids, which mean nothing here.
@@ -170,12 +215,4 @@ fn make_kmsg(files: &mut Files) -> Result<OwnedFd, Failure> {
     let (directory, name) = files.parent(path)?;
     mkfifoat(directory, name, Mode::from_raw_mode(0o600))?;
     Ok(files.open(path, OFlags::RDWR | OFlags::NONBLOCK)?)
-}
-
-fn pivot_root(files: &Files) -> Result<(), Failure> {
-    rustix::process::fchdir(files.root())?;
-    // The old root is put on top of the new one, and taken away from there.
-    rustix::process::pivot_root(".", ".")?;
-    rustix::mount::unmount(".", UnmountFlags::DETACH)?;
-    Ok(rustix::process::chdir("/")?)
 }

@@ -29,22 +29,25 @@ pub struct Inside {
     users: OwnedFd,
     /// Process ids.
     processes: OwnedFd,
-    /// The network, which is the host's where the container has none of its own.
+    /// The first process, in the host's `/proc`.
+    pid: Pid,
+    /// A byte comes from there when it has made a network of its own.
     network: OwnedFd,
 }
 
 impl Inside {
-    /// Those of a process.
+    /// Those of a process, which writes to `network` when it has made one of its own.
     ///
     /// # Errors
     /// Those of open(2).
-    pub fn of(pid: Pid) -> rustix::io::Result<Self> {
-        let open = |name| {
-            let path = format!("/proc/{}/ns/{name}", pid.as_raw_nonzero());
-            rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-        };
-        Ok(Self { users: open("user")?, processes: open("pid")?, network: open("net")? })
+    pub fn of(pid: Pid, network: OwnedFd) -> rustix::io::Result<Self> {
+        Ok(Self { users: namespace(pid, "user")?, processes: namespace(pid, "pid")?, pid, network })
     }
+}
+
+fn namespace(pid: Pid, name: &str) -> rustix::io::Result<OwnedFd> {
+    let path = format!("/proc/{}/ns/{name}", pid.as_raw_nonzero());
+    rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
 }
 
 /// Carries the steps out.
@@ -89,11 +92,13 @@ pub fn run(
             (OuterStep::MountProc { target, attributes }, Some(files)) => {
                 proc_of(inside, *attributes).and_then(|mount| files.place(&mount, target.as_path(), true))
             }
+            (OuterStep::PivotRoot, Some(files)) => files.become_root(),
             (
                 OuterStep::File(_)
                 | OuterStep::Overlay(_)
                 | OuterStep::BindHostFile { .. }
                 | OuterStep::PivotInside(_)
+                | OuterStep::PivotRoot
                 | OuterStep::MountProc { .. },
                 None,
             ) => Err(Errno::BADF.into()),
@@ -137,7 +142,12 @@ fn own_host_files(launched: &Launched, inside: &Inside) {
 
 fn join_network(inside: Option<&Inside>) -> Result<(), Failure> {
     let inside = inside.ok_or(Errno::BADF)?;
-    Ok(move_into_link_name_space(inside.network.as_fd(), Some(LinkNameSpaceType::Network))?)
+    if rustix::io::retry_on_intr(|| rustix::io::read(&inside.network, &mut [0; 1]))? != 1 {
+        // The process has said why.
+        return Err(Errno::CHILD.into());
+    }
+    let network = namespace(inside.pid, "net")?;
+    Ok(move_into_link_name_space(network.as_fd(), Some(LinkNameSpaceType::Network))?)
 }
 
 /// proc of the container's processes, mounted with the host's privileges: inside the kernel would ask for one that is
