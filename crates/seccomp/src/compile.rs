@@ -7,8 +7,8 @@
 //! ```
 //!
 //! A tree sorts the number into a range of numbers with one action; ranges with often used calls sit nearer to its
-//! root. What is returned depends on architecture and number alone, except for `socket` (and `open`, `openat` where
-//! syncing is suppressed): since Linux 5.11 the kernel
+//! root. What is returned depends on architecture and number alone, except for `socket` (and `open`, `openat`, `fsync`
+//! and the like where syncing is suppressed): since Linux 5.11 the kernel
 //! then answers allowed calls from a bitmap without running the program.
 //!
 //! An architecture that the program was not made for gets `ENOSYS`, as if the kernel lacked that interface: nothing
@@ -65,6 +65,9 @@ pub(crate) const AF_NETLINK: u32 = 16;
 pub(crate) const NETLINK_AUDIT: u32 = 9;
 /// The same number on all architectures here.
 pub(crate) const O_DSYNC: u32 = 0o10000;
+
+/// What makes an int negative.
+const SIGN: u32 = 1 << 31;
 
 /// `BPF_MAXINSNS`.
 const MAX_INSTRUCTIONS: usize = 4096;
@@ -310,6 +313,11 @@ impl Program {
                 let refuse = Target::Leaf(Action::Errno(EINVAL));
                 self.branch(IF_ANY_BIT, O_DSYNC, refuse, Target::Leaf(Action::Allow));
                 self.push(LOAD, if argument == 1 { ARGUMENT_1 } else { ARGUMENT_2 })
+            }
+            Action::SucceedUnlessNegative => {
+                let succeed = Target::Leaf(Action::Errno(0));
+                self.branch(IF_ANY_BIT, SIGN, Target::Leaf(Action::Allow), succeed);
+                self.push(LOAD, ARGUMENT_0)
             }
             Action::AllowUnlessAudit => {
                 let refuse = Target::Leaf(Action::Errno(EAFNOSUPPORT));

@@ -150,7 +150,8 @@ impl Policy {
         if self.allow.has(id) {
             if self.suppress_sync {
                 match id {
-                    _ if groups::SYNC.has(id) => return Action::Errno(0),
+                    SYNC | MSYNC => return Action::Errno(0),
+                    _ if groups::SYNC.has(id) => return Action::SucceedUnlessNegative,
                     OPEN => return Action::AllowUnlessSynchronous(1),
                     OPENAT => return Action::AllowUnlessSynchronous(2),
                     // Its flags are in memory, where a filter cannot look; programs fall back to openat(2).
@@ -177,6 +178,9 @@ pub(crate) enum Action {
     AllowUnlessAudit,
     /// It fails with this error number; with 0 it does nothing and succeeds.
     Errno(u16),
+    /// It does nothing and succeeds, except that it goes on where its first argument, a descriptor, is negative: programs
+    /// that ask with such a one expect an error.
+    SucceedUnlessNegative,
     /// It goes on, except that open(2) or openat(2) with `O_DSYNC` (which `O_SYNC` has in it) among the flags, the
     /// argument of this number (1 or 2), fails with `EINVAL`.
     AllowUnlessSynchronous(u8),
@@ -188,6 +192,8 @@ pub(crate) const ENOSYS: u16 = 38;
 pub(crate) const EAFNOSUPPORT: u16 = 97;
 
 const SOCKET: u16 = known("socket");
+const SYNC: u16 = known("sync");
+const MSYNC: u16 = known("msync");
 const OPEN: u16 = known("open");
 const OPENAT: u16 = known("openat");
 const OPENAT2: u16 = known("openat2");

@@ -361,6 +361,14 @@ fn suppressed_syncing_succeeds_and_synchronous_files_cannot_be_opened() {
         for name in ["fsync", "fdatasync", "sync", "syncfs", "msync", "sync_file_range"] {
             assert_eq!(call(name, [7; 6]), DONE, "{name}");
         }
+        for name in ["fsync", "fdatasync", "syncfs", "sync_file_range"] {
+            assert_eq!(
+                call(name, [u64::MAX, 0, 0, 0, 0, 0]),
+                ALLOW,
+                "{name}: the kernel says that it is no descriptor"
+            );
+            assert_eq!(call(name, [0xffff_ffff, 0, 0, 0, 0, 0]), ALLOW, "{name}");
+        }
         for flags in [O_SYNC, 0o10_000, O_SYNC | 0o101] {
             assert_eq!(call("open", [0, flags, 0, 0, 0, 0]), EINVAL);
             assert_eq!(call("openat", [0, 0, flags, 0, 0, 0]), EINVAL);

@@ -21,6 +21,12 @@ const KINDS: &str = "echo file > file; mkdir dir; mkfifo fifo; mknod chr c 1 3; 
 const BELOW: &str = "grep -o ' /dst[^ ]* r[ow],' /proc/self/mountinfo; touch /dst/a || echo no; ls /dst";
 
 pub(crate) const CASES: &[Case] = &[
+    Case::inside("synchronous writing", &[], "/probe sync"),
+    Case::inside("synchronous writing suppressed", &["--suppress-sync=yes"], "/probe sync").prints(
+        "fsync=0\nfdatasync=0\nsyncfs=0\nsync_file_range=0\nmsync=0\nsync=0\n\
+         fsync -1=9\nfdatasync -1=9\nsyncfs -1=9\nsync_file_range -1=9\nopen=0\nopen O_APPEND=0\nopen O_SYNC=22\n\
+         open O_DSYNC=22\nopen O_SYNC O_APPEND=22\nopenat2 O_SYNC=38\n",
+    ),
     Case::inside("tmpfs", &["--tmpfs=/mnt"], "stat -f -c %T /mnt").prints("tmpfs\n"),
     Case::inside("bind", &["--bind={host}/f:/mnt/a/f"], "cat /mnt/a/f; stat -c '%a %u' /mnt/a")
         .before("echo host > f")

@@ -326,7 +326,7 @@ fn variables() {
     assert_eq!(set("A=b=c"), Ok(pair("A", "b=c")));
     assert_eq!(set("A="), Ok(pair("A", "")));
     assert_eq!(set("SET"), Ok(pair("SET", "value")));
-    assert_eq!(set("UNSET"), Ok(vec![]));
+    assert_eq!(set("UNSET"), Ok(pair("UNSET", "")));
     for value in ["", "=x", "A-B=x", "1A=x", "A B=x", "\u{e4}=x"] {
         assert!(matches!(set(value), Err(Problem::Invalid(_))), "{value}");
     }

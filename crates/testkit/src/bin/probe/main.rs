@@ -6,6 +6,7 @@
 mod escape;
 mod kernel;
 mod store;
+mod sync;
 
 use std::fs;
 use std::io::Write;
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
         "notify" => notify(&rest),
         "store" => store(&rest),
         "restart" => restart(),
+        "sync" => sync::run(),
         "escape" => escape::run(&escape::Host::from_arguments(&rest)),
         other => {
             say(&format!("error=there is no probe {other:?}"));
