@@ -80,6 +80,36 @@ impl Connection {
         Self::authenticate(socket)
     }
 
+    /// Connects to a bus and gets a name there.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_bus(path: &Path) -> Result<Self, Error> {
+        let mut connection = Self::open(path)?;
+        connection.call(&Self::broker("Hello", ""), Writer::default())?;
+        Ok(connection)
+    }
+
+    /// Has a bus pass signals on that this rule fits.
+    ///
+    /// # Errors
+    /// An [`Error`].
+    pub fn subscribe(&mut self, rule: &str) -> Result<(), Error> {
+        let mut body = Writer::default();
+        body.string(rule);
+        self.call(&Self::broker("AddMatch", "s"), body).map(drop)
+    }
+
+    fn broker<'a>(member: &'a str, signature: &'a str) -> Call<'a> {
+        Call {
+            destination: "org.freedesktop.DBus",
+            path: "/org/freedesktop/DBus",
+            interface: "org.freedesktop.DBus",
+            member,
+            signature,
+        }
+    }
+
     /// Goes on from a socket that is connected.
     fn authenticate(socket: OwnedFd) -> Result<Self, Error> {
         let mut connection = Self { socket, serial: 0, received: Vec::new(), signals: VecDeque::new() };

@@ -1,7 +1,7 @@
 //! A scope of the service manager's for a machine, where systemd manages the host (systemd.scope(5),
 //! org.freedesktop.systemd1(5)).
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use bus::{Call, Connection, Writer};
@@ -11,8 +11,12 @@ pub use bus::Value;
 
 /// Where the service manager itself listens, for root only: no bus is needed.
 const PRIVATE: &str = "/run/systemd/private";
+/// The same for a user's, below the user's runtime directory.
+const USER_PRIVATE: &str = "systemd/private";
 /// The system bus.
-const BUS: &str = "/run/dbus/system_bus_socket";
+pub const BUS: &str = "/run/dbus/system_bus_socket";
+/// A user's bus, below the user's runtime directory.
+pub const USER_BUS: &str = "bus";
 /// There where systemd manages the host (sd_booted(3)).
 const BOOTED: &str = "/run/systemd/system";
 
@@ -71,23 +75,43 @@ pub struct Scope<'a> {
     pub properties: &'a [(&'a str, Value)],
 }
 
-/// Whether systemd manages the host and can be asked for units.
-#[must_use]
-pub fn is_available() -> bool {
-    use rustix::fs::FileType;
-    let kind = |path| rustix::fs::lstat(path).ok().map(|status| FileType::from_raw_mode(status.st_mode));
-    kind(BOOTED) == Some(FileType::Directory)
-        && [PRIVATE, BUS].into_iter().any(|path| kind(path) == Some(FileType::Socket))
+/// Which service manager is asked.
+#[derive(Clone, Copy, Debug)]
+pub enum Manager<'a> {
+    /// The system's.
+    System,
+    /// A user's, whose runtime directory (`$XDG_RUNTIME_DIR`) this is.
+    User(&'a Path),
+}
+
+impl Manager<'_> {
+    /// Its own socket and the bus.
+    fn sockets(self) -> (PathBuf, PathBuf) {
+        match self {
+            Self::System => (PRIVATE.into(), BUS.into()),
+            Self::User(directory) => (directory.join(USER_PRIVATE), directory.join(USER_BUS)),
+        }
+    }
+
+    /// Whether it runs and can be asked for units.
+    #[must_use]
+    pub fn is_available(self) -> bool {
+        use rustix::fs::FileType;
+        let kind = |path: &Path| rustix::fs::lstat(path).ok().map(|status| FileType::from_raw_mode(status.st_mode));
+        let (private, bus) = self.sockets();
+        kind(Path::new(BOOTED)) == Some(FileType::Directory)
+            && [private, bus].iter().any(|path| kind(path) == Some(FileType::Socket))
+    }
 }
 
 /// Makes a scope and moves the caller to it. It is gone with its last process.
 ///
 /// # Errors
 /// An [`Error`]; the caller is where it was.
-pub fn start(scope: &Scope<'_>) -> Result<(), Error> {
+pub fn start(manager: Manager<'_>, scope: &Scope<'_>) -> Result<(), Error> {
     let unit = || scope.unit.to_owned();
     let unreachable = |source| Error::Unreachable { unit: unit(), source };
-    let mut connection = connect().map_err(unreachable)?;
+    let mut connection = connect(manager).map_err(unreachable)?;
     let until = Instant::now() + GONE_WITHIN;
     let mut pause = Duration::from_millis(5);
     let job = loop {
@@ -108,25 +132,16 @@ pub fn start(scope: &Scope<'_>) -> Result<(), Error> {
     if result == "done" { Ok(()) } else { Err(Error::Failed { unit: unit(), result }) }
 }
 
-fn connect() -> Result<Connection, bus::Error> {
-    match Connection::open(Path::new(PRIVATE)) {
+fn connect(manager: Manager<'_>) -> Result<Connection, bus::Error> {
+    let (private, bus) = manager.sockets();
+    match Connection::open(&private) {
         Err(bus::Error::System { source: Errno::NOENT | Errno::CONNREFUSED | Errno::ACCESS, .. }) => {}
         other => return other,
     }
-    let mut connection = Connection::open(Path::new(BUS))?;
-    let broker = |member, signature| Call {
-        destination: "org.freedesktop.DBus",
-        path: "/org/freedesktop/DBus",
-        interface: "org.freedesktop.DBus",
-        member,
-        signature,
-    };
-    connection.call(&broker("Hello", ""), Writer::default())?;
-    let mut rule = Writer::default();
-    rule.string(
+    let mut connection = Connection::open_bus(&bus)?;
+    connection.subscribe(
         "type='signal',sender='org.freedesktop.systemd1',interface='org.freedesktop.systemd1.Manager',member='JobRemoved'",
-    );
-    connection.call(&broker("AddMatch", "s"), rule)?;
+    )?;
     Ok(connection)
 }
 

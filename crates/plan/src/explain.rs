@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Formatter};
 
 use crate::{
     EphemeralKind, FileStep, GroupPlace, InnerStep, LaunchStep, MountFlags, MountIds, NodeKind, OuterStep, OverlayStep,
-    ParentStep, Plan, Root, SourceNumber, SpecialKind, WorkingDirectory,
+    ParentStep, Plan, Root, ServiceManager, SourceNumber, SpecialKind, WorkingDirectory,
 };
 
 /// One line for each step, under a heading for each stage.
@@ -85,6 +85,11 @@ fn payload(plan: &Plan) -> Vec<String> {
     match plan.supervision.kill_signal {
         Some(signal) => lines.push(format!("asked to end by signal {signal}")),
         None => lines.push("killed where it is asked to end".into()),
+    }
+    if let Some(registration) = &plan.registration {
+        let how = if registration.required { ", or else it does not start" } else { ", if that works" };
+        let whose = if registration.manager == ServiceManager::System { "the system's" } else { "the user's" };
+        lines.push(format!("registered with {whose} systemd-machined{how}"));
     }
     if plan.supervision.notify_ready {
         lines.push("ready when it says so".into());

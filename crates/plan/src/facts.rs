@@ -44,6 +44,8 @@ pub struct CallerFacts {
     pub notify_socket: Option<OsString>,
     /// The descriptors that the caller's service manager has passed, see sd_listen_fds(3).
     pub listen: Option<Listen>,
+    /// `$XDG_RUNTIME_DIR`: where the caller's own service manager listens.
+    pub runtime_directory: Option<OsString>,
     /// What the standard streams suggest for the console where none is asked for.
     pub console: StandardStreams,
 }
@@ -94,8 +96,11 @@ pub struct HostSystem {
     pub last_capability: u32,
     /// User namespaces can be made, or none is asked for.
     pub user_namespaces: bool,
-    /// systemd manages the host, and the caller may ask it for units.
+    /// systemd manages the host, and the caller may ask the service manager that was chosen for units.
     pub service_manager: bool,
+    /// The caller is in the session of a user, whose units are not looked after by the system's service manager. Looked at
+    /// only where it matters.
+    pub user_session: bool,
     /// The kernel has SELinux mounted or compiled in.
     pub selinux: bool,
 }

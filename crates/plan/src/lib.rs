@@ -21,8 +21,8 @@ pub use facts::{
 pub use resolve::{Error, machine_name, resolve};
 pub use step::{
     FileStep, FileSystem, GroupFile, GroupPlace, HierarchyGroup, IdLine, InnerStep, LaunchStep, LayerSource,
-    MountFlags, MountIds, OuterStep, OverlayLayer, OverlayStep, ParentStep, Root, Scope, SourceNumber, SpecialKind,
-    UpperLayer,
+    MountFlags, MountIds, OuterStep, OverlayLayer, OverlayStep, ParentStep, Registration, Root, Scope, ServiceManager,
+    SourceNumber, SpecialKind, UpperLayer,
 };
 
 /// Everything that happens for one container, in the order in which it happens.
@@ -40,6 +40,8 @@ pub struct Plan {
     pub lifecycle: Lifecycle,
     /// The namespaces beside mount, PID, UTS and IPC, which it always has.
     pub namespaces: Namespaces,
+    /// How it is registered, if it is, before the payload starts.
+    pub registration: Option<Registration>,
     /// Done once by the caller.
     pub parent: Vec<ParentStep>,
     /// Done by the caller before each start.

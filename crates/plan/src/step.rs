@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use crate::{EphemeralKind, Hierarchy, json};
 use serde::Serialize;
 
+use uuid::Uuid;
+
 use spec::{AbsPath, PivotRoot, Property, UidRange};
 
 /// What is done once, by the caller itself, before the first process is made. Each registers its undo.
@@ -117,6 +119,30 @@ pub struct Scope {
     pub description: String,
     /// What was asked for beside that.
     pub properties: Vec<Property>,
+    /// Who makes it.
+    pub manager: ServiceManager,
+}
+
+/// A service manager.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum ServiceManager {
+    /// The system's.
+    System,
+    /// The one of the user whose runtime directory this is.
+    User(PathBuf),
+}
+
+/// How the machine gets into the list of systemd-machined.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Registration {
+    /// Without it, it does not start.
+    pub required: bool,
+    /// Whose list.
+    pub manager: ServiceManager,
+    /// Its id.
+    pub id: Uuid,
+    /// Its tree, for people.
+    pub root: PathBuf,
 }
 
 /// A file of a control group.

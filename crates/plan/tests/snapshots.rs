@@ -194,3 +194,63 @@ fn a_host_that_systemd_manages() {
     let elsewhere = explained(&["-D/srv/debian", "--keep-unit"], Host::new());
     assert_eq!(elsewhere, explained(&["-D/srv/debian"], Host::new()));
 }
+
+#[test]
+fn properties_go_to_the_scope_and_the_machine_is_registered() {
+    let host = Host::new().change(|facts| {
+        facts.host.service_manager = true;
+        facts.limits = Some(plan::LimitFacts::default());
+    });
+    let text = explained(&["-D/srv/debian", "-Mm", "-Sa", "--property=CPUQuota=50%", "--memory=1G"], host.clone());
+    assert!(
+        text.contains("machine-m.scope in a.slice (\"Container m\"), CPUQuotaPerSecUSec=500000, MemoryMax=1073741824"),
+        "{text}"
+    );
+    assert!(text.contains("registered with the system's systemd-machined, if that works"), "{text}");
+    let yes = explained(&["-D/srv/debian", "--register=yes"], host.clone());
+    assert!(yes.contains("or else it does not start"), "{yes}");
+    assert!(!explained(&["-D/srv/debian", "--register=no"], host.clone()).contains("machined"));
+    assert!(!explained(&["-D/srv/debian"], Host::new()).contains("machined"));
+    assert!(explained(&["-D/srv/debian", "--register=yes"], Host::new()).contains("machined"));
+    let kept = fixture::plan(&["-D/srv/debian", "--keep-unit", "--slice=a"], host.clone());
+    assert!(kept.notices.iter().any(|notice| notice.contains("no effect with --keep-unit")), "{:?}", kept.notices);
+    let session = host.change(|facts| facts.host.user_session = true);
+    assert_eq!(fixture::try_plan(&["-D/x", "--keep-unit"], session.clone()).err(), Some(plan::Error::UserSession));
+    assert!(fixture::try_plan(&["-D/x", "--keep-unit", "--register=no"], session.clone()).is_ok());
+    assert!(fixture::try_plan(&["-D/x"], session).is_ok());
+}
+
+#[test]
+fn the_users_service_manager_is_asked_where_there_is_one() {
+    let none = fixture::try_plan(&["-D/x", "--user"], Host::new()).err();
+    assert_eq!(none, Some(plan::Error::NoUserManager("$XDG_RUNTIME_DIR".into())));
+    let host = Host::new().change(|facts| {
+        facts.host.service_manager = true;
+        facts.caller.runtime_directory = Some("/run/user/7".into());
+    });
+    let plan = fixture::plan(&["-D/x", "--user"], host.clone());
+    let manager = plan.registration.map(|registration| registration.manager);
+    assert_eq!(manager, Some(plan::ServiceManager::User("/run/user/7".into())));
+    let plan = fixture::plan(&["-D/x", "--user", "--system"], host);
+    assert_eq!(plan.registration.map(|registration| registration.manager), Some(plan::ServiceManager::System));
+}
+
+#[test]
+fn limits_where_no_service_manager_is_are_control_groups() {
+    let host = |unified: &[&str]| {
+        let hierarchy = plan::Hierarchy { controllers: vec!["pids".into()], own: "/sys/fs/cgroup/pids".into() };
+        let unified = unified.iter().map(|name| (*name).into()).collect();
+        let limits = plan::LimitFacts { unified, hierarchies: vec![hierarchy], ..Default::default() };
+        Host::new().change(|facts| facts.limits = Some(limits))
+    };
+    let text = explained(&["-D/srv/debian", "--pids=5"], host(&[]));
+    assert!(text.contains("make a control group in /sys/fs/cgroup/pids, TasksMax= as pids.max = 5"), "{text}");
+    let text = explained(&["-D/srv/debian", "--pids=5", "--cpus=2"], host(&["pids", "cpu"]));
+    assert!(text.contains("limit the control group by cpu, pids, CPUQuota= as cpu.max = 200000 100000"), "{text}");
+    let error = fixture::try_plan(&["-D/x", "--memory=1G"], host(&["cpu"])).expect_err("no controller");
+    assert!(error.to_string().contains("MemoryMax= needs the controller memory"), "{error}");
+    assert_eq!(
+        fixture::try_plan(&["-D/x", "--slice=a"], Host::new()).err(),
+        Some(plan::Error::NoServiceManager("--slice".into()))
+    );
+}

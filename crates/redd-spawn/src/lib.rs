@@ -102,6 +102,7 @@ fn caller() -> CallerFacts {
         tint_background: std::env::var_os("SYSTEMD_TINT_BACKGROUND"),
         notify_socket: std::env::var_os("NOTIFY_SOCKET"),
         listen: listen(&|name| std::env::var_os(name), std::process::id()),
+        runtime_directory: std::env::var_os("XDG_RUNTIME_DIR"),
         console: StandardStreams {
             input_is_terminal: std::io::stdin().is_terminal(),
             output_is_terminal: std::io::stdout().is_terminal(),

@@ -10,6 +10,7 @@ use spec::{ContainerSpec, DryRun, PrivateUsers};
 
 use crate::first::{self, Start};
 use crate::proto::{self, Message, Receiver, Report, Stage};
+use crate::registration::{self, Registered};
 use crate::stage::files::Failure;
 use crate::stage::launch::{self, Launched};
 use crate::stage::payload::Prepared;
@@ -60,6 +61,9 @@ pub enum Error {
     /// A signal came before the payload ran.
     #[error("interrupted before the container has started")]
     Interrupted,
+    /// The list of machines.
+    #[error(transparent)]
+    Registration(#[from] registration::Error),
     /// The container's control group stays.
     #[error(transparent)]
     Group(#[from] cgroup::Error),
@@ -222,7 +226,9 @@ fn start(plan: &Plan, prepared: &Prepared, launched: &Launched, watcher: &Watche
         Err(error) => return Err(await_payload(plan, &mut receiver, watcher).err().unwrap_or_else(|| error.into())),
     };
     let limited = launched.join_limits(found.pid.as_raw_nonzero().get());
+    let mut registered = None;
     let started = restricted.and(limited).map_err(Error::from).and_then(|()| {
+        registered = registration::register(plan, found.pid.as_raw_nonzero().get())?;
         // If nobody is there any more to hear it, their last message says why.
         let _ = receiver.let_go();
         await_payload(plan, &mut receiver, watcher)
@@ -230,6 +236,7 @@ fn start(plan: &Plan, prepared: &Prepared, launched: &Launched, watcher: &Watche
     let served = match started {
         Ok(served) => served,
         Err(error) => {
+            registered.into_iter().for_each(Registered::end);
             found.abandon();
             return Err(error);
         }
@@ -242,6 +249,7 @@ fn start(plan: &Plan, prepared: &Prepared, launched: &Launched, watcher: &Watche
         notify: served.notify,
     };
     let outcome = supervise::run(&plan.supervision, &supervised, &watcher.signals, watcher.upstream.as_ref());
+    registered.into_iter().for_each(Registered::end);
     // Readers of the container's /proc/kmsg wait as long as somebody could write to it.
     drop(served.kmsg);
     outcome.map_err(|errno| Error::System("watch over the container", errno))

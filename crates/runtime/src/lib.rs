@@ -18,6 +18,7 @@ pub mod id_range;
 pub mod parent;
 mod property;
 pub mod proto;
+mod registration;
 mod rlimit;
 pub mod shift;
 pub mod stage;

@@ -12,6 +12,7 @@ use plan::{EphemeralKind, ParentStep, Plan};
 use spec::MachineName;
 
 use crate::id_range::RangeLock;
+use crate::registration::Sockets;
 use crate::shift;
 use crate::stage::launch::OverlayDirectory;
 use crate::undo::{self, TEMPORARY};
@@ -199,11 +200,14 @@ impl Parent<'_> {
                 shift::run(self.acquired.root(), *base, &mut |entries| observer.files(entries))?;
             }
             ParentStep::StartScope(scope) => {
-                let plan::Scope { unit, slice, description, properties } = scope;
+                let plan::Scope { unit, slice, description, properties, manager } = scope;
                 let properties: Vec<_> =
                     properties.iter().map(|one| (one.name.as_str(), crate::property::value(&one.value))).collect();
                 let properties = properties.as_slice();
-                cgroup::scope::start(&cgroup::scope::Scope { unit, slice, description, properties })?;
+                cgroup::scope::start(
+                    manager.manager(),
+                    &cgroup::scope::Scope { unit, slice, description, properties },
+                )?;
             }
             ParentStep::MakeTemporary { number, owner } => {
                 let holder = self.holder(Path::new(TEMPORARY))?;

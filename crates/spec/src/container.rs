@@ -197,6 +197,8 @@ pub struct PropertySpec {
     pub keep_unit: bool,
     /// Whether the machine is registered.
     pub register: Register,
+    /// The service manager of the caller is asked, not the system's (`--user`).
+    pub user_manager: bool,
     /// The slice of its unit, if it is another than the usual one.
     pub slice: Option<SliceName>,
     /// Properties of its unit, in the order given.

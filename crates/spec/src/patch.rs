@@ -83,6 +83,8 @@ patch! {
     register: Register,
     /// `--keep-unit`.
     keep_unit: bool,
+    /// `--user` or `--system`.
+    user_manager: bool,
     /// `--slice=`.
     slice: SliceName,
     /// `--property=`, in the order given.
@@ -230,6 +232,7 @@ impl SpecPatch {
             property: PropertySpec {
                 keep_unit: self.keep_unit.unwrap_or(false),
                 register: self.register.unwrap_or(Register::Auto),
+                user_manager: self.user_manager.unwrap_or(false),
                 slice: self.slice,
                 properties: self.properties.unwrap_or_default(),
                 limits,

@@ -92,6 +92,12 @@ pub enum Error {
         /// The container's highest id.
         last: u32,
     },
+    /// `--user` without a service manager of the user's.
+    #[error("--user needs the service manager of a user, and none listens in {0}; see loginctl(1), enable-linger")]
+    NoUserManager(String),
+    /// The system's service manager does not look after a user's session.
+    #[error("--keep-unit does not go with registering the machine in the session of a user; use --register=no")]
+    UserSession,
     /// Only a service manager could do it.
     #[error("{0}= is for a service manager, and systemd does not manage this host")]
     NoServiceManager(String),
@@ -172,6 +178,7 @@ pub fn resolve(spec: &ContainerSpec, facts: &HostFacts) -> Result<Plan, Error> {
     let console = console_mode(spec, facts);
     let uuid = spec.identity().uuid.or(facts.tree.machine_id).unwrap_or(facts.random.container_uuid);
     let context = Context { spec, facts, user, console, uuid, machine: &machine };
+    let registration = unit::registration(&context)?;
     let bounds = limits::resolve(&context)?;
     Ok(Plan {
         tree: facts.tree.path.clone(),
@@ -179,6 +186,7 @@ pub fn resolve(spec: &ContainerSpec, facts: &HostFacts) -> Result<Plan, Error> {
         notices: notices(&context),
         lifecycle: Lifecycle::Supervised,
         namespaces: Namespaces { user, network: private_network, cgroup: spec.run().cgroup_namespace },
+        registration,
         parent: parent_steps(&context),
         launch: launch_steps(&context, bounds.steps),
         outer: outer_steps(&context)?,

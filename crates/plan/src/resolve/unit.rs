@@ -1,8 +1,8 @@
 //! The unit of the service manager's that the machine is in.
 
-use super::Context;
-use crate::{GroupPlace, Scope};
-use spec::{Property, PropertyValue, StartMode};
+use super::{Context, Error};
+use crate::{GroupPlace, Registration, Scope, ServiceManager};
+use spec::{Property, PropertyValue, Register, StartMode};
 
 /// The slice of machines (systemd-nspawn(1), `--slice=`).
 const SLICE: &str = "machine.slice";
@@ -15,8 +15,38 @@ pub(super) fn scope(context: &Context<'_>) -> Option<Scope> {
         unit: unit_name(context.machine),
         slice: property.slice.as_ref().map_or(SLICE, |slice| slice.as_str()).to_owned(),
         description: format!("Container {}", context.machine),
+        manager: manager(context),
         properties: devices(asked(context)).into_iter().chain(asked(context).cloned()).collect(),
     })
+}
+
+/// The service manager that was chosen.
+fn manager(context: &Context<'_>) -> ServiceManager {
+    match (context.spec.property().user_manager, &context.facts.caller.runtime_directory) {
+        (true, Some(directory)) => ServiceManager::User(directory.into()),
+        _ => ServiceManager::System,
+    }
+}
+
+/// The machine is registered with the systemd-machined of the service manager that looks after its unit.
+pub(super) fn registration(context: &Context<'_>) -> Result<Option<Registration>, Error> {
+    let property = context.spec.property();
+    let host = &context.facts.host;
+    if property.user_manager && !host.service_manager {
+        let directory = context.facts.caller.runtime_directory.as_ref().map(|directory| directory.to_string_lossy());
+        return Err(Error::NoUserManager(directory.map_or("$XDG_RUNTIME_DIR".into(), Into::into)));
+    }
+    let required = match property.register {
+        Register::No => return Ok(None),
+        Register::Yes => true,
+        Register::Auto if host.service_manager => false,
+        Register::Auto => return Ok(None),
+    };
+    if property.keep_unit && host.user_session {
+        return Err(Error::UserSession);
+    }
+    let root = context.facts.tree.path.clone();
+    Ok(Some(Registration { required, manager: manager(context), id: context.uuid, root }))
 }
 
 /// All properties that were asked for, the shorthands last.

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use plan::HostSystem;
+use plan::{CallerFacts, HostSystem};
 use spec::{ContainerSpec, PrivateUsers, Resource, Rlimit};
 
 use super::integration;
@@ -11,7 +11,7 @@ use crate::rlimit;
 /// The fields of os-release that the container is told (systemd's CONTAINER_INTERFACE document).
 const OS_IDS: [&str; 4] = ["ID", "VERSION_ID", "BUILD_ID", "VARIANT_ID"];
 
-pub(super) fn probe(spec: &ContainerSpec) -> HostSystem {
+pub(super) fn probe(spec: &ContainerSpec, caller: &CallerFacts) -> HostSystem {
     let os_release = ["/etc/os-release", "/usr/lib/os-release"]
         .iter()
         .find_map(|path| std::fs::read_to_string(path).ok().map(|text| (PathBuf::from(path), text)));
@@ -25,9 +25,26 @@ pub(super) fn probe(spec: &ContainerSpec) -> HostSystem {
         last_capability: last_capability(),
         // Looked for only where it matters: every look into proc is a part of every start.
         user_namespaces: spec.users().private_users == PrivateUsers::No || Path::new("/proc/self/ns/user").exists(),
-        service_manager: rustix::process::geteuid().is_root() && cgroup::scope::is_available(),
+        service_manager: rustix::process::geteuid().is_root() && service_manager(spec, caller),
+        user_session: spec.property().keep_unit && in_user_session(),
         selinux: Path::new("/sys/fs/selinux/enforce").exists(),
     }
+}
+
+/// The one that was chosen can be asked.
+fn service_manager(spec: &ContainerSpec, caller: &CallerFacts) -> bool {
+    use cgroup::scope::Manager;
+    match (spec.property().user_manager, &caller.runtime_directory) {
+        (false, _) => Manager::System.is_available(),
+        (true, None) => false,
+        (true, Some(directory)) => Manager::User(Path::new(directory)).is_available(),
+    }
+}
+
+/// Below the slice of a user are the user's sessions and the user's own service manager.
+fn in_user_session() -> bool {
+    let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    groups.lines().any(|line| line.contains("/user.slice/user-"))
 }
 
 fn os_ids(text: &str) -> Vec<(String, String)> {

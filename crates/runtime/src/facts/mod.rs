@@ -80,7 +80,7 @@ pub fn probe(spec: &ContainerSpec, caller: CallerFacts) -> Result<(HostFacts, Tr
         PrivateUsers::Pick => Some(crate::id_range::find_free(&run, &name, tree.uid)?),
         _ => None,
     };
-    let host = host::probe(spec);
+    let host = host::probe(spec, &caller);
     let zone = match &host.localtime {
         Localtime::Link { zone, .. } if integration::links_timezone(spec) => zone.as_deref(),
         _ => None,

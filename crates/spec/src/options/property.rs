@@ -34,8 +34,8 @@ pub(super) const ROWS: &[OptionRow] = &[
         argument: Argument::Required("BOOL|auto"),
         kind: ValueKind::Words(&["yes", "no", "auto"]),
         help: "Whether the machine is registered",
-        details: "yes: or else it does not start. auto, the default: where that works. This version registers no \
-                  machine, so auto is the same as no, and yes is refused.",
+        details: "With systemd-machined, so that machinectl(1) shows it and can be used with it. yes: or else it does not \
+                  start. auto, the default: where a service manager runs and that works.",
         effect: Effect::Patch(register),
         ..BASE
     },
@@ -52,7 +52,7 @@ fn register(patch: &mut SpecPatch, given: &Given<'_>) -> Result<(), Problem> {
     patch.register = Some(match (given.text()?, given.boolean()) {
         ("" | "auto", _) => Register::Auto,
         (_, Ok(false)) => Register::No,
-        (_, Ok(true)) => return Err(Problem::Later("there is no registry of machines yet; use no or auto")),
+        (_, Ok(true)) => Register::Yes,
         _ => return Err(Problem::invalid("it is none of yes, no, auto")),
     });
     Ok(())

@@ -57,16 +57,18 @@ pub(super) const ROWS: &[OptionRow] = &[
     OptionRow {
         long: "system",
         help: "Work with the service manager of the system",
-        details: "Machines are registered with the system's manager, which is what root gets without this option.",
-        effect: Effect::Later("it says where machines are registered, and none are yet"),
+        details: "The container's unit is made by the system's service manager, and the machine is registered with its \
+                  systemd-machined, which is what happens without this option.",
+        effect: Effect::Patch(system),
         ..BASE
     },
     OptionRow {
         long: "user",
         help: "Work with the service manager of the user",
-        details: "Machines are registered with the caller's own manager. With a value, or followed by a word that is no \
+        details: "The container's unit is made by the service manager of the caller, who listens in $XDG_RUNTIME_DIR, \
+                  and the machine is registered with its systemd-machined. With a value, or followed by a word that is no \
                   option, it is the old spelling of --uid=; write -- between the two where that is not meant.",
-        effect: Effect::Later("it says where machines are registered, and none are yet"),
+        effect: Effect::Patch(user),
         ..BASE
     },
     OptionRow {
@@ -103,6 +105,16 @@ pub(super) const ROWS: &[OptionRow] = &[
 
 fn quiet(patch: &mut SpecPatch, _: &Given<'_>) -> Result<(), Problem> {
     patch.quiet = Some(true);
+    Ok(())
+}
+
+fn system(patch: &mut SpecPatch, _: &Given<'_>) -> Result<(), Problem> {
+    patch.user_manager = Some(false);
+    Ok(())
+}
+
+fn user(patch: &mut SpecPatch, _: &Given<'_>) -> Result<(), Problem> {
+    patch.user_manager = Some(true);
     Ok(())
 }
 
