@@ -179,11 +179,25 @@ fn libraries(programs: &[PathBuf]) -> Vec<PathBuf> {
 /// # Panics
 /// Where `REDD_REQUIRED=1` is set and there is none.
 pub fn debian_tree() -> Option<PathBuf> {
-    static TREE: LazyLock<Result<PathBuf, String>> = LazyLock::new(|| match std::env::var_os("REDD_TEST_TREE") {
-        Some(path) => Ok(PathBuf::from(path)),
-        None => make_debian(),
-    });
-    match &*TREE {
+    static TREE: LazyLock<Result<PathBuf, String>> =
+        LazyLock::new(|| installed("REDD_TEST_TREE", "redd-test-debian", ""));
+    there(&TREE)
+}
+
+/// A Debian that is a host with all that systemd has for containers, and sessions of users. As [`debian_tree`], but
+/// `REDD_TEST_HOST_TREE` names it.
+///
+/// # Panics
+/// Where `REDD_REQUIRED=1` is set and there is none.
+pub fn debian_host() -> Option<PathBuf> {
+    const PACKAGES: &str = "--include=systemd-container,libpam-systemd,dbus-user-session";
+    static TREE: LazyLock<Result<PathBuf, String>> =
+        LazyLock::new(|| installed("REDD_TEST_HOST_TREE", "redd-test-debian-host", PACKAGES));
+    there(&TREE)
+}
+
+fn there(tree: &Result<PathBuf, String>) -> Option<PathBuf> {
+    match tree {
         Ok(path) => Some(path.clone()),
         Err(reason) => {
             assert!(std::env::var_os("REDD_REQUIRED").is_none_or(|value| value != "1"), "no Debian tree: {reason}");
@@ -193,16 +207,19 @@ pub fn debian_tree() -> Option<PathBuf> {
     }
 }
 
-fn make_debian() -> Result<PathBuf, String> {
+fn installed(variable: &str, name: &str, packages: &str) -> Result<PathBuf, String> {
+    if let Some(path) = std::env::var_os(variable) {
+        return Ok(PathBuf::from(path));
+    }
     let build = Path::new(crate::PROBE).ancestors().nth(4).ok_or("no build directory")?;
-    let tree = build.join("redd-test-debian");
-    let lock = fs::File::create(build.join("redd-test-debian.lock")).map_err(|error| error.to_string())?;
+    let tree = build.join(name);
+    let lock = fs::File::create(build.join(format!("{name}.lock"))).map_err(|error| error.to_string())?;
     lock.lock().map_err(|error| error.to_string())?;
     if tree.join("usr/lib/systemd/systemd").exists() {
         return Ok(tree);
     }
     let mut install = Command::new(build_redd(build)?);
-    install.args(["bootstrap", "debian", "--quiet"]).arg(&tree);
+    install.args(["bootstrap", "debian", "--quiet"]).args(Some(packages).filter(|words| !words.is_empty())).arg(&tree);
     let output = install.output().map_err(|error| error.to_string())?;
     if !output.status.success() {
         return Err(format!("{install:?}: {}", String::from_utf8_lossy(&output.stderr)));
