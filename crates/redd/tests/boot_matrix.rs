@@ -1,5 +1,5 @@
-//! Each suite of Debian that is kept up is installed, and boots under the name `systemd-nspawn` to a login, with and
-//! without users of its own, with the tree itself as its root.
+//! Each suite of Debian that is kept up is installed, and boots under the name `systemd-nspawn` to a login, without users
+//! of its own and with them in each way in which its files get them, with the tree itself as its root.
 
 use std::os::unix::fs::symlink;
 use std::process::Command;
@@ -12,6 +12,15 @@ const LIMIT: Duration = Duration::from_secs(180);
 
 /// Suite, major version of its systemd; the release file of the last one may be past its time on a mirror.
 const SUITES: [(&str, &str, bool); 3] = [("bookworm", "252", false), ("trixie", "257", false), ("sid", "26", true)];
+
+/// The last of them changes the files for good.
+const USERS: [&[&str]; 5] = [
+    &[],
+    &["-U"],
+    &["--private-users=pick", "--private-users-ownership=map"],
+    &["--private-users=pick", "--private-users-ownership=foreign"],
+    &["--private-users=pick", "--private-users-ownership=chown"],
+];
 
 #[test]
 #[ignore = "installs three systems: for the acceptance"]
@@ -30,7 +39,13 @@ fn every_suite_boots_to_a_login_and_powers_off() {
         }
         let output = install.output().expect("start");
         assert!(output.status.success(), "{suite}: {}", String::from_utf8_lossy(&output.stderr));
-        for options in [&[][..], &["-U"]] {
+        for options in USERS {
+            if options.contains(&"--private-users-ownership=foreign") {
+                // Before that nobody of the host has its files.
+                let mut command = Command::new(&nspawn);
+                command.arg("-qD").arg(&tree).args(["--private-users=2147352576", "--private-users-ownership=chown"]);
+                assert!(command.arg("/bin/true").status().expect("start").success(), "{suite}");
+            }
             let before = HostState::capture(&tree, &[]);
             let mut terminal =
                 Terminal::start(Command::new(&nspawn).arg("-bD").arg(&tree).args(options).env("TERM", "dumb"));
