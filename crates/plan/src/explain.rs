@@ -144,6 +144,10 @@ impl Display for ParentStep {
             Self::MakeEphemeral { kind: EphemeralKind::Copy, place } => {
                 write!(f, "make a copy of the tree in {}", place.display())
             }
+            Self::LinkJournal { id, guest: Some(guest) } => {
+                write!(f, "link the host's /var/log/journal/{id} to {}", guest.display())
+            }
+            Self::LinkJournal { id, guest: None } => write!(f, "make the host's /var/log/journal/{id}"),
             Self::StartScope(scope) => {
                 write!(f, "move to the new unit {} in {} ({:?})", scope.unit, scope.slice, scope.description)?;
                 scope.properties.iter().try_for_each(|property| write!(f, ", {property}"))
@@ -226,6 +230,7 @@ impl Display for OuterStep {
                 Some(old) => write!(f, "make {} the root, the old one at {old}", pivot.new),
                 None => write!(f, "make {} the root", pivot.new),
             },
+            Self::BindJournal { id, .. } => write!(f, "mount the host's /var/log/journal/{id} at the same place"),
             Self::BindHostFile { source, target } => write!(f, "mount {source} on top of {target}, read-only"),
             Self::PivotRoot => f.write_str("make the root the root and let go of the host's"),
             Self::JoinNetwork => f.write_str("join the container's network"),
@@ -247,6 +252,7 @@ impl Display for InnerStep {
             Self::ListenForNotifications => f.write_str("listen at /run/host/notify"),
             Self::MakeKmsg => f.write_str("make the fifo /run/host/proc-kmsg"),
             Self::CopyHostFile { target, .. } => write!(f, "copy the host's {target}"),
+            Self::MakeJournal { id, .. } => write!(f, "make the directory /var/log/journal/{id}"),
             Self::DeleteFile(target) => write!(f, "remove {target}"),
             Self::LinkTimezone(zone) => write!(f, "link /etc/localtime to {zone}"),
             Self::BringUpLoopback => f.write_str("bring up the link lo"),
@@ -318,6 +324,7 @@ impl Display for SourceNumber {
         match self {
             Self::OsRelease => f.write_str("the host's os-release"),
             Self::ResolvConf => f.write_str("the host's resolv.conf"),
+            Self::Journal => f.write_str("the host's journal directory"),
             Self::Localtime => f.write_str("the host's localtime"),
             Self::Temporary(number) => write!(f, "the temporary directory for mount {number}"),
             Self::Custom(number) => write!(f, "the source of mount {number}"),

@@ -25,6 +25,8 @@ pub struct HostFacts {
     pub free_id_range: Option<u32>,
     /// What limits are relative to and put on. Absent where none is asked for.
     pub limits: Option<LimitFacts>,
+    /// What the host has of the machine's journal. Absent where nobody asks.
+    pub journal: Option<JournalFacts>,
     /// Random values, made once so that the plan is a pure function.
     pub random: Random,
 }
@@ -191,6 +193,33 @@ pub enum EphemeralKind {
 impl EphemeralKind {
     /// All there are.
     pub const ALL: [Self; 4] = [Self::Snapshot, Self::Overlay, Self::Memory, Self::Copy];
+}
+
+/// What the host has of a machine's journal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct JournalFacts {
+    /// The machine has the host's own id.
+    pub own: bool,
+    /// The host keeps journals: there is a `/var/log/journal`.
+    pub kept: bool,
+    /// What is there by the machine's id.
+    pub entry: JournalEntry,
+}
+
+/// What the host has at `/var/log/journal/ID`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum JournalEntry {
+    /// Nothing.
+    Absent,
+    /// A link to this.
+    Link(PathBuf),
+    /// A directory.
+    Directory {
+        /// Something is mounted there.
+        mount_point: bool,
+    },
+    /// Something else.
+    Other,
 }
 
 /// The source of a bind mount.

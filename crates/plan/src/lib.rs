@@ -15,10 +15,11 @@ use uuid::Uuid;
 
 pub use explain::explain;
 pub use facts::{
-    CallerFacts, DeviceNumber, EphemeralFacts, EphemeralKind, Hierarchy, HostFacts, HostSystem, LayerFacts, LimitFacts,
-    Listen, Localtime, NodeKind, Random, ResolvConf, SourceFacts, StandardStreams, TreeFacts,
+    CallerFacts, DeviceNumber, EphemeralFacts, EphemeralKind, Hierarchy, HostFacts, HostSystem, JournalEntry,
+    JournalFacts, LayerFacts, LimitFacts, Listen, Localtime, NodeKind, Random, ResolvConf, SourceFacts,
+    StandardStreams, TreeFacts,
 };
-pub use resolve::{Error, machine_name, resolve};
+pub use resolve::{Error, JOURNALS, machine_name, machine_uuid, resolve};
 pub use step::{
     FileStep, FileSystem, GroupFile, GroupPlace, HierarchyGroup, IdLine, InnerStep, LaunchStep, LayerSource,
     MountFlags, MountIds, OuterStep, OverlayLayer, OverlayStep, ParentStep, Registration, Root, Scope, ServiceManager,

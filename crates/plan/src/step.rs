@@ -44,6 +44,13 @@ pub enum ParentStep {
         /// The first one.
         base: u32,
     },
+    /// Prepare the directory of the machine's journal, `/var/log/journal/ID`; undone if the container does not start.
+    LinkJournal {
+        /// The id.
+        id: String,
+        /// What it becomes a link to; a directory where absent.
+        guest: Option<PathBuf>,
+    },
     /// Move to a scope of the service manager's, which is gone with its last process.
     StartScope(Scope),
     /// Make a directory below `/var/tmp` for a custom mount; it is removed at the end.
@@ -205,6 +212,8 @@ pub enum SourceNumber {
     ResolvConf,
     /// The host's `/etc/localtime`.
     Localtime,
+    /// The host's directory of the machine's journal.
+    Journal,
     /// A directory made for the container alone: the custom mount with this number.
     Temporary(usize),
     /// The custom mount with this number.
@@ -254,6 +263,13 @@ pub enum OuterStep {
         /// Where; an empty file is made if it is missing.
         target: AbsPath,
     },
+    /// Attach the host's directory of the machine's journal, its owner being the container's root.
+    BindJournal {
+        /// The machine's id.
+        id: String,
+        /// Without it the container does not start.
+        required: bool,
+    },
     /// Make another directory the root.
     PivotInside(PivotRoot),
     /// Make the root the root, and let go of the host's.
@@ -295,6 +311,13 @@ pub enum InnerStep {
         contents: Vec<u8>,
         /// In place of whatever is there; else something that is no regular file is left alone.
         replace: bool,
+    },
+    /// Make the directory of the machine's journal.
+    MakeJournal {
+        /// The machine's id.
+        id: String,
+        /// Without it the container does not start.
+        required: bool,
     },
     /// Remove a file, if there is one.
     DeleteFile(AbsPath),

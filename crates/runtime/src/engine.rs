@@ -104,7 +104,7 @@ pub fn run(spec: &ContainerSpec, caller: CallerFacts, say: &dyn Fn(&str)) -> Res
     let prepared = Prepared { filter: filter(&plan)?, signal_mask: signals.original_mask() };
     let watcher = Watcher { signals, upstream, say };
     let asked_to_end = parent::Caller { say, interrupted: &sys::signal::end_is_pending, progress };
-    let acquired = {
+    let mut acquired = {
         let mut tries = 0;
         loop {
             match parent::run(&plan, tree, asked_to_end) {
@@ -130,6 +130,7 @@ pub fn run(spec: &ContainerSpec, caller: CallerFacts, say: &dyn Fn(&str)) -> Res
     let result = loop {
         match live(&plan, &prepared, &acquired, &watcher) {
             Ok(Outcome::Rebooted) => {
+                acquired.keep_journal();
                 if !plan.quiet {
                     say(&format!("{} reboots.", plan.machine));
                 }
@@ -145,6 +146,9 @@ pub fn run(spec: &ContainerSpec, caller: CallerFacts, say: &dyn Fn(&str)) -> Res
             other => break other,
         }
     };
+    if result.is_ok() {
+        acquired.keep_journal();
+    }
     let left = acquired.release();
     let code = match result? {
         Outcome::Exited(code) => ExitCode::from(u8::try_from(code).unwrap_or(255)),

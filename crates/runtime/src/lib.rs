@@ -15,6 +15,7 @@ pub mod engine;
 pub mod facts;
 mod first;
 pub mod id_range;
+mod journal_link;
 pub mod parent;
 mod property;
 pub mod proto;

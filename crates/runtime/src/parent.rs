@@ -12,6 +12,7 @@ use plan::{EphemeralKind, ParentStep, Plan};
 use spec::MachineName;
 
 use crate::id_range::RangeLock;
+use crate::journal_link;
 use crate::registration::Sockets;
 use crate::shift;
 use crate::stage::launch::OverlayDirectory;
@@ -27,6 +28,7 @@ pub struct Acquired {
     _range: Option<RangeLock>,
     _tree_lock: Option<TreeLock>,
     name: Option<NameLock>,
+    journal: Option<journal_link::Prepared>,
 }
 
 /// What the steps need from the outside.
@@ -72,6 +74,9 @@ pub enum Error {
         /// Why.
         source: rustix::io::Errno,
     },
+    /// The host's directory of the journal.
+    #[error(transparent)]
+    Journal(#[from] journal_link::Error),
     /// The unit.
     #[error(transparent)]
     Scope(#[from] cgroup::scope::Error),
@@ -120,13 +125,20 @@ impl Acquired {
         self.name.as_ref().map_or(Ok(()), |name| name.note(&[entry]))
     }
 
+    /// The container has started: what was prepared for its journal stays for the next start.
+    pub fn keep_journal(&mut self) {
+        self.journal = None;
+    }
+
     /// Gives everything back, the copy first. All errors are told; what they are about is found again by `--cleanup`.
     pub fn release(self) -> Vec<String> {
-        let Self { tree: _, ephemeral, mounts, _range, _tree_lock, name } = self;
+        let Self { tree: _, ephemeral, mounts, _range, _tree_lock, name, journal } = self;
+        let journal = journal.and_then(|prepared| journal_link::undo(&prepared).err());
         let copy = ephemeral.map(Ephemeral::remove);
         let mounts = mounts.into_iter().map(Holder::remove);
-        let errors: Vec<String> =
+        let mut errors: Vec<String> =
             copy.into_iter().chain(mounts).filter_map(Result::err).map(|error| crate::chain(&error)).collect();
+        errors.extend(journal.map(|error| crate::chain(&error)));
         drop((_range, _tree_lock));
         if let (Some(name), false) = (name, errors.is_empty()) {
             name.keep();
@@ -141,7 +153,15 @@ impl Acquired {
 /// The first step that failed; what was done before it is undone.
 pub fn run(plan: &Plan, tree: Tree, caller: Caller<'_>) -> Result<Acquired, Error> {
     let machine = MachineName::try_from(plan.machine.as_str())?;
-    let acquired = Acquired { tree, ephemeral: None, mounts: Vec::new(), _range: None, _tree_lock: None, name: None };
+    let acquired = Acquired {
+        tree,
+        ephemeral: None,
+        mounts: Vec::new(),
+        _range: None,
+        _tree_lock: None,
+        name: None,
+        journal: None,
+    };
     let mut parent = Parent { plan, run: RunDirectory::system(), machine, acquired, caller };
     for step in &plan.parent {
         if let Err(error) = parent.carry_out(step) {
@@ -199,6 +219,9 @@ impl Parent<'_> {
                 let mut observer = Observer::new("Changed the owners of", self.caller);
                 shift::run(self.acquired.root(), *base, &mut |entries| observer.files(entries))?;
             }
+            ParentStep::LinkJournal { id, guest } => {
+                self.acquired.journal = Some(journal_link::prepare(id, guest.as_deref())?);
+            }
             ParentStep::StartScope(scope) => {
                 let plan::Scope { unit, slice, description, properties, manager } = scope;
                 let properties: Vec<_> =
@@ -245,6 +268,8 @@ impl Parent<'_> {
                 // A tree half way says so itself, and the next start goes on with it.
                 ParentStep::ShiftTree { .. } => None,
                 ParentStep::LockName | ParentStep::LockTree { .. } | ParentStep::StartScope(_) => None,
+                // It stays on purpose.
+                ParentStep::LinkJournal { .. } => None,
                 ParentStep::LockIdRange(range) => Some(Entry::Range(range.start())),
                 // Nothing is left of it but an empty file without a lock.
                 ParentStep::ShareIdRange(_) => None,

@@ -9,6 +9,8 @@ pub struct IntegrationSpec {
     pub resolv_conf: ResolvConfMode,
     /// How `/etc/localtime` gets inside.
     pub timezone: TimezoneMode,
+    /// Whether the host sees the container's journal.
+    pub link_journal: LinkJournal,
 }
 
 /// How a file of the host gets inside.
@@ -76,6 +78,26 @@ pub enum TimezoneMode {
     /// There is none inside.
     Delete,
     /// As fits the host's file and the tree.
+    #[default]
+    Auto,
+}
+
+/// `--link-journal=`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub enum LinkJournal {
+    /// It does not.
+    No,
+    /// It is written to a directory of the host's.
+    Host {
+        /// If the host keeps journals.
+        optional: bool,
+    },
+    /// The host has a link to the container's directory.
+    Guest {
+        /// If the host keeps journals.
+        optional: bool,
+    },
+    /// As an earlier start has prepared it.
     #[default]
     Auto,
 }

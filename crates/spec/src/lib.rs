@@ -14,7 +14,7 @@ pub use container::{
     IdMapping, IdentitySpec, ImageSpec, NetworkSpec, Ownership, Personality, PivotRoot, PrivateUsers, PropertySpec,
     Register, ResourcesSpec, RunSpec, SecuritySpec, SettingsMode, Source, StartMode, UsersSpec, Volatile,
 };
-pub use integration::{Conveyance, IntegrationSpec, ResolvConfMode, ResolvConfSource, TimezoneMode};
+pub use integration::{Conveyance, IntegrationSpec, LinkJournal, ResolvConfMode, ResolvConfSource, TimezoneMode};
 pub use names::{AbsPath, HostName, MachineName, NameError, UidRange};
 pub use resource::{CpuSet, Resource, Rlimit, Signal, ValueError};
 

@@ -10,10 +10,10 @@ use crate::command_line::UsageError;
 use crate::options::boolean;
 use crate::{
     AbsPath, ApiVfs, Background, CapabilitySet, ConsoleMode, ConsoleSpec, ContainerSpec, CpuSet, CustomMount, DryRun,
-    ExecSpec, FilterItem, HostName, IdentitySpec, ImageSpec, IntegrationSpec, MachineName, NetworkSpec, Ownership,
-    Personality, PivotRoot, PrivateUsers, Property, PropertySpec, Register, ResolvConfMode, Resource, ResourcesSpec,
-    Rlimit, RunSpec, SecuritySpec, SettingsMode, Signal, SliceName, Source, StartMode, TimezoneMode, UsersSpec,
-    Volatile,
+    ExecSpec, FilterItem, HostName, IdentitySpec, ImageSpec, IntegrationSpec, LinkJournal, MachineName, NetworkSpec,
+    Ownership, Personality, PivotRoot, PrivateUsers, Property, PropertySpec, Register, ResolvConfMode, Resource,
+    ResourcesSpec, Rlimit, RunSpec, SecuritySpec, SettingsMode, Signal, SliceName, Source, StartMode, TimezoneMode,
+    UsersSpec, Volatile,
 };
 
 macro_rules! patch {
@@ -127,6 +127,8 @@ patch! {
     resolv_conf: ResolvConfMode,
     /// `--timezone=`.
     timezone: TimezoneMode,
+    /// `--link-journal=`.
+    link_journal: LinkJournal,
     /// `--bind=`, `--tmpfs=` and the like, in the order given.
     mounts: Vec<CustomMount>,
     /// `--console=`.
@@ -175,6 +177,11 @@ impl SpecPatch {
             (false, false) => StartMode::Pid1,
         };
         let (ephemeral, cleanup) = (self.ephemeral.unwrap_or(false), self.cleanup.unwrap_or(false));
+        if let (true, Some(LinkJournal::Host { optional: false } | LinkJournal::Guest { optional: false })) =
+            (ephemeral, self.link_journal)
+        {
+            return Err(UsageError::Conflict("--ephemeral and --link-journal=host or guest exclude each other"));
+        }
         if ephemeral && self.template.is_some() {
             return Err(UsageError::Conflict("--ephemeral and --template= exclude each other"));
         }
@@ -260,6 +267,7 @@ impl SpecPatch {
             integration: IntegrationSpec {
                 resolv_conf: self.resolv_conf.unwrap_or_default(),
                 timezone: self.timezone.unwrap_or_default(),
+                link_journal: self.link_journal.unwrap_or_default(),
             },
             mounts: self.mounts.unwrap_or_default(),
             console: ConsoleSpec { mode: self.console, background: self.background },

@@ -3,6 +3,7 @@
 mod api_mounts;
 mod custom_mounts;
 mod integration;
+mod journal;
 mod limits;
 mod payload;
 mod root;
@@ -17,6 +18,9 @@ use crate::{
     EphemeralFacts, EphemeralKind, FileStep, FileSystem, HostFacts, InnerStep, LaunchStep, Lifecycle, Limits,
     Namespaces, NodeKind, OuterStep, ParentStep, Plan, ResourceLimit, Supervision, Tint, TreeFacts, UserNamespace,
 };
+
+pub use journal::JOURNALS;
+use journal::Linking;
 
 /// Why there is no plan. The second line of the message is the next step.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -78,6 +82,9 @@ pub enum Error {
     /// The file system cannot map ids.
     #[error("ids cannot be mapped on the file system of {0}, which --private-users-ownership=map needs")]
     NoIdMapping(String),
+    /// The machine's journal cannot be linked.
+    #[error("the journal cannot be linked as --link-journal= says: {0}")]
+    Journal(String),
     /// `--volatile=yes` needs a merged /usr.
     #[error("--volatile=yes needs an operating system whose /bin is a link into /usr, and {0} is none")]
     NotMergedUsr(String),
@@ -176,8 +183,9 @@ pub fn resolve(spec: &ContainerSpec, facts: &HostFacts) -> Result<Plan, Error> {
     };
     let private_network = spec.network().private;
     let console = console_mode(spec, facts);
-    let uuid = spec.identity().uuid.or(facts.tree.machine_id).unwrap_or(facts.random.container_uuid);
-    let context = Context { spec, facts, user, console, uuid, machine: &machine };
+    let uuid = machine_uuid(spec, facts.tree.machine_id, &facts.random);
+    let mut context = Context { spec, facts, user, console, uuid, machine: &machine, journal: Linking::Not };
+    context.journal = journal::resolve(&context)?;
     let registration = unit::registration(&context)?;
     let bounds = limits::resolve(&context)?;
     Ok(Plan {
@@ -216,6 +224,7 @@ struct Context<'a> {
     console: ConsoleMode,
     uuid: Uuid,
     machine: &'a str,
+    journal: Linking,
 }
 
 impl Context<'_> {
@@ -239,6 +248,12 @@ impl Context<'_> {
     fn copies(&self, kind: EphemeralKind) -> bool {
         self.ephemeral().is_some_and(|copy| copy.kind == kind)
     }
+}
+
+/// The machine's id: that of the tree, else as given, else a random one (systemd-nspawn(1), `--uuid=`).
+#[must_use]
+pub fn machine_uuid(spec: &ContainerSpec, tree: Option<Uuid>, random: &crate::Random) -> Uuid {
+    tree.or(spec.identity().uuid).unwrap_or(random.container_uuid)
 }
 
 /// The machine's name: as given, else the last part of the tree's path, for the host's root its host name; ephemeral
@@ -326,6 +341,7 @@ fn notices(context: &Context<'_>) -> Vec<String> {
         notices.push(format!("{} exists, so the template is not used.", context.facts.tree.path.display()));
     }
     notices.extend(integration::notices(context));
+    notices.extend(journal::notice(context));
     if context.spec.console().background == Some(Background::NotSaid) {
         notices.push("What --background= says is no colour of a background, so that stays as it is.".to_owned());
     }
@@ -355,6 +371,7 @@ fn parent_steps(context: &Context<'_>) -> Vec<ParentStep> {
         steps.push(ParentStep::ShiftTree { base: user.range.start() });
     }
     custom_mounts::parent(context, &mut steps);
+    steps.extend(journal::parent(context));
     // Last: there is no way back out of it.
     steps.extend(unit::scope(context).map(ParentStep::StartScope));
     steps
@@ -373,6 +390,7 @@ fn launch_steps(context: &Context<'_>, bounds: Vec<LaunchStep>) -> Vec<LaunchSte
         steps.push(LaunchStep::TakeSource { path: path.clone(), recursive: false, number });
     }
     integration::sources(context, &mut steps);
+    steps.extend(journal::source(context));
     custom_mounts::sources(context, &mut steps);
     steps
 }
@@ -386,6 +404,7 @@ fn outer_steps(context: &Context<'_>) -> Result<Vec<OuterStep>, Error> {
     steps.extend(files.into_iter().map(OuterStep::File));
     custom_mounts::steps(context, &mut steps)?;
     integration::outer(context, &mut steps)?;
+    steps.extend(journal::outer(context));
     if context.user.is_some() {
         let (target, attributes) = api_mounts::proc()?;
         steps.push(OuterStep::MountProc { target, attributes });
@@ -438,6 +457,7 @@ fn inner_steps(context: &Context<'_>) -> Result<Vec<InnerStep>, Error> {
     let mut late = Vec::new();
     api_mounts::seal(context, &mut late)?;
     integration::inner(context, &mut steps)?;
+    steps.extend(journal::inner(context));
     steps.extend(late.into_iter().map(InnerStep::File));
     if context.user.is_none() {
         steps.push(InnerStep::PivotRoot);

@@ -19,6 +19,16 @@ const OWN_ZONE: &str = "mkdir -p {tree}/usr/share/zoneinfo/Etc; echo UTC >{tree}
 const OLD_TIME: &str = "rm -f {tree}/etc/localtime; echo old >{tree}/etc/localtime";
 const FIFO: &str = "rm -f {tree}/etc/resolv.conf; mkfifo {tree}/etc/resolv.conf";
 
+/// The host keeps journals, in a directory of the test's own.
+const KEPT: &str = "mount -t tmpfs tmpfs /var/log; mkdir /var/log/journal";
+const NOT_KEPT: &str = "mount -t tmpfs tmpfs /var/log";
+/// What the host has afterwards.
+const HOST: &str = "find /var/log -mindepth 1 -printf '%p %y %m %U %l\\n' | sort; umount /var/log";
+/// What is seen inside of the machine's journal.
+const JOURNAL: &str = "grep -o ' /var/log/journal.* r[ow],[a-z,]*' /proc/self/mountinfo; \
+    find /var/log/journal -printf '%p %y %m %U\\n' 2>/dev/null | sort; echo end";
+const ID: &str = "--uuid=0123456789abcdef0123456789abcdef";
+
 pub(crate) const CASES: &[Case] = &[
     // resolv.conf
     Case::inside("resolv.conf off", &["--resolv-conf=off"], RESOLV).before(OLD),
@@ -109,4 +119,84 @@ pub(crate) const CASES: &[Case] = &[
         .differs("what is bound there was meant"),
     Case::refused("time zone, no mode", &["--timezone=bogus"]),
     Case::refused("time zone, empty", &["--timezone="]),
+    // journal
+    Case::refused("journal guest, not kept", &[ID, "--link-journal=guest"]).before(NOT_KEPT).after(HOST),
+    Case::inside("journal guest, kept", &[ID, "--link-journal=guest"], JOURNAL).before(KEPT).after(HOST),
+    Case::inside("journal guest, prepared for host", &[ID, "--link-journal=guest"], JOURNAL).before("mount -t tmpfs tmpfs /var/log; mkdir /var/log/journal; mkdir /var/log/journal/0123456789abcdef0123456789abcdef").after(HOST),
+    Case::refused("journal guest, prepared for host and used", &[ID, "--link-journal=guest"]).before("mount -t tmpfs tmpfs /var/log; mkdir /var/log/journal; mkdir /var/log/journal/0123456789abcdef0123456789abcdef; touch /var/log/journal/0123456789abcdef0123456789abcdef/system.journal").after(HOST),
+    Case::inside("journal guest, prepared for guest", &[ID, "--link-journal=guest"], JOURNAL).before("mount -t tmpfs tmpfs /var/log; mkdir /var/log/journal; ln -s {tree}/var/log/journal/0123456789abcdef0123456789abcdef /var/log/journal/0123456789abcdef0123456789abcdef").after(HOST),
+    Case::inside("journal guest, prepared for another", &[ID, "--link-journal=guest"], JOURNAL).before("mount -t tmpfs tmpfs /var/log; mkdir /var/log/journal; ln -s /nowhere/var/log/journal/0123456789abcdef0123456789abcdef /var/log/journal/0123456789abcdef0123456789abcdef").after(HOST),
+    Case::refused("journal guest, a file", &[ID, "--link-journal=guest"]).before("mount -t tmpfs tmpfs /var/log; mkdir /var/log/journal; touch /var/log/journal/0123456789abcdef0123456789abcdef").after(HOST),
+    Case::refused("journal guest, ephemeral", &[ID, "--link-journal=guest", "-x"]).before(KEPT).after(HOST),
+    Case::refused("journal guest, read-only", &[ID, "--link-journal=guest", "--read-only"]).before(KEPT).after(HOST),
+    Case::inside("journal guest, volatile", &[ID, "--link-journal=guest", "--volatile=yes"], JOURNAL).before(KEPT).after(HOST),
+    Case::inside("journal guest, volatile state", &[ID, "--link-journal=guest", "--volatile=state"], JOURNAL).before(KEPT).after(HOST),
+    Case::inside("journal try-guest, not kept", &[ID, "--link-journal=try-guest"], JOURNAL).before(NOT_KEPT).after(HOST).differs("where nothing is linked nothing is made"),
+    Case::inside("journal try-guest, kept", &[ID, "--link-journal=try-guest"], JOURNAL).before(KEPT).after(HOST),
+    Case::inside("journal try-guest, prepared for host", &[ID, "--link-journal=try-guest"], JOURNAL).before("mount -t tmpfs tmpfs /var/log; mkdir /var/log/journal; mkdir /var/log/journal/0123456789abcdef0123456789abcdef").after(HOST),
+    Case::refused("journal try-guest, prepared for host and used", &[ID, "--link-journal=try-guest"]).before("mount -t tmpfs tmpfs /var/log; mkdir /var/log/journal; mkdir /var/log/journal/0123456789abcdef0123456789abcdef; touch /var/log/journal/0123456789abcdef0123456789abcdef/system.journal").after(HOST),
+    Case::inside("journal try-guest, prepared for guest", &[ID, "--link-journal=try-guest"], JOURNAL).before("mount -t tmpfs tmpfs /var/log; mkdir /var/log/journal; ln -s {tree}/var/log/journal/0123456789abcdef0123456789abcdef /var/log/journal/0123456789abcdef0123456789abcdef").after(HOST),
+    Case::inside("journal try-guest, prepared for another", &[ID, "--link-journal=try-guest"], JOURNAL).before("mount -t tmpfs tmpfs /var/log; mkdir /var/log/journal; ln -s /nowhere/var/log/journal/0123456789abcdef0123456789abcdef /var/log/journal/0123456789abcdef0123456789abcdef").after(HOST),
+    Case::refused("journal try-guest, a file", &[ID, "--link-journal=try-guest"]).before("mount -t tmpfs tmpfs /var/log; mkdir /var/log/journal; touch /var/log/journal/0123456789abcdef0123456789abcdef").after(HOST),
+    Case::inside("journal try-guest, ephemeral", &[ID, "--link-journal=try-guest", "-x"], JOURNAL).before(KEPT).after(HOST),
+    Case::inside("journal try-guest, read-only", &[ID, "--link-journal=try-guest", "--read-only"], JOURNAL).before(KEPT).after(HOST),
+    Case::refused("journal host, not kept", &[ID, "--link-journal=host"]).before(NOT_KEPT).after(HOST),
+    Case::inside("journal host, kept", &[ID, "--link-journal=host"], JOURNAL).before(KEPT).after(HOST),
+    Case::inside("journal host, prepared for host", &[ID, "--link-journal=host"], JOURNAL).before("mount -t tmpfs tmpfs /var/log; mkdir /var/log/journal; mkdir /var/log/journal/0123456789abcdef0123456789abcdef").after(HOST),
+    Case::inside("journal host, prepared for host and used", &[ID, "--link-journal=host"], JOURNAL).before("mount -t tmpfs tmpfs /var/log; mkdir /var/log/journal; mkdir /var/log/journal/0123456789abcdef0123456789abcdef; touch /var/log/journal/0123456789abcdef0123456789abcdef/system.journal").after(HOST),
+    Case::inside("journal host, prepared for guest", &[ID, "--link-journal=host"], JOURNAL).before("mount -t tmpfs tmpfs /var/log; mkdir /var/log/journal; ln -s {tree}/var/log/journal/0123456789abcdef0123456789abcdef /var/log/journal/0123456789abcdef0123456789abcdef").after(HOST),
+    Case::inside("journal host, prepared for another", &[ID, "--link-journal=host"], JOURNAL).before("mount -t tmpfs tmpfs /var/log; mkdir /var/log/journal; ln -s /nowhere/var/log/journal/0123456789abcdef0123456789abcdef /var/log/journal/0123456789abcdef0123456789abcdef").after(HOST),
+    Case::refused("journal host, a file", &[ID, "--link-journal=host"]).before("mount -t tmpfs tmpfs /var/log; mkdir /var/log/journal; touch /var/log/journal/0123456789abcdef0123456789abcdef").after(HOST),
+    Case::refused("journal host, ephemeral", &[ID, "--link-journal=host", "-x"]).before(KEPT).after(HOST),
+    Case::refused("journal host, read-only", &[ID, "--link-journal=host", "--read-only"]).before(KEPT).after(HOST),
+    Case::inside("journal host, volatile", &[ID, "--link-journal=host", "--volatile=yes"], JOURNAL).before(KEPT).after(HOST),
+    Case::inside("journal host, volatile state", &[ID, "--link-journal=host", "--volatile=state"], JOURNAL).before(KEPT).after(HOST),
+    Case::inside("journal try-host, not kept", &[ID, "--link-journal=try-host"], JOURNAL).before(NOT_KEPT).after(HOST).differs("where nothing is linked nothing is made"),
+    Case::inside("journal try-host, kept", &[ID, "--link-journal=try-host"], JOURNAL).before(KEPT).after(HOST),
+    Case::inside("journal try-host, prepared for host", &[ID, "--link-journal=try-host"], JOURNAL).before("mount -t tmpfs tmpfs /var/log; mkdir /var/log/journal; mkdir /var/log/journal/0123456789abcdef0123456789abcdef").after(HOST),
+    Case::inside("journal try-host, prepared for host and used", &[ID, "--link-journal=try-host"], JOURNAL).before("mount -t tmpfs tmpfs /var/log; mkdir /var/log/journal; mkdir /var/log/journal/0123456789abcdef0123456789abcdef; touch /var/log/journal/0123456789abcdef0123456789abcdef/system.journal").after(HOST),
+    Case::inside("journal try-host, prepared for guest", &[ID, "--link-journal=try-host"], JOURNAL).before("mount -t tmpfs tmpfs /var/log; mkdir /var/log/journal; ln -s {tree}/var/log/journal/0123456789abcdef0123456789abcdef /var/log/journal/0123456789abcdef0123456789abcdef").after(HOST),
+    Case::inside("journal try-host, prepared for another", &[ID, "--link-journal=try-host"], JOURNAL).before("mount -t tmpfs tmpfs /var/log; mkdir /var/log/journal; ln -s /nowhere/var/log/journal/0123456789abcdef0123456789abcdef /var/log/journal/0123456789abcdef0123456789abcdef").after(HOST),
+    Case::refused("journal try-host, a file", &[ID, "--link-journal=try-host"]).before("mount -t tmpfs tmpfs /var/log; mkdir /var/log/journal; touch /var/log/journal/0123456789abcdef0123456789abcdef").after(HOST),
+    Case::inside("journal try-host, ephemeral", &[ID, "--link-journal=try-host", "-x"], JOURNAL).before(KEPT).after(HOST),
+    Case::inside("journal try-host, read-only", &[ID, "--link-journal=try-host", "--read-only"], JOURNAL).before(KEPT).after(HOST),
+    Case::inside("journal auto, not kept", &[ID, "--link-journal=auto"], JOURNAL).before(NOT_KEPT).after(HOST).differs("where nothing is linked nothing is made"),
+    Case::inside("journal auto, kept", &[ID, "--link-journal=auto"], JOURNAL).before(KEPT).after(HOST).differs("where nothing is linked nothing is made"),
+    Case::inside("journal auto, prepared for host", &[ID, "--link-journal=auto"], JOURNAL).before("mount -t tmpfs tmpfs /var/log; mkdir /var/log/journal; mkdir /var/log/journal/0123456789abcdef0123456789abcdef").after(HOST),
+    Case::inside("journal auto, prepared for host and used", &[ID, "--link-journal=auto"], JOURNAL).before("mount -t tmpfs tmpfs /var/log; mkdir /var/log/journal; mkdir /var/log/journal/0123456789abcdef0123456789abcdef; touch /var/log/journal/0123456789abcdef0123456789abcdef/system.journal").after(HOST),
+    Case::inside("journal auto, prepared for guest", &[ID, "--link-journal=auto"], JOURNAL).before("mount -t tmpfs tmpfs /var/log; mkdir /var/log/journal; ln -s {tree}/var/log/journal/0123456789abcdef0123456789abcdef /var/log/journal/0123456789abcdef0123456789abcdef").after(HOST),
+    Case::inside("journal auto, prepared for another", &[ID, "--link-journal=auto"], JOURNAL).before("mount -t tmpfs tmpfs /var/log; mkdir /var/log/journal; ln -s /nowhere/var/log/journal/0123456789abcdef0123456789abcdef /var/log/journal/0123456789abcdef0123456789abcdef").after(HOST).differs("the link is that of another tree with the same id, and stays"),
+    Case::refused("journal auto, a file", &[ID, "--link-journal=auto"]).before("mount -t tmpfs tmpfs /var/log; mkdir /var/log/journal; touch /var/log/journal/0123456789abcdef0123456789abcdef").after(HOST),
+    Case::inside("journal auto, ephemeral", &[ID, "--link-journal=auto", "-x"], JOURNAL).before(KEPT).after(HOST),
+    Case::inside("journal auto, read-only", &[ID, "--link-journal=auto", "--read-only"], JOURNAL).before(KEPT).after(HOST),
+    Case::inside("journal no, not kept", &[ID, "--link-journal=no"], JOURNAL).before(NOT_KEPT).after(HOST),
+    Case::inside("journal no, kept", &[ID, "--link-journal=no"], JOURNAL).before(KEPT).after(HOST),
+    Case::inside("journal no, prepared for host", &[ID, "--link-journal=no"], JOURNAL).before("mount -t tmpfs tmpfs /var/log; mkdir /var/log/journal; mkdir /var/log/journal/0123456789abcdef0123456789abcdef").after(HOST),
+    Case::inside("journal no, prepared for host and used", &[ID, "--link-journal=no"], JOURNAL).before("mount -t tmpfs tmpfs /var/log; mkdir /var/log/journal; mkdir /var/log/journal/0123456789abcdef0123456789abcdef; touch /var/log/journal/0123456789abcdef0123456789abcdef/system.journal").after(HOST),
+    Case::inside("journal no, prepared for guest", &[ID, "--link-journal=no"], JOURNAL).before("mount -t tmpfs tmpfs /var/log; mkdir /var/log/journal; ln -s {tree}/var/log/journal/0123456789abcdef0123456789abcdef /var/log/journal/0123456789abcdef0123456789abcdef").after(HOST),
+    Case::inside("journal no, prepared for another", &[ID, "--link-journal=no"], JOURNAL).before("mount -t tmpfs tmpfs /var/log; mkdir /var/log/journal; ln -s /nowhere/var/log/journal/0123456789abcdef0123456789abcdef /var/log/journal/0123456789abcdef0123456789abcdef").after(HOST),
+    Case::inside("journal no, a file", &[ID, "--link-journal=no"], JOURNAL).before("mount -t tmpfs tmpfs /var/log; mkdir /var/log/journal; touch /var/log/journal/0123456789abcdef0123456789abcdef").after(HOST),
+    Case::inside("journal no, ephemeral", &[ID, "--link-journal=no", "-x"], JOURNAL).before(KEPT).after(HOST),
+    Case::inside("journal no, read-only", &[ID, "--link-journal=no", "--read-only"], JOURNAL).before(KEPT).after(HOST),
+    Case::refused("journal guest, the host's own id", &["--link-journal=guest"])
+        .before("mount -t tmpfs tmpfs /var/log; mkdir /var/log/journal; cp /etc/machine-id {tree}/etc/machine-id")
+        .after(HOST),
+    Case::inside("journal try-guest, the host's own id", &["-j"], JOURNAL)
+        .before("mount -t tmpfs tmpfs /var/log; mkdir /var/log/journal; cp /etc/machine-id {tree}/etc/machine-id")
+        .after(HOST),
+    Case::inside("journal, -j", &["-j", ID], JOURNAL).before(KEPT).after(HOST),
+    Case::inside("journal by the tree's id", &["--link-journal=host"], JOURNAL)
+        .before("mount -t tmpfs tmpfs /var/log; mkdir /var/log/journal; echo 11112222333344445555666677778888 >{tree}/etc/machine-id")
+        .after(HOST),
+    Case::inside("journal by --uuid and not the tree's id", &["--link-journal=host", ID], JOURNAL)
+        .before("mount -t tmpfs tmpfs /var/log; mkdir /var/log/journal; echo 11112222333344445555666677778888 >{tree}/etc/machine-id")
+        .after(HOST),
+    Case::inside("journal host, written inside", &["--link-journal=host", ID], "echo entry >/var/log/journal/*/x; ls /var/log/journal/*")
+        .before(KEPT)
+        .after("cat /var/log/journal/*/x; find {tree}/var/log -type f; umount /var/log"),
+    Case::inside("journal guest, written inside", &["--link-journal=guest", ID], "echo entry >/var/log/journal/*/x; ls /var/log/journal/*")
+        .before(KEPT)
+        .after("cat /var/log/journal/*/x; find {tree}/var/log -type f; umount /var/log"),
+    Case::refused("journal, no mode", &["--link-journal=bogus"]),
+    Case::refused("journal, empty", &["--link-journal="]),
 ];

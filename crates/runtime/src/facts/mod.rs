@@ -2,6 +2,7 @@
 
 mod host;
 mod integration;
+mod journal;
 mod layers;
 mod limits;
 mod tree;
@@ -85,10 +86,13 @@ pub fn probe(spec: &ContainerSpec, caller: CallerFacts) -> Result<(HostFacts, Tr
         Localtime::Link { zone, .. } if integration::links_timezone(spec) => zone.as_deref(),
         _ => None,
     };
+    let tree_facts = tree::probe(&run, spec, &tree, target, zone)?;
+    let machine_id = plan::machine_uuid(spec, tree_facts.machine_id, &random);
     let facts = HostFacts {
         caller,
         limits: limits::probe(spec, host.service_manager),
-        tree: tree::probe(&run, spec, &tree, target, zone)?,
+        journal: journal::probe(spec, machine_id, machine_id != random.container_uuid),
+        tree: tree_facts,
         host,
         sources: spec.mounts().iter().map(source).collect::<Result<_, _>>()?,
         layers: spec.mounts().iter().map(|mount| layers::probe(mount, &tree)).collect::<Result<_, _>>()?,

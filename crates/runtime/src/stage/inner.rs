@@ -13,7 +13,7 @@ use sys::mount::{Change, Propagation, set_attributes};
 
 use super::files::{About, Failure, Files, write_all};
 use super::launch::Launched;
-use super::{host_file, overlay};
+use super::{host_file, journal, overlay};
 use crate::proto::{Report, Sender, Stage};
 
 /// What this stage hands over: to the supervisor, and to the payload.
@@ -129,6 +129,13 @@ fn carry_out(
             write(files, target.as_path(), contents).unwrap_or_else(|errno| note(errno, ""));
             Ok(())
         }
+        InnerStep::MakeJournal { id, required } => match journal::make(files, id) {
+            Err(failure) if !required => {
+                note(failure.errno, &failure.detail);
+                Ok(())
+            }
+            other => other.map(drop),
+        },
         InnerStep::DeleteFile(target) => {
             host_file::delete(files, target.as_path()).unwrap_or_else(|errno| note(errno, ""));
             Ok(())

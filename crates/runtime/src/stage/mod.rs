@@ -7,6 +7,7 @@ pub mod files;
 mod host_file;
 mod id_map;
 pub mod inner;
+mod journal;
 pub mod launch;
 pub mod outer;
 pub mod overlay;

@@ -16,7 +16,7 @@ use sys::mount::{Attributes, Change, set_attributes};
 
 use super::files::{About, Failure, Files, new_mount, place_on_host, restrict};
 use super::launch::Launched;
-use super::{assembly, custom_overlay, delegated_mount, host_file, overlay};
+use super::{assembly, custom_overlay, delegated_mount, host_file, journal, overlay};
 use crate::proto::{Report, Sender, Stage};
 
 /// The links that a tree with a merged /usr has in its root.
@@ -81,6 +81,16 @@ pub fn run(
                 custom_overlay::mount(step, plan, launched, files, inside.map(|inside| &inside.users))
             }
             (OuterStep::PivotInside(pivot), Some(files)) => pivot_inside(files, pivot),
+            (OuterStep::BindJournal { id, required }, Some(files)) => {
+                let users = inside.map(|inside| inside.users.as_fd());
+                match journal::bind(files, &launched.sources, id, users) {
+                    Err(Failure { errno, detail }) if !required => {
+                        sender.note(&Report { stage: Stage::Outer, step: number, errno, detail });
+                        Ok(())
+                    }
+                    other => other,
+                }
+            }
             (OuterStep::BindHostFile { source, target }, Some(files)) => {
                 bind_host_file(files, launched, *source, target.as_path()).map(|result| {
                     result.unwrap_or_else(|errno| {
@@ -97,6 +107,7 @@ pub fn run(
                 OuterStep::File(_)
                 | OuterStep::Overlay(_)
                 | OuterStep::BindHostFile { .. }
+                | OuterStep::BindJournal { .. }
                 | OuterStep::PivotInside(_)
                 | OuterStep::PivotRoot
                 | OuterStep::MountProc { .. },

@@ -143,7 +143,7 @@ fn what_is_not_carried_out_is_refused_by_name() {
             assert_eq!(error(&text), UsageError::NotCarriedOut(spelling.clone(), why));
         }
     }
-    for text in ["--settings=trusted", "--settings=1", "--private-users=managed", "--link-journal=host"] {
+    for text in ["--settings=trusted", "--settings=1", "--private-users=managed"] {
         let shown = error(&[text]).to_string();
         assert!(shown.starts_with(text) && shown.contains("not carried out by this version of redd"), "{shown}");
     }
@@ -162,7 +162,13 @@ fn what_is_not_carried_out_is_refused_by_name() {
 
 #[test]
 fn options_that_do_not_go_together() {
-    for text in [&["-ab"][..], &["-x", "--template=/t", "-D/x"], &["--template=/t"], &["--cleanup"]] {
+    for text in [
+        &["-ab"][..],
+        &["-x", "--template=/t", "-D/x"],
+        &["--template=/t"],
+        &["--cleanup"],
+        &["-x", "--link-journal=host"],
+    ] {
         assert!(matches!(error(text), UsageError::Conflict(_)), "{text:?}");
     }
     assert_eq!(spec(&["--template=/t", "-M", "a"]).image().template.as_deref(), Some(Path::new("/t")));

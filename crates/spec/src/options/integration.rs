@@ -1,7 +1,7 @@
 //! What of the host's configuration is seen inside.
 
 use super::{Argument, Effect, Given, OptionRow, Problem, ValueKind, trusted};
-use crate::{Conveyance, ResolvConfMode, ResolvConfSource, SpecPatch, TimezoneMode};
+use crate::{Conveyance, LinkJournal, ResolvConfMode, ResolvConfSource, SpecPatch, TimezoneMode};
 
 const BASE: OptionRow = OptionRow::BASE;
 const FORWARDING: Effect = Effect::Later("the journal is not forwarded yet");
@@ -61,7 +61,16 @@ const fn words<T: Copy, const N: usize>(modes: &[(&'static str, T); N]) -> [&'st
     all
 }
 
-const LINK_JOURNAL: &[&str] = &["no", "host", "try-host", "guest", "try-guest", "auto"];
+/// The words of `--link-journal=`.
+const LINK_JOURNAL_MODES: [(&str, LinkJournal); 6] = [
+    ("no", LinkJournal::No),
+    ("host", LinkJournal::Host { optional: false }),
+    ("try-host", LinkJournal::Host { optional: true }),
+    ("guest", LinkJournal::Guest { optional: false }),
+    ("try-guest", LinkJournal::Guest { optional: true }),
+    ("auto", LinkJournal::Auto),
+];
+const LINK_JOURNAL: &[&str] = &words(&LINK_JOURNAL_MODES);
 
 pub(super) const ROWS: &[OptionRow] = &[
     OptionRow {
@@ -100,8 +109,11 @@ pub(super) const ROWS: &[OptionRow] = &[
         setting: trusted("Exec", "LinkJournal"),
         kind: ValueKind::Words(LINK_JOURNAL),
         help: "Whether the host sees the container's journal",
-        details: "no: it does not. auto, the default: it does where its directory has been prepared. This version \
-                  prepares none, so both are the same, and the others are refused.",
+        details: "By the machine's id: host: it is written to the host's /var/log/journal/ID, which is mounted at the \
+                  same place inside. guest: the host's /var/log/journal/ID is a link to the container's. try-host and \
+                  try-guest: the same, if the host keeps journals and the container is not ephemeral. auto, the default: \
+                  as an earlier start has prepared it. no: it does not. What is prepared stays for the next start. A \
+                  machine with the host's own id is not linked.",
         effect: Effect::Patch(link_journal),
         ..BASE
     },
@@ -109,7 +121,7 @@ pub(super) const ROWS: &[OptionRow] = &[
         short: Some('j'),
         help: "As --link-journal=try-guest",
         details: "The same as --link-journal=try-guest.",
-        effect: Effect::Later("journals are not linked yet"),
+        effect: Effect::Patch(try_guest),
         ..BASE
     },
     OptionRow {
@@ -132,13 +144,6 @@ pub(super) const ROWS: &[OptionRow] = &[
     },
 ];
 
-/// Takes the words that mean what happens anyway and tells the others apart from nonsense.
-fn only(given: &Given<'_>, carried_out: &[&str], words: &[&str], why: &'static str) -> Result<(), Problem> {
-    let known: Vec<_> = words.iter().map(|word| (*word, *word)).collect();
-    let word = given.one_of(&known)?;
-    if carried_out.contains(&word) { Ok(()) } else { Err(Problem::Later(why)) }
-}
-
 fn resolv_conf(patch: &mut SpecPatch, given: &Given<'_>) -> Result<(), Problem> {
     patch.resolv_conf = Some(match given.boolean() {
         Ok(true) => ResolvConfMode::Auto,
@@ -157,6 +162,16 @@ fn timezone(patch: &mut SpecPatch, given: &Given<'_>) -> Result<(), Problem> {
     Ok(())
 }
 
-fn link_journal(_: &mut SpecPatch, given: &Given<'_>) -> Result<(), Problem> {
-    only(given, &["auto", "no"], LINK_JOURNAL, "journals are not linked yet; use auto or no")
+fn link_journal(patch: &mut SpecPatch, given: &Given<'_>) -> Result<(), Problem> {
+    patch.link_journal = Some(match given.boolean() {
+        Ok(true) => LinkJournal::Auto,
+        Ok(false) => LinkJournal::No,
+        Err(_) => given.one_of(&LINK_JOURNAL_MODES)?,
+    });
+    Ok(())
+}
+
+fn try_guest(patch: &mut SpecPatch, _: &Given<'_>) -> Result<(), Problem> {
+    patch.link_journal = Some(LinkJournal::Guest { optional: true });
+    Ok(())
 }
