@@ -120,9 +120,13 @@ fn boot(build: &Path, host: &Path, script: &str) -> Result<(String, bool)> {
     write("script", script)?;
     write("unit", UNIT)?;
     write("log", "")?;
+    // Trees are on a real disk: the host's root is an overlay, which cannot map ids.
+    let scratch = directory.path().join("scratch");
+    fs::create_dir(&scratch)?;
     let bind = |from: &Path, to: &str| format!("--bind={}:{to}", from.display());
     let mut command = Command::new(build.join("redd-spawn"));
     command.args(OPTIONS).arg("-D").arg(host).arg(format!("--machine=conformance-{}", std::process::id()));
+    command.arg(bind(&scratch, "/var/tmp"));
     command.arg(bind(directory.path(), "/conformance")).arg(bind(build, &build.to_string_lossy()));
     command.arg(bind(&directory.path().join("unit"), "/etc/systemd/system/conformance.service"));
     command.arg("systemd.wants=conformance.service").stdin(Stdio::null()).stdout(Stdio::null());
