@@ -51,6 +51,8 @@ pub(crate) enum End {
     Code(i32),
     /// It was refused, or the start failed: an error was told and nothing has run.
     Refused,
+    /// It did not end in time.
+    Never,
 }
 
 #[allow(dead_code, reason = "the vocabulary of the cases; not every group needs every word")]
