@@ -23,10 +23,11 @@ fn check(group: &str, cases: &[Case]) {
     requires!(root, cgroup2);
     let _isolated = Isolated::enter();
     let version = bench::original();
-    // Unlike any other test's, which may run at the same time.
-    let name = format!("box{}-{group}", std::process::id());
-    let mut ours = Bench::new(Engine::Redd, &name);
-    let mut theirs = version.map(|_| Bench::new(Engine::Original, &name));
+    // Unlike any other test's, which may run at the same time, and each other's: units of systemd end a little later than
+    // what ran in them.
+    let name = |first: &str| format!("{first}{}-{}", std::process::id(), group.replace('_', "-"));
+    let mut ours = Bench::new(Engine::Redd, &name("box"));
+    let mut theirs = version.map(|_| Bench::new(Engine::Original, &name("tub")));
     let mut wrong = String::new();
     for (index, case) in cases.iter().enumerate() {
         assert!(cases[..index].iter().all(|other| other.name != case.name), "{} is there twice", case.name);
