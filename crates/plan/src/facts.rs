@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use serde::Serialize;
-use spec::{ConsoleMode, ResolvConfSource, Resource, Rlimit};
+use spec::{ConsoleMode, ResolvConfSource, Resource, Rlimit, Secret};
 use uuid::Uuid;
 
 /// Everything that [`resolve`](crate::resolve) may look at beside the specification.
@@ -21,6 +21,8 @@ pub struct HostFacts {
     pub sources: Vec<Option<SourceFacts>>,
     /// The layers of the overlays, likewise; empty for other mounts.
     pub layers: Vec<Vec<LayerFacts>>,
+    /// The contents of the credentials, in the order of the specification's.
+    pub credentials: Vec<Secret>,
     /// First id of a range of 65536 user and group ids that nobody uses. Absent where none is asked for.
     pub free_id_range: Option<u32>,
     /// What limits are relative to and put on. Absent where none is asked for.

@@ -21,9 +21,9 @@ pub use facts::{
 };
 pub use resolve::{Error, JOURNALS, machine_name, machine_uuid, resolve};
 pub use step::{
-    FileStep, FileSystem, GroupFile, GroupPlace, HierarchyGroup, IdLine, InnerStep, LaunchStep, LayerSource,
-    MountFlags, MountIds, OuterStep, OverlayLayer, OverlayStep, ParentStep, Registration, Root, Scope, ServiceManager,
-    SourceNumber, SpecialKind, UpperLayer,
+    CredentialsStep, FileStep, FileSystem, GroupFile, GroupPlace, HierarchyGroup, IdLine, InnerStep, LaunchStep,
+    LayerSource, MountFlags, MountIds, OuterStep, OverlayLayer, OverlayStep, ParentStep, Registration, Root, Scope,
+    ServiceManager, SourceNumber, SpecialKind, UpperLayer,
 };
 
 /// Everything that happens for one container, in the order in which it happens.

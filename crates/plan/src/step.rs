@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use uuid::Uuid;
 
-use spec::{AbsPath, PivotRoot, Property, UidRange};
+use spec::{AbsPath, PivotRoot, Property, Secret, UidRange};
 
 /// What is done once, by the caller itself, before the first process is made. Each registers its undo.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -256,6 +256,8 @@ pub enum OuterStep {
     File(FileStep),
     /// Mount several directories as one.
     Overlay(OverlayStep),
+    /// Keep credentials in memory.
+    Credentials(CredentialsStep),
     /// Attach a file that was taken from the host, read-only, where that works.
     BindHostFile {
         /// Which.
@@ -435,6 +437,19 @@ pub enum FileStep {
         /// What.
         kind: SpecialKind,
     },
+}
+
+/// A file system in memory that is never swapped out, with a file for each credential, read-only.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct CredentialsStep {
+    /// Where.
+    pub target: AbsPath,
+    /// Whom it belongs to, on the host.
+    pub owner: u32,
+    /// Everybody inside may read it.
+    pub for_everybody: bool,
+    /// The names and the contents.
+    pub files: Vec<(String, Secret)>,
 }
 
 /// An overlay beside the root.

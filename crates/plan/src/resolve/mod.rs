@@ -1,6 +1,7 @@
 //! The one place where options and facts meet.
 
 mod api_mounts;
+mod credentials;
 mod custom_mounts;
 mod integration;
 mod journal;
@@ -402,6 +403,7 @@ fn outer_steps(context: &Context<'_>) -> Result<Vec<OuterStep>, Error> {
     let mut files = Vec::new();
     api_mounts::outer(context, &mut files)?;
     steps.extend(files.into_iter().map(OuterStep::File));
+    credentials::outer(context, &mut steps)?;
     custom_mounts::steps(context, &mut steps)?;
     integration::outer(context, &mut steps)?;
     steps.extend(journal::outer(context));
