@@ -234,8 +234,13 @@ pub struct SourceFacts {
 /// A directory that is a layer of an overlay.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum LayerFacts {
-    /// One that is found only when the root is there: a path inside, or a temporary one.
+    /// One that is found only when the root is there: a path inside.
     Later,
+    /// A temporary one, below `/var/tmp`.
+    Temporary {
+        /// The file system there can hold an upper layer.
+        fits: bool,
+    },
     /// It is there.
     Present {
         /// Its path without symbolic links.

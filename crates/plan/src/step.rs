@@ -485,14 +485,21 @@ pub enum LayerSource {
 
 /// An upper layer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct UpperLayer {
-    /// The mount's number.
-    pub number: usize,
-    /// Its name in the directory around it; absent where it is a temporary one.
-    #[serde(serialize_with = "json::optional_text")]
-    pub name: Option<OsString>,
-    /// Whom its files belong to, where that is not as it is on disk.
-    pub ids: Option<MountIds>,
+pub enum UpperLayer {
+    /// One of the host's.
+    Host {
+        /// The mount's number.
+        number: usize,
+        /// Its name in the directory around it.
+        #[serde(serialize_with = "json::text")]
+        name: OsString,
+        /// Whom its files belong to, where that is not as it is on disk.
+        ids: Option<MountIds>,
+    },
+    /// A temporary one, for the mount with this number.
+    Temporary(usize),
+    /// One in memory, which lives as long as the boot.
+    Memory,
 }
 
 /// Whom the files of a mount belong to; the same for users and groups.

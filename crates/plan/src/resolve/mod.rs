@@ -346,6 +346,7 @@ fn notices(context: &Context<'_>) -> Vec<String> {
     if context.spec.console().background == Some(Background::NotSaid) {
         notices.push("What --background= says is no colour of a background, so that stays as it is.".to_owned());
     }
+    notices.extend(custom_mounts::notices(context));
     notices
 }
 
