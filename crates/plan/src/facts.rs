@@ -46,6 +46,9 @@ pub struct CallerFacts {
     pub tint_background: Option<OsString>,
     /// `$NOTIFY_SOCKET`: where the caller's service manager listens, see sd_notify(3).
     pub notify_socket: Option<OsString>,
+    /// `$WATCHDOG_USEC`, if it is meant for the caller: within how many microseconds it has to give a sign of life, see
+    /// sd_watchdog_enabled(3).
+    pub watchdog: Option<u64>,
     /// The descriptors that the caller's service manager has passed, see sd_listen_fds(3).
     pub listen: Option<Listen>,
     /// `$XDG_RUNTIME_DIR`: where the caller's own service manager listens.

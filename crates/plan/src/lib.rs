@@ -227,6 +227,8 @@ pub struct Supervision {
     /// Where the caller's service manager listens.
     #[serde(serialize_with = "json::optional_text")]
     pub notify_socket: Option<OsString>,
+    /// It expects a sign of life within this many microseconds, again and again.
+    pub watchdog: Option<u64>,
     /// The container's id.
     pub uuid: Uuid,
     /// Which of the kernel's interfaces are writable.

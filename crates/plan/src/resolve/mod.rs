@@ -210,6 +210,7 @@ pub fn resolve(spec: &ContainerSpec, facts: &HostFacts) -> Result<Plan, Error> {
             boot: spec.exec().mode == StartMode::Boot,
             notify_ready: spec.exec().notify_ready,
             notify_socket: facts.caller.notify_socket.clone(),
+            watchdog: facts.caller.watchdog,
             uuid,
             api_vfs_writable: spec.security().api_vfs_writable,
         },
