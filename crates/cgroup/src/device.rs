@@ -59,7 +59,7 @@ pub const STANDARD: [Rule; 10] = [
 ];
 
 /// What it may open where even those have to be named: its terminals and tun.
-pub const UNNAMED: [Rule; 2] = [character(136, None), character(10, Some(200))];
+pub const UNNAMED: [Rule; 3] = [character(136, None), character(5, Some(2)), character(10, Some(200))];
 
 /// As the kernel names them in the low half of the first word of the context (`<linux/bpf.h>`).
 const TYPE_BLOCK: i32 = 1;

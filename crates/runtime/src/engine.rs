@@ -149,20 +149,13 @@ pub fn run(spec: &ContainerSpec, caller: CallerFacts, say: &dyn Fn(&str)) -> Res
     if result.is_ok() {
         acquired.keep_journal();
     }
-    watcher.tell("STOPPING=1\nSTATUS=Terminating...\n");
     let left = acquired.release();
-    let code = match &result {
-        Ok(Outcome::Exited(code)) => u8::try_from(*code).unwrap_or(255),
-        Ok(Outcome::Killed(signal)) => 128 + u8::try_from(*signal).unwrap_or(0),
-        Ok(Outcome::Rebooted | Outcome::PoweredOff) => 0,
-        Err(_) => 1,
+    let code = match result? {
+        Outcome::Exited(code) => ExitCode::from(u8::try_from(code).unwrap_or(255)),
+        Outcome::Killed(signal) => ExitCode::from(128 + u8::try_from(signal).unwrap_or(0)),
+        Outcome::Rebooted | Outcome::PoweredOff => ExitCode::SUCCESS,
     };
-    watcher.tell(&format!("EXIT_STATUS={code}\n"));
-    if let Some(upstream) = &watcher.upstream {
-        upstream.finish();
-    }
-    result?;
-    Ok(Done::Ended(ExitCode::from(code), left))
+    Ok(Done::Ended(code, left))
 }
 
 /// From one start to its end.
@@ -225,15 +218,6 @@ struct Watcher<'a> {
     say: &'a dyn Fn(&str),
 }
 
-impl Watcher<'_> {
-    /// Tells the service manager that started us, if one did.
-    fn tell(&self, text: &str) {
-        if let Some(upstream) = &self.upstream {
-            upstream.tell(text);
-        }
-    }
-}
-
 /// One start: makes the processes, waits until the payload runs, watches over it.
 fn start(plan: &Plan, prepared: &Prepared, launched: &Launched, watcher: &Watcher<'_>) -> Result<Outcome, Error> {
     let (mut receiver, sender) = proto::channel().map_err(|errno| Error::System("make a socket pair", errno))?;
@@ -245,7 +229,7 @@ fn start(plan: &Plan, prepared: &Prepared, launched: &Launched, watcher: &Watche
         // The helper's own words, if it had any.
         Err(error) => return Err(await_payload(plan, &mut receiver, watcher).err().unwrap_or_else(|| error.into())),
     };
-    let limited = launched.join_limits(found.pid.as_raw_nonzero().get());
+    let limited = launched.limit(plan, found.pid.as_raw_nonzero().get());
     let mut registered = None;
     let started = restricted.and(limited).map_err(Error::from).and_then(|()| {
         registered = registration::register(plan, found.pid.as_raw_nonzero().get())?;

@@ -6,6 +6,9 @@ use std::str::FromStr;
 use serde::Serialize;
 use thiserror::Error;
 
+use crate::options::integer;
+use crate::property::{size, time_span};
+
 /// Why a value is none.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
 pub enum ValueError {
@@ -13,7 +16,9 @@ pub enum ValueError {
     #[error("{0:?} is no resource limit such as RLIMIT_NOFILE")]
     Resource(String),
     /// A resource limit's value.
-    #[error("{0:?} is no limit: VALUE or SOFT:HARD, each a number or \"infinity\", the first not above the second")]
+    #[error(
+        "{0:?} is no limit: VALUE or SOFT:HARD, each a number, for sizes and times with a unit, or \"infinity\", the first not above the second"
+    )]
     Rlimit(String),
     /// A signal.
     #[error("{0:?} is no signal such as SIGTERM or SIGRTMIN+3")]
@@ -61,7 +66,7 @@ impl FromStr for Resource {
     type Err = ValueError;
 
     fn from_str(text: &str) -> Result<Self, ValueError> {
-        let name = text.strip_prefix("RLIMIT_").unwrap_or(text);
+        let name = text.strip_prefix("RLIMIT_").or(text.strip_prefix("Limit")).unwrap_or(text);
         Self::ALL.into_iter().find(|known| known.name() == name).ok_or_else(|| ValueError::Resource(text.to_owned()))
     }
 }
@@ -75,14 +80,16 @@ pub struct Rlimit {
     pub hard: Option<u64>,
 }
 
-impl FromStr for Rlimit {
-    type Err = ValueError;
-
-    fn from_str(text: &str) -> Result<Self, ValueError> {
+impl Rlimit {
+    /// Reads `VALUE` or `SOFT:HARD`. Sizes and times may have units, and niceness a sign (systemd.exec(5), `LimitCPU=`).
+    ///
+    /// # Errors
+    /// [`ValueError::Rlimit`]
+    pub fn parse(resource: Resource, text: &str) -> Result<Self, ValueError> {
         let bad = || ValueError::Rlimit(text.to_owned());
         let value = |text: &str| match text {
             "infinity" => Ok(None),
-            _ => text.parse::<u64>().map(Some).map_err(|_| bad()),
+            _ => resource.value(text).map(Some).ok_or_else(bad),
         };
         let limit = match text.split_once(':') {
             Some((soft, hard)) => Self { soft: value(soft)?, hard: value(hard)? },
@@ -90,6 +97,43 @@ impl FromStr for Rlimit {
         };
         if limit.soft.unwrap_or(u64::MAX) > limit.hard.unwrap_or(u64::MAX) { Err(bad()) } else { Ok(limit) }
     }
+}
+
+impl Resource {
+    /// A value as the kernel counts it. The highest number is no limit for the kernel and has to be written as such.
+    fn value(self, text: &str) -> Option<u64> {
+        const SECOND: u64 = 1_000_000;
+        let time = |bare: &str| {
+            let bare = if text.bytes().all(|byte| byte.is_ascii_digit()) { bare } else { "" };
+            time_span(&format!("{text}{bare}")).ok()
+        };
+        let value = match self {
+            Self::Cpu => time("s")?.checked_add(SECOND - 1)? / SECOND,
+            Self::RealTimeTimeout => time("us")?,
+            Self::FileSize
+            | Self::Data
+            | Self::Stack
+            | Self::Core
+            | Self::ResidentSet
+            | Self::LockedMemory
+            | Self::AddressSpace
+            | Self::MessageQueue => size(text, 1024).ok()?,
+            // What the kernel limits is 20 minus the niceness.
+            Self::Nice if text.starts_with(['+', '-']) => {
+                let nice: i64 = text.parse().ok()?;
+                u64::try_from(20 - nice).ok().filter(|_| (-20..=19).contains(&nice))?
+            }
+            Self::Nice => count(text).filter(|number| *number <= 40)?,
+            _ => count(text)?,
+        };
+        (value < u64::MAX).then_some(value)
+    }
+}
+
+/// A number, decimal or as strtol(3) reads it.
+fn count(text: &str) -> Option<u64> {
+    let decimal = text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+    if decimal { text.parse().ok() } else { integer(text).and_then(|number| u64::try_from(number).ok()) }
 }
 
 /// A signal's number, see signal(7).
@@ -161,15 +205,6 @@ fn offset(text: &str, sign: char) -> Option<i32> {
 pub struct CpuSet(Vec<u32>);
 
 impl CpuSet {
-    /// Both together.
-    #[must_use]
-    pub fn union(mut self, other: &Self) -> Self {
-        self.0.extend(&other.0);
-        self.0.sort_unstable();
-        self.0.dedup();
-        self
-    }
-
     /// Their numbers, ascending.
     #[must_use]
     pub fn cpus(&self) -> &[u32] {
@@ -222,11 +257,41 @@ mod tests {
 
     #[test]
     fn limits() {
-        assert_eq!("8192:16384".parse(), Ok(Rlimit { soft: Some(8192), hard: Some(16384) }));
-        assert_eq!("infinity".parse(), Ok(Rlimit { soft: None, hard: None }));
-        for text in ["", "2:1", "infinity:1", "x", "1:2:3", ":", "-1"] {
-            assert!(text.parse::<Rlimit>().is_err(), "{text}");
+        let parse = |resource, text| Rlimit::parse(resource, text).map(|limit| (limit.soft, limit.hard));
+        for (resource, text, soft, hard) in [
+            (Resource::OpenFiles, "8192:16384", Some(8192), Some(16384)),
+            (Resource::OpenFiles, "infinity", None, None),
+            (Resource::OpenFiles, "0x10:infinity", Some(16), None),
+            (Resource::FileSize, "1.5K", Some(1536), Some(1536)),
+            (Resource::Stack, "8M:1G", Some(8 << 20), Some(1 << 30)),
+            (Resource::Cpu, "90", Some(90), Some(90)),
+            (Resource::Cpu, "1500ms:1h", Some(2), Some(3600)),
+            (Resource::RealTimeTimeout, "5", Some(5), Some(5)),
+            (Resource::RealTimeTimeout, "1s", Some(1_000_000), Some(1_000_000)),
+            (Resource::Nice, "5", Some(5), Some(5)),
+            (Resource::Nice, "-5", Some(25), Some(25)),
+            (Resource::Nice, "+5", Some(15), Some(15)),
+        ] {
+            assert_eq!(parse(resource, text), Ok((soft, hard)), "{text}");
         }
+        for (resource, text) in [
+            (Resource::OpenFiles, ""),
+            (Resource::OpenFiles, "2:1"),
+            (Resource::OpenFiles, "infinity:1"),
+            (Resource::OpenFiles, "x"),
+            (Resource::OpenFiles, "1:2:3"),
+            (Resource::OpenFiles, ":"),
+            (Resource::OpenFiles, "-1"),
+            (Resource::OpenFiles, "1K"),
+            (Resource::FileSize, "18446744073709551615"),
+            (Resource::Cpu, "1 parsec"),
+            (Resource::Nice, "41"),
+            (Resource::Nice, "-21"),
+            (Resource::Nice, "+20"),
+        ] {
+            assert!(parse(resource, text).is_err(), "{text}");
+        }
+        assert_eq!("LimitNOFILE".parse(), Ok(Resource::OpenFiles));
     }
 
     #[test]

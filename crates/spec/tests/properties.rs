@@ -11,7 +11,7 @@ use spec::command_line::{Request, UsageError, read};
 use spec::options::{self, Argument, Caller, OptionRow};
 use spec::{
     AbsPath, BindSource, CAPABILITY_NAMES, ContainerSpec, CpuSet, CustomMount, HostName, IdMapping, MachineName,
-    Rlimit, Signal, UidRange,
+    Resource, Rlimit, Signal, UidRange,
 };
 
 fn request(words: &[OsString]) -> Result<Request, UsageError> {
@@ -190,9 +190,9 @@ proptest! {
     }
 
     #[test]
-    fn limits_come_back(soft in proptest::option::of(any::<u64>()), hard in proptest::option::of(any::<u64>())) {
+    fn limits_come_back(soft in proptest::option::of(0..u64::MAX), hard in proptest::option::of(0..u64::MAX)) {
         let text = |value: Option<u64>| value.map_or("infinity".to_owned(), |value| value.to_string());
-        let parsed = format!("{}:{}", text(soft), text(hard)).parse();
+        let parsed = Rlimit::parse(Resource::OpenFiles, &format!("{}:{}", text(soft), text(hard)));
         let fits = soft.unwrap_or(u64::MAX) <= hard.unwrap_or(u64::MAX);
         prop_assert_eq!(parsed.ok(), fits.then_some(Rlimit { soft, hard }));
     }

@@ -115,6 +115,5 @@ fn environment(context: &Context<'_>) -> Vec<OsString> {
         }
     }
     variables.extend(listen(context));
-    variables.extend(super::credentials::variable(context));
     variables
 }

@@ -30,6 +30,8 @@ pub(crate) struct Case {
     pub(crate) since: u32,
     /// Needs a host that systemd manages.
     pub(crate) systemd: bool,
+    /// Needs one that it does not.
+    pub(crate) elsewhere: bool,
     /// Redd does something else on purpose than the original from this version on, for this reason; then that must differ,
     /// and an earlier one must not.
     pub(crate) differs: Option<(u32, &'static str)>,
@@ -71,6 +73,7 @@ impl Case {
             own_tree: false,
             since: 0,
             systemd: false,
+            elsewhere: false,
             differs: None,
         }
     }
@@ -123,6 +126,11 @@ impl Case {
     /// Only on a host that systemd manages.
     pub(crate) const fn on_systemd(self) -> Self {
         Self { systemd: true, ..self }
+    }
+
+    /// Only on a host that systemd does not manage.
+    pub(crate) const fn elsewhere(self) -> Self {
+        Self { elsewhere: true, ..self }
     }
 
     /// The original does something else; why redd does not.

@@ -1,7 +1,81 @@
-//! The unit and the registration.
+//! The unit and the registration. The original makes units where systemd manages the host; elsewhere it has none, takes
+//! every property and does nothing with it.
 
 use super::case::Case;
 
+const NOWHERE: &str = "without systemd the original does nothing with properties; redd limits the control groups itself";
+const DEVICES: &str = "redd restricts devices on every host";
+const STRICT: &str = "the original has no unit here that would refuse it";
+
+/// Starts processes until it may not any more.
+const FORKS: &str = "(for i in 1 2 3 4 5 6 7 8; do sleep 0.1 & done; wait; echo all) 2>/dev/null || echo some";
+
 pub(crate) const CASES: &[Case] = &[
+    Case::inside("no registration", &["--register=no"], "echo fine").prints("fine\n"),
+    Case::inside("no registration, in other words", &["--register=off", "--keep-unit"], "echo fine").prints("fine\n"),
     Case::refused("no such mode", &["--register=maybe"]),
+    Case::inside("an empty mode", &["--register="], "echo fine").prints("fine\n").since(257),
+    Case::refused("registration without a registry", &["--register=yes", "--keep-unit"]).elsewhere(),
+    Case::inside("a unit that is kept", &["--keep-unit"], "echo fine").prints("fine\n"),
+    Case::inside("a unit that is kept has no slice", &["--keep-unit", "--slice=foo"], "echo fine").prints("fine\n"),
+    Case::inside("a unit that is kept has no properties", &["--keep-unit", "--property=TasksMax=2"], FORKS),
+    Case::inside("nor devices", &["--keep-unit", "--property=DeviceAllow=/dev/char/1:1 rwm"], "mknod /m c 1 1 || echo none").own_tree().elsewhere().differs(DEVICES),
+    Case::refused("a slice that is none", &["--slice="]),
+    Case::refused("a property without a value", &["--property=TasksMax"]).elsewhere().differs(STRICT),
+    Case::refused("a property that is none", &["--property=Nonsense=1"]).elsewhere().differs(STRICT),
+    Case::refused("a value that is none", &["--property=TasksMax=few"]).elsewhere().differs(STRICT),
+    Case::refused("a property of a service", &["--property=ExecStart=/bin/sh"]).elsewhere().differs(STRICT),
+    Case::inside("tasks", &["--property=TasksMax=4"], FORKS).elsewhere().differs(NOWHERE),
+    Case::inside("processors", &["--property=AllowedCPUs=1"], "nproc; grep Cpus_allowed_list /proc/self/status").elsewhere().differs(NOWHERE),
+    Case::inside("processors of all processes", &["--property=AllowedCPUs=0", "--as-pid2"], "grep Cpus_allowed_list /proc/1/status")
+        .elsewhere().differs(NOWHERE),
+    Case::inside("processors that are not there any more", &["--property=AllowedCPUs=0", "--property=AllowedCPUs="], "nproc"),
+    Case::inside("memory nodes", &["--property=AllowedMemoryNodes=0"], "grep Mems_allowed_list /proc/self/status").prints("Mems_allowed_list:\t0\n"),
+    Case::inside("memory", &["--property=MemoryMax=24M"], "exec tail /dev/zero").code(137).prints("").elsewhere().differs(NOWHERE),
+    Case::inside("a device that may be read", &["--property=DeviceAllow=/dev/char/1:1 r"], "mknod /m c 1 1 || echo none").own_tree().elsewhere().differs(DEVICES),
+    Case::inside("a device whose nodes may be made", &["--property=DeviceAllow=/dev/char/1:1 m"], "mknod /m c 1 1 && echo made; head -c1 /m >/dev/null || echo closed")
+        .own_tree()
+        .elsewhere().differs(NOWHERE),
+    Case::inside("devices of a driver", &["--property=DeviceAllow=char-mem rm"], "mknod /k c 1 11 && echo made; head -c0 /k && echo read; (: >/k) || echo closed")
+        .own_tree()
+        .elsewhere().differs(NOWHERE),
+    Case::inside("devices that are taken back", &["--property=DeviceAllow=/dev/char/1:1", "--property=DeviceAllow="], "mknod /m c 1 1 || echo none").own_tree().elsewhere().differs(DEVICES),
+    Case::inside("no devices but those that are named", &["--property=DevicePolicy=strict"], "(: </dev/null) 2>&1 || echo closed; (: </dev/zero) || echo closed")
+        .elsewhere().differs(NOWHERE),
+    Case::inside("the usual devices", &["--property=DevicePolicy=closed"], ": </dev/null && echo open; mknod /m c 1 1 || echo none").own_tree().elsewhere().differs(DEVICES),
+    Case::refused("memory pressure without cgroup2", &["--property=MemoryHigh=1M"]).elsewhere().differs(NOWHERE),
+    Case::refused("a filter without a service manager", &["--property=IPAddressDeny=any"]).elsewhere().differs(NOWHERE),
+    Case::refused("a slice without a service manager", &["--property=Slice=foo.slice"]).elsewhere().differs(NOWHERE),
+    Case::refused("a disk that is none", &["--property=IOReadBandwidthMax=/proc 1M"]).elsewhere().differs(NOWHERE),
+    Case::refused("a device that is none", &["--property=DeviceAllow=/dev/none rw"]).elsewhere().differs(NOWHERE),
+    Case::refused("own words for a unit that is kept", &["--keep-unit", "--memory=1G"]),
+    Case::inside("the usual slice", &[], GROUP).environment(SEEN).on_systemd(),
+    Case::inside("a slice", &["--slice=conformance"], GROUP).environment(SEEN).on_systemd(),
+    Case::inside("a slice in slices", &["-S", "conformance-a-b.slice"], GROUP).environment(SEEN).on_systemd(),
+    Case::inside("a slice with a strange name", &["-S", "conformance a"], GROUP).environment(SEEN).on_systemd(),
+    Case::inside("a slice as a property", &["--property=Slice=conformance.slice"], GROUP).environment(SEEN).on_systemd(),
+    Case::refused("a slice with an empty part", &["--slice=a--b"]).on_systemd(),
+    Case::refused("a slice that is a service", &["--slice=a.service"]).on_systemd(),
+    Case::refused("no such property", &["--property=Nonsense=1"]).on_systemd(),
+    Case::refused("no such value", &["--property=MemoryMax=much"]).on_systemd(),
+    Case::refused("no value", &["--property=MemoryMax"]).on_systemd(),
+    Case::refused("no tasks", &["--property=TasksMax=0"]).on_systemd(),
+    Case::refused("no weight", &["--property=CPUWeight=0"]).on_systemd(),
+    Case::inside("properties", PROPERTIES, "echo fine").prints("fine\n").on_systemd(),
+    Case::inside("devices of the unit", &["--property=DeviceAllow=char-mem rm"], "mknod /k c 1 11 && echo made; head -c0 /k && echo read; (: >/k) || echo closed")
+        .own_tree()
+        .on_systemd(),
+];
+
+/// The payload's group as the host has it.
+const GROUP: &str = "grep ^0:: /proc/self/cgroup";
+const SEEN: &[(&str, &str)] = &[("SYSTEMD_NSPAWN_USE_CGNS", "0")];
+const PROPERTIES: &[&str] = &[
+    "--property=MemoryMax=50%",
+    "--property=CPUQuota=150%",
+    "--property=TasksMax=1000",
+    "--property=IPAddressAllow=any",
+    "--property=Description=a b",
+    "--property=KillMode=mixed",
+    "--property=TimeoutStopSec=5min 20s",
 ];

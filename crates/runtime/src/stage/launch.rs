@@ -40,12 +40,18 @@ pub struct Launched {
 }
 
 impl Launched {
-    /// Puts the container's first process under the limits of version 1, while it is at work for itself.
+    /// Puts the container's first process under the limits of version 1, and adjusts its score for when memory runs out,
+    /// while it is at work for itself. With users of its own it could not do so: its files in proc are not its own yet.
     ///
     /// # Errors
-    /// The first that does not take it.
-    pub fn join_limits(&self, pid: i32) -> Result<(), Error> {
-        self.limits.iter().try_for_each(|limit| limit.join(pid)).map_err(Error::from)
+    /// The first that does not work.
+    pub fn limit(&self, plan: &Plan, pid: i32) -> Result<(), Error> {
+        self.limits.iter().try_for_each(|limit| limit.join(pid))?;
+        let Some(adjustment) = plan.limits.oom_score_adjust else { return Ok(()) };
+        std::fs::write(format!("/proc/{pid}/oom_score_adj"), adjustment.to_string()).map_err(|error| Error::Step {
+            step: format!("adjust the score for when memory runs out by {adjustment}"),
+            failure: Failure::from(Errno::from_io_error(&error).unwrap_or(Errno::IO)),
+        })
     }
 
     /// Ends the control groups and whoever is in them.

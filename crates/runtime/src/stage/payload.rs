@@ -1,7 +1,7 @@
 //! From the last step to the program: who it is, what it may do, and the program itself.
 
-use std::ffi::{CStr, CString, OsStr, OsString};
-use std::os::fd::{AsFd, OwnedFd};
+use std::ffi::{CString, OsStr, OsString};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
@@ -13,7 +13,7 @@ use rustix::thread::{CapabilitySet, CapabilitySets};
 use sys::process::{Persona, StringVector};
 use sys::seccomp::Instruction;
 
-use super::files::{About, Failure, write_all};
+use super::files::{About, Failure};
 use super::inner::Inside;
 use super::passwd::{self, User};
 use super::stub_init;
@@ -49,10 +49,6 @@ fn try_start(
     for limit in &plan.limits.resources {
         apply_limit(limit)?;
     }
-    if let Some(adjustment) = plan.limits.oom_score_adjust {
-        let file = rustix::fs::open("/proc/self/oom_score_adj", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
-        write_all(file.as_fd(), adjustment.to_string().as_bytes()).about("the out-of-memory score adjustment")?;
-    }
     if let Some(cpus) = &plan.limits.cpu_affinity {
         sys::process::set_cpu_affinity(cpus).about("the processors")?;
     }
@@ -62,6 +58,7 @@ fn try_start(
             spec::Personality::X86_64 => Persona::Linux,
         })?;
     }
+    enter_directory(&payload.directory, &user)?;
     let environment = environment(plan, &user);
     rustix::process::umask(Mode::from_raw_mode(0o022));
     sys::process::close_on_exec_from(3)?;
@@ -74,8 +71,6 @@ fn try_start(
     if user.uid == 0 {
         limit_capabilities(&plan.limits)?;
     }
-    // As the user, who may not be allowed to.
-    enter_directory(&payload.directory, &user)?;
     // A change of ids has disarmed it.
     sender.die_with_supervisor();
     sys::signal::reset_dispositions();
@@ -237,7 +232,6 @@ fn execute(programs: &[Program], environment: &[OsString]) -> Failure {
             let Ok(path_string) = CString::new(path.as_bytes()) else { return Errno::INVAL.into() };
             match sys::process::execute(&path_string, &arguments, &variables) {
                 Errno::NOENT | Errno::NOTDIR if !exists(&path) => {}
-                Errno::NOEXEC => last = execute_by_shell(&path_string, program, &variables),
                 errno => last = Failure { errno, detail: explain(&path, errno) },
             }
             if last.errno != Errno::NOENT {
@@ -250,18 +244,6 @@ fn execute(programs: &[Program], environment: &[OsString]) -> Failure {
         last.detail = format!("{} (no such program in the container)", names.join(", "));
     }
     last
-}
-
-/// A file that is no program is a script of the shell's, as execvp(3) has it.
-fn execute_by_shell(script: &CStr, program: &Program, variables: &StringVector) -> Failure {
-    let shell = c"/bin/sh";
-    let Ok(rest) = strings(program.arguments.get(1..).unwrap_or_default()) else { return Errno::INVAL.into() };
-    let words = [shell.to_owned(), script.to_owned()].into_iter().chain(rest);
-    let errno = match sys::process::execute(shell, &StringVector::new(words.collect()), variables) {
-        Errno::NOENT => Errno::NOEXEC,
-        other => other,
-    };
-    Failure { errno, detail: explain(OsStr::from_bytes(script.to_bytes()), errno) }
 }
 
 fn strings(words: &[OsString]) -> Result<Vec<CString>, std::ffi::NulError> {

@@ -226,7 +226,7 @@ fn the_last_one_counts_and_lists_grow() {
     assert_eq!(environment, ["B=2", "A=3", "HERE=value"]);
     assert_eq!(spec.security().capabilities.to_string(), "CAP_KILL,CAP_SYS_TIME,CAP_BPF");
     assert_eq!(spec.resources().rlimits.len(), 1);
-    assert_eq!(spec.resources().cpu_affinity, "0,2-3".parse().ok());
+    assert_eq!(spec.resources().cpu_affinity, "2-3".parse().ok());
     let filter: Vec<_> =
         spec.security().system_call_filter.iter().map(|item| (item.allow, item.name.as_str())).collect();
     assert_eq!(filter, [(true, "@clock"), (true, "bpf"), (false, "mount")]);

@@ -24,6 +24,7 @@ use serde::Serialize;
 use crate::SpecPatch;
 use crate::{CAPABILITY_NAMES, Resource, Signal};
 pub use exec::ARGUMENTS;
+pub(crate) use value::integer;
 pub use value::{Caller, Given, Problem, boolean};
 
 /// What follows a switch.

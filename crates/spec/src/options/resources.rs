@@ -15,7 +15,8 @@ pub(super) const ROWS: &[OptionRow] = &[
         kind: ValueKind::Rlimit,
         lists: true,
         help: "Limit a resource",
-        details: "A limit of getrlimit(2), such as RLIMIT_NOFILE, with numbers or infinity. One number is both limits. \
+        details: "A limit of getrlimit(2), such as RLIMIT_NOFILE, with numbers or infinity, sizes and times \
+                  also with units such as K, M, G or min. One value is both limits. \
                   Where nothing is said, the limits are the host's first process's. Some count by user: without users \
                   of its own, the container shares them with the host.",
         effect: Effect::Patch(rlimit),
@@ -34,10 +35,9 @@ pub(super) const ROWS: &[OptionRow] = &[
         long: "cpu-affinity",
         argument: Argument::Required("LIST"),
         setting: trusted("Exec", "CPUAffinity"),
-        merge: Merge::Union,
         help: "The processors it may use",
-        details: "Numbers and ranges of numbers with commas between them, such as 0,2-3. May be used more than once; an \
-                  empty value takes all earlier ones back.",
+        details: "Numbers and ranges of numbers with commas between them, such as 0,2-3. The last one counts; an \
+                  empty value takes it back.",
         effect: Effect::Patch(cpu_affinity),
         ..BASE
     },
@@ -88,7 +88,7 @@ fn rlimit(patch: &mut SpecPatch, given: &Given<'_>) -> Result<(), Problem> {
         return Err(Problem::invalid("it is not of the form NAME=SOFT[:HARD]"));
     };
     let resource: Resource = name.parse().map_err(Problem::invalid)?;
-    let limit: Rlimit = limit.parse().map_err(Problem::invalid)?;
+    let limit = Rlimit::parse(resource, limit).map_err(Problem::invalid)?;
     patch.rlimits.get_or_insert_default().insert(resource, limit);
     Ok(())
 }
@@ -103,11 +103,7 @@ fn oom_score_adjust(patch: &mut SpecPatch, given: &Given<'_>) -> Result<(), Prob
 }
 
 fn cpu_affinity(patch: &mut SpecPatch, given: &Given<'_>) -> Result<(), Problem> {
-    patch.cpu_affinity = match (patch.cpu_affinity.take(), given.parse_or_reset()?) {
-        (_, None) => None,
-        (None, Some(set)) => Some(set),
-        (Some(earlier), Some(set)) => Some(earlier.union(&set)),
-    };
+    patch.cpu_affinity = given.parse_or_reset()?;
     Ok(())
 }
 

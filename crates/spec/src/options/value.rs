@@ -98,7 +98,7 @@ pub fn boolean(text: &str) -> Option<bool> {
 }
 
 /// A whole number as strtol(3) reads it with base 0: decimal, `0x` and hexadecimal, `0` and octal.
-pub(super) fn integer(text: &str) -> Option<i64> {
+pub(crate) fn integer(text: &str) -> Option<i64> {
     let text = text.trim_start_matches([' ', '\t', '\n', '\r']);
     let (negative, digits) = match text.as_bytes().first()? {
         b'-' => (true, &text[1..]),

@@ -4,14 +4,14 @@ use super::PropertyValue;
 use crate::CpuSet;
 
 /// What is wrong with a value.
-pub(super) type Reason = &'static str;
+pub(crate) type Reason = &'static str;
 
 /// No limit, or the default.
 pub(super) const UNLIMITED: u64 = u64::MAX;
 
 /// A size: numbers with the suffixes K, M, G, T, P, E and powers of `base` between them; several of them are added, the
 /// larger units first.
-pub(super) fn size(text: &str, base: u64) -> Result<u64, Reason> {
+pub(crate) fn size(text: &str, base: u64) -> Result<u64, Reason> {
     const BAD: Reason = "it is no size such as 512M";
     const SUFFIXES: [char; 6] = ['K', 'M', 'G', 'T', 'P', 'E'];
     let mut rest = text.trim();
@@ -90,7 +90,7 @@ pub(super) fn scale(permyriad: u64) -> u32 {
 }
 
 /// A time span in microseconds, see systemd.time(7); without a unit it is seconds.
-pub(super) fn time_span(text: &str) -> Result<u64, Reason> {
+pub(crate) fn time_span(text: &str) -> Result<u64, Reason> {
     const BAD: Reason = "it is no time span such as 90s or 5min 20s";
     let mut rest = text.trim();
     if rest == "infinity" {
