@@ -192,6 +192,8 @@ fn names_resolve_as_on_the_host() {
         let _ = std::fs::remove_file(linked.join("/etc/resolv.conf"));
         std::os::unix::fs::symlink("/etc/other", linked.join("/etc/resolv.conf")).expect("link");
         linked.write("/etc/other", "its own\n", 0o644);
-        assert_eq!(seen(&linked, options), "its own\n", "{options:?}");
+        // A copy leaves a link alone; where there can be none, the host's file covers what it leads to.
+        let covered = options.iter().any(|option| matches!(*option, "--read-only" | "--volatile=state"));
+        assert_eq!(seen(&linked, options), if covered { &*host } else { "its own\n" }, "{options:?}");
     }
 }
