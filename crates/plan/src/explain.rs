@@ -3,8 +3,8 @@
 use std::fmt::{self, Display, Formatter};
 
 use crate::{
-    EphemeralKind, FileStep, GroupPlace, InnerStep, LaunchStep, MountFlags, MountIds, NodeKind, OuterStep, OverlayStep,
-    ParentStep, Plan, Root, ServiceManager, SourceNumber, SpecialKind, WorkingDirectory,
+    CredentialsStep, EphemeralKind, FileStep, GroupPlace, InnerStep, LaunchStep, MountFlags, MountIds, NodeKind,
+    OuterStep, OverlayStep, ParentStep, Plan, Root, ServiceManager, SourceNumber, SpecialKind, WorkingDirectory,
 };
 
 /// One line for each step, under a heading for each stage.
@@ -225,6 +225,11 @@ impl Display for OuterStep {
             Self::Overlay(OverlayStep { lower, upper: Some(_), target, by_users }) => {
                 let how = if *by_users { ", as root of the user namespace" } else { "" };
                 write!(f, "mount {} directories as one at {target}{how}", lower.len() + 1)
+            }
+            Self::Credentials(CredentialsStep { target, files, .. }) => {
+                write!(f, "make files in memory at {target}, read-only:")?;
+                let mut files = files.iter();
+                files.try_for_each(|(name, secret)| write!(f, " {name} ({} bytes)", secret.reveal().len()))
             }
             Self::PivotInside(pivot) => match &pivot.old {
                 Some(old) => write!(f, "make {} the root, the old one at {old}", pivot.new),

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use serde::Serialize;
-use spec::{ConsoleMode, ResolvConfSource, Resource, Rlimit};
+use spec::{ConsoleMode, ResolvConfSource, Resource, Rlimit, Secret};
 use uuid::Uuid;
 
 /// Everything that [`resolve`](crate::resolve) may look at beside the specification.
@@ -21,6 +21,8 @@ pub struct HostFacts {
     pub sources: Vec<Option<SourceFacts>>,
     /// The layers of the overlays, likewise; empty for other mounts.
     pub layers: Vec<Vec<LayerFacts>>,
+    /// The contents of the credentials, in the order of the specification's.
+    pub credentials: Vec<Secret>,
     /// First id of a range of 65536 user and group ids that nobody uses. Absent where none is asked for.
     pub free_id_range: Option<u32>,
     /// What limits are relative to and put on. Absent where none is asked for.
@@ -44,6 +46,9 @@ pub struct CallerFacts {
     pub tint_background: Option<OsString>,
     /// `$NOTIFY_SOCKET`: where the caller's service manager listens, see sd_notify(3).
     pub notify_socket: Option<OsString>,
+    /// `$WATCHDOG_USEC`, if it is meant for the caller: within how many microseconds it has to give a sign of life, see
+    /// sd_watchdog_enabled(3).
+    pub watchdog: Option<u64>,
     /// The descriptors that the caller's service manager has passed, see sd_listen_fds(3).
     pub listen: Option<Listen>,
     /// `$XDG_RUNTIME_DIR`: where the caller's own service manager listens.
@@ -232,8 +237,13 @@ pub struct SourceFacts {
 /// A directory that is a layer of an overlay.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum LayerFacts {
-    /// One that is found only when the root is there: a path inside, or a temporary one.
+    /// One that is found only when the root is there: a path inside.
     Later,
+    /// A temporary one, below `/var/tmp`.
+    Temporary {
+        /// The file system there can hold an upper layer.
+        fits: bool,
+    },
     /// It is there.
     Present {
         /// Its path without symbolic links.

@@ -21,9 +21,9 @@ pub use facts::{
 };
 pub use resolve::{Error, JOURNALS, machine_name, machine_uuid, resolve};
 pub use step::{
-    FileStep, FileSystem, GroupFile, GroupPlace, HierarchyGroup, IdLine, InnerStep, LaunchStep, LayerSource,
-    MountFlags, MountIds, OuterStep, OverlayLayer, OverlayStep, ParentStep, Registration, Root, Scope, ServiceManager,
-    SourceNumber, SpecialKind, UpperLayer,
+    CredentialsStep, FileStep, FileSystem, GroupFile, GroupPlace, HierarchyGroup, IdLine, InnerStep, LaunchStep,
+    LayerSource, MountFlags, MountIds, OuterStep, OverlayLayer, OverlayStep, ParentStep, Registration, Root, Scope,
+    ServiceManager, SourceNumber, SpecialKind, UpperLayer,
 };
 
 /// Everything that happens for one container, in the order in which it happens.
@@ -227,6 +227,8 @@ pub struct Supervision {
     /// Where the caller's service manager listens.
     #[serde(serialize_with = "json::optional_text")]
     pub notify_socket: Option<OsString>,
+    /// It expects a sign of life within this many microseconds, again and again.
+    pub watchdog: Option<u64>,
     /// The container's id.
     pub uuid: Uuid,
     /// Which of the kernel's interfaces are writable.

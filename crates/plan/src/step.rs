@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use uuid::Uuid;
 
-use spec::{AbsPath, PivotRoot, Property, UidRange};
+use spec::{AbsPath, PivotRoot, Property, Secret, UidRange};
 
 /// What is done once, by the caller itself, before the first process is made. Each registers its undo.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -256,6 +256,8 @@ pub enum OuterStep {
     File(FileStep),
     /// Mount several directories as one.
     Overlay(OverlayStep),
+    /// Keep credentials in memory.
+    Credentials(CredentialsStep),
     /// Attach a file that was taken from the host, read-only, where that works.
     BindHostFile {
         /// Which.
@@ -437,6 +439,19 @@ pub enum FileStep {
     },
 }
 
+/// A file system in memory that is never swapped out, with a file for each credential, read-only.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct CredentialsStep {
+    /// Where.
+    pub target: AbsPath,
+    /// Whom it belongs to, on the host.
+    pub owner: u32,
+    /// Everybody inside may read it.
+    pub for_everybody: bool,
+    /// The names and the contents.
+    pub files: Vec<(String, Secret)>,
+}
+
 /// An overlay beside the root.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct OverlayStep {
@@ -470,14 +485,21 @@ pub enum LayerSource {
 
 /// An upper layer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct UpperLayer {
-    /// The mount's number.
-    pub number: usize,
-    /// Its name in the directory around it; absent where it is a temporary one.
-    #[serde(serialize_with = "json::optional_text")]
-    pub name: Option<OsString>,
-    /// Whom its files belong to, where that is not as it is on disk.
-    pub ids: Option<MountIds>,
+pub enum UpperLayer {
+    /// One of the host's.
+    Host {
+        /// The mount's number.
+        number: usize,
+        /// Its name in the directory around it.
+        #[serde(serialize_with = "json::text")]
+        name: OsString,
+        /// Whom its files belong to, where that is not as it is on disk.
+        ids: Option<MountIds>,
+    },
+    /// A temporary one, for the mount with this number.
+    Temporary(usize),
+    /// One in memory, which lives as long as the boot.
+    Memory,
 }
 
 /// Whom the files of a mount belong to; the same for users and groups.

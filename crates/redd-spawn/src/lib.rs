@@ -94,6 +94,16 @@ fn listen(variable: &dyn Fn(&str) -> Option<OsString>, own: u32) -> Option<Liste
     Some(Listen { count, names: variable("LISTEN_FDNAMES") })
 }
 
+/// Within how many microseconds the service manager expects a sign of life, see sd_watchdog_enabled(3).
+fn watchdog(variable: &dyn Fn(&str) -> Option<OsString>, own: u32) -> Option<u64> {
+    let meant = match variable("WATCHDOG_PID") {
+        Some(pid) => pid.to_str()?.parse::<u32>().ok()? == own,
+        None => true,
+    };
+    let microseconds = variable("WATCHDOG_USEC")?.to_str()?.parse().ok()?;
+    (meant && microseconds > 0).then_some(microseconds)
+}
+
 fn caller() -> CallerFacts {
     CallerFacts {
         term: std::env::var_os("TERM"),
@@ -101,6 +111,7 @@ fn caller() -> CallerFacts {
         no_color: std::env::var_os("NO_COLOR"),
         tint_background: std::env::var_os("SYSTEMD_TINT_BACKGROUND"),
         notify_socket: std::env::var_os("NOTIFY_SOCKET"),
+        watchdog: watchdog(&|name| std::env::var_os(name), std::process::id()),
         listen: listen(&|name| std::env::var_os(name), std::process::id()),
         runtime_directory: std::env::var_os("XDG_RUNTIME_DIR"),
         console: StandardStreams {

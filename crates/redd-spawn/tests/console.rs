@@ -374,58 +374,6 @@ fn a_terminal_that_says_what_background_it_has_is_tinted() {
 }
 
 #[test]
-fn the_first_process_says_when_it_is_ready() {
-    requires!(root, cgroup2);
-    let directory = tempfile::tempdir().expect("directory");
-    let path = directory.path().join("notify");
-    let socket = std::os::unix::net::UnixDatagram::bind(&path).expect("bind");
-    socket.set_read_timeout(Some(Duration::from_millis(500))).expect("time-out");
-    let messages = |options: &[&str], payload: &[&str]| {
-        let tree = fixture::tree();
-        let run = Spawn::redd(REDD, tree.path()).args(options).args(payload).env("NOTIFY_SOCKET", &path);
-        run.limit(LIMIT).run().expect_code(0);
-        let mut all = Vec::new();
-        let mut bytes = [0; 512];
-        while let Ok(length) = socket.recv(&mut bytes) {
-            all.push(String::from_utf8_lossy(&bytes[..length]).into_owned());
-        }
-        all
-    };
-    let said = ["/probe", "notify", "READY=1", "MAINPID=1", "STATUS=up", "STOPPING=1"];
-    let later = messages(&["--notify-ready=yes"], &said);
-    assert!(!later[0].contains("READY") && later[0].contains("X_NSPAWN_LEADER_PID="), "{later:?}");
-    assert_eq!(later[1], "READY=1\n", "{later:?}");
-    assert_eq!(later[2], "STATUS=Container running: up\n", "{later:?}");
-    assert_eq!(later[3], "STOPPING=1\n", "{later:?}");
-    let first = messages(&[], &said);
-    assert!(first[0].starts_with("READY=1\n"), "{first:?}");
-    assert_eq!(first.iter().filter(|message| message.contains("READY=1")).count(), 1, "{first:?}");
-    // With users of its own, the sender is still known; another process than the first one is not heard.
-    assert_eq!(messages(&["--notify-ready=yes", "-U"], &said)[1], "READY=1\n");
-    let forged = messages(&["--notify-ready=yes"], &["/bin/sh", "-c", "/probe notify READY=1; exit 0"]);
-    assert!(!forged.iter().any(|message| message.contains("READY=1")), "{forged:?}");
-}
-
-#[test]
-fn the_service_manager_is_told() {
-    requires!(root, cgroup2);
-    let tree = fixture::tree();
-    let directory = tempfile::tempdir().expect("directory");
-    let path = directory.path().join("notify");
-    let socket = std::os::unix::net::UnixDatagram::bind(&path).expect("bind");
-    socket.set_read_timeout(Some(Duration::from_secs(5))).expect("time-out");
-    let ended = Spawn::redd(REDD, tree.path()).script("exit 0").env("NOTIFY_SOCKET", &path).limit(LIMIT).run();
-    ended.expect_code(0);
-    let mut bytes = [0; 512];
-    let length = socket.recv(&mut bytes).expect("a message");
-    let text = String::from_utf8_lossy(&bytes[..length]);
-    assert!(text.contains("READY=1\n") && text.contains("X_NSPAWN_LEADER_PID="), "{text}");
-    let wrong = Spawn::redd(REDD, tree.path()).script("exit 0").env("NOTIFY_SOCKET", "nonsense").limit(LIMIT).run();
-    let wrong = wrong.expect_code(1);
-    assert!(wrong.errors.contains("NOTIFY_SOCKET"), "{wrong}");
-}
-
-#[test]
 fn the_payload_dies_with_its_supervisor() {
     requires!(root, cgroup2);
     for options in [&[][..], &["-a"], &["-U"], &["-U", "-a"], &["-u", "65534"]] {

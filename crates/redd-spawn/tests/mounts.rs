@@ -3,6 +3,7 @@
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::Path;
 
+use testkit::disk::Mounted;
 use testkit::{HostState, Isolated, Spawn, fixture, requires};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_redd-spawn");
@@ -333,4 +334,35 @@ fn devices_that_are_bound_can_be_opened_and_no_others() {
     assert_eq!(run(&[]), "");
     // The device may be opened, by whatever node.
     assert_eq!(run(&["--bind=/dev/loop-control:/dst"]), "own\nbound\n");
+}
+
+#[test]
+fn mounts_below_come_along_read_only_and_mapped_or_stay_away() {
+    requires!(root, cgroup2, userns, idmap);
+    let _isolated = Isolated::enter();
+    let (tree, source) = (fixture::tree(), source());
+    std::fs::create_dir(source.join("below")).expect("directory");
+    let memory = Mounted::new(&["-t", "tmpfs", "tmpfs"], &source.join("below"));
+    source.write("below/file", "below", 0o644);
+    let run = |option: &str, script: &str| {
+        let (switch, words) = option.split_once(' ').expect("a switch and words");
+        let bind = format!("{switch}={}:/dst:{words}", source.path().display());
+        let ended = Spawn::redd(BINARY, tree.path()).arg("-P").args(USERS).arg(bind).script(script).run();
+        ended.output
+    };
+    let look =
+        "cat /dst/below/file 2>/dev/null; stat -c %u /dst/below; (echo > /dst/below/new) 2>/dev/null && echo written";
+    assert_eq!(run("--bind rbind,idmap", look), "below0\nwritten\n");
+    assert_eq!(run("--bind-ro rbind,idmap", look), "below0\n");
+    assert_eq!(run("--bind-ro idmap", look), "below0\n");
+    assert_eq!(run("--bind norbind,idmap", look), "0\nwritten\n");
+    assert!(source.join("below/new").exists() && tree.join("dst").exists());
+    drop(memory);
+    // A file system below that cannot map ids.
+    let _proc = Mounted::new(&["-t", "proc", "proc"], &source.join("below"));
+    let bind = |options: &str| format!("--bind={}:/dst:{options}", source.path().display());
+    let ended = Spawn::redd(BINARY, tree.path()).args(USERS).arg(bind("idmap")).script("true").run();
+    assert_eq!(ended.code(), 1, "{ended}");
+    assert!(ended.errors.contains("or below it cannot map ids"), "{ended}");
+    Spawn::redd(BINARY, tree.path()).args(USERS).arg(bind("idmap,norbind")).script("true").run().expect_code(0);
 }

@@ -6,6 +6,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, chown};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use testkit::disk::Mounted;
 use testkit::{Ended, HostState, Isolated, Spawn, fixture, requires};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_redd-spawn");
@@ -197,10 +198,61 @@ fn a_killed_supervisor_leaves_nothing_that_the_next_start_does_not_remove() {
         child.kill().expect("kill");
         child.wait().expect("wait");
         let _ = stdout.read_to_end(&mut Vec::new());
-        assert!(!state.differences().is_empty(), "a killed supervisor leaves something");
         let cleanup = Spawn::redd(BINARY, layers.tree.path()).arg("--cleanup").run();
         assert_eq!(cleanup.code(), 0, "{cleanup}");
         assert_eq!(layers.names(""), ["high", "low", "up"], "{mode:?}");
         state.assert_same();
     }
+}
+
+#[test]
+fn overlays_and_binds_live_through_a_reboot_of_the_container() {
+    requires!(root, cgroup2, userns, idmap);
+    let _isolated = Isolated::enter();
+    for mode in [&[][..], MAPPED] {
+        let layers = Layers::new();
+        // The first process asks for a reboot; where there is a mark, that has happened.
+        let script = "if test -e /ov/mark; then ls /ov /two /three /four; else \
+                      touch /ov/mark /two/mark /three/mark /four/mark; exec /probe restart; fi";
+        let ended = Spawn::redd(BINARY, layers.tree.path())
+            .arg("-P")
+            .args(mode)
+            .arg(format!("--overlay={}:{}:/ov", layers.path("low"), layers.path("up")))
+            .arg(format!("--overlay={}::/two", layers.path("high")))
+            .arg("--bind=:/three")
+            .arg(format!("--bind={}:/four:idmap", layers.path("high")))
+            .script(script)
+            .run()
+            .expect_code(0);
+        let expected = "/four:\nboth\nmark\ntwo\n\n/ov:\nboth\nmark\none\n\n/three:\nmark\n\n/two:\nboth\nmark\ntwo\n";
+        assert_eq!(ended.output, expected, "{mode:?}: {ended}");
+        assert_eq!(layers.names(""), ["high", "low", "up"], "{mode:?}");
+    }
+}
+
+#[test]
+fn where_no_upper_layer_fits_a_temporary_one_is_in_memory() {
+    requires!(root, cgroup2);
+    let _isolated = Isolated::enter();
+    let layers = Layers::new();
+    let memory = layers.host.join("memory");
+    fs::create_dir(&memory).expect("directory");
+    let _memory = Mounted::new(&["-t", "tmpfs", "tmpfs"], &memory);
+    for name in ["u", "w"] {
+        fs::create_dir(memory.join(name)).expect("directory");
+    }
+    // As on a machine that is a container itself: what temporary directories are in is an overlay.
+    let options = format!("lowerdir=/var/tmp,upperdir={0}/u,workdir={0}/w", memory.display());
+    let _overlay = Mounted::new(&["-t", "overlay", "-o", &options, "overlay"], Path::new("/var/tmp"));
+    let ended = layers.run(&[], "--overlay=HOST/low::/ov", "echo x > /ov/new; cat /ov/one; ls /ov; stat -c %a /ov");
+    assert_eq!(ended.output, "lowboth\nnew\none\n755\n", "{ended}");
+    let host = layers.host.path().display().to_string();
+    let loud = Command::new(BINARY)
+        .args(["-P", "-D"])
+        .arg(layers.tree.path())
+        .arg(format!("--overlay={host}/low::/ov"))
+        .args(["/bin/sh", "-c", "true"])
+        .output()
+        .expect("start");
+    assert!(String::from_utf8_lossy(&loud.stderr).contains("kept in memory"), "{loud:?}");
 }

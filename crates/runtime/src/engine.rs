@@ -149,13 +149,20 @@ pub fn run(spec: &ContainerSpec, caller: CallerFacts, say: &dyn Fn(&str)) -> Res
     if result.is_ok() {
         acquired.keep_journal();
     }
+    watcher.tell("STOPPING=1\nSTATUS=Terminating...\n");
     let left = acquired.release();
-    let code = match result? {
-        Outcome::Exited(code) => ExitCode::from(u8::try_from(code).unwrap_or(255)),
-        Outcome::Killed(signal) => ExitCode::from(128 + u8::try_from(signal).unwrap_or(0)),
-        Outcome::Rebooted | Outcome::PoweredOff => ExitCode::SUCCESS,
+    let code = match &result {
+        Ok(Outcome::Exited(code)) => u8::try_from(*code).unwrap_or(255),
+        Ok(Outcome::Killed(signal)) => 128 + u8::try_from(*signal).unwrap_or(0),
+        Ok(Outcome::Rebooted | Outcome::PoweredOff) => 0,
+        Err(_) => 1,
     };
-    Ok(Done::Ended(code, left))
+    watcher.tell(&format!("EXIT_STATUS={code}\n"));
+    if let Some(upstream) = &watcher.upstream {
+        upstream.finish();
+    }
+    result?;
+    Ok(Done::Ended(ExitCode::from(code), left))
 }
 
 /// From one start to its end.
@@ -216,6 +223,15 @@ struct Watcher<'a> {
     signals: Signals,
     upstream: Option<Upstream>,
     say: &'a dyn Fn(&str),
+}
+
+impl Watcher<'_> {
+    /// Tells the service manager that started us, if one did.
+    fn tell(&self, text: &str) {
+        if let Some(upstream) = &self.upstream {
+            upstream.tell(text);
+        }
+    }
 }
 
 /// One start: makes the processes, waits until the payload runs, watches over it.

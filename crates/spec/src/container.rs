@@ -8,8 +8,8 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::{
-    AbsPath, Background, CapabilitySet, CpuSet, HostName, IntegrationSpec, MachineName, Property, Resource, Rlimit,
-    Signal, SliceName, UidRange,
+    AbsPath, Background, CapabilitySet, CpuSet, Credential, HostName, IntegrationSpec, MachineName, Property, Resource,
+    Rlimit, Signal, SliceName, UidRange,
 };
 
 /// All that is wanted of one container. Made by [`SpecPatch::validate`](crate::SpecPatch::validate) alone.
@@ -26,6 +26,7 @@ pub struct ContainerSpec {
     pub(crate) resources: ResourcesSpec,
     pub(crate) integration: IntegrationSpec,
     pub(crate) mounts: Vec<CustomMount>,
+    pub(crate) credentials: Vec<Credential>,
     pub(crate) console: ConsoleSpec,
 }
 
@@ -60,6 +61,8 @@ getters! {
     integration: IntegrationSpec,
     /// Mounts beside the root, in the order given.
     mounts: Vec<CustomMount>,
+    /// Credentials.
+    credentials: Vec<Credential>,
     /// The console.
     console: ConsoleSpec,
 }

@@ -3,6 +3,7 @@
 mod background;
 mod capability;
 mod container;
+mod credential;
 mod integration;
 mod names;
 mod resource;
@@ -14,6 +15,7 @@ pub use container::{
     IdMapping, IdentitySpec, ImageSpec, NetworkSpec, Ownership, Personality, PivotRoot, PrivateUsers, PropertySpec,
     Register, ResourcesSpec, RunSpec, SecuritySpec, SettingsMode, Source, StartMode, UsersSpec, Volatile,
 };
+pub use credential::{CREDENTIAL_LIMIT, Credential, CredentialSource, Secret, is_credential_name};
 pub use integration::{Conveyance, IntegrationSpec, LinkJournal, ResolvConfMode, ResolvConfSource, TimezoneMode};
 pub use names::{AbsPath, HostName, MachineName, NameError, UidRange};
 pub use resource::{CpuSet, Resource, Rlimit, Signal, ValueError};

@@ -9,11 +9,11 @@ use uuid::Uuid;
 use crate::command_line::UsageError;
 use crate::options::boolean;
 use crate::{
-    AbsPath, ApiVfs, Background, CapabilitySet, ConsoleMode, ConsoleSpec, ContainerSpec, CpuSet, CustomMount, DryRun,
-    ExecSpec, FilterItem, HostName, IdentitySpec, ImageSpec, IntegrationSpec, LinkJournal, MachineName, NetworkSpec,
-    Ownership, Personality, PivotRoot, PrivateUsers, Property, PropertySpec, Register, ResolvConfMode, Resource,
-    ResourcesSpec, Rlimit, RunSpec, SecuritySpec, SettingsMode, Signal, SliceName, Source, StartMode, TimezoneMode,
-    UsersSpec, Volatile,
+    AbsPath, ApiVfs, Background, CapabilitySet, ConsoleMode, ConsoleSpec, ContainerSpec, CpuSet, Credential,
+    CustomMount, DryRun, ExecSpec, FilterItem, HostName, IdentitySpec, ImageSpec, IntegrationSpec, LinkJournal,
+    MachineName, NetworkSpec, Ownership, Personality, PivotRoot, PrivateUsers, Property, PropertySpec, Register,
+    ResolvConfMode, Resource, ResourcesSpec, Rlimit, RunSpec, SecuritySpec, SettingsMode, Signal, SliceName, Source,
+    StartMode, TimezoneMode, UsersSpec, Volatile,
 };
 
 macro_rules! patch {
@@ -131,6 +131,8 @@ patch! {
     link_journal: LinkJournal,
     /// `--bind=`, `--tmpfs=` and the like, in the order given.
     mounts: Vec<CustomMount>,
+    /// `--load-credential=`, `--set-credential=`; each name is there once.
+    credentials: Vec<Credential>,
     /// `--console=`.
     console: ConsoleMode,
     /// `--background=`.
@@ -270,6 +272,7 @@ impl SpecPatch {
                 link_journal: self.link_journal.unwrap_or_default(),
             },
             mounts: self.mounts.unwrap_or_default(),
+            credentials: self.credentials.unwrap_or_default(),
             console: ConsoleSpec { mode: self.console, background: self.background },
         })
     }

@@ -1,6 +1,7 @@
 //! The one place where options and facts meet.
 
 mod api_mounts;
+mod credentials;
 mod custom_mounts;
 mod integration;
 mod journal;
@@ -209,6 +210,7 @@ pub fn resolve(spec: &ContainerSpec, facts: &HostFacts) -> Result<Plan, Error> {
             boot: spec.exec().mode == StartMode::Boot,
             notify_ready: spec.exec().notify_ready,
             notify_socket: facts.caller.notify_socket.clone(),
+            watchdog: facts.caller.watchdog,
             uuid,
             api_vfs_writable: spec.security().api_vfs_writable,
         },
@@ -345,6 +347,7 @@ fn notices(context: &Context<'_>) -> Vec<String> {
     if context.spec.console().background == Some(Background::NotSaid) {
         notices.push("What --background= says is no colour of a background, so that stays as it is.".to_owned());
     }
+    notices.extend(custom_mounts::notices(context));
     notices
 }
 
@@ -402,6 +405,7 @@ fn outer_steps(context: &Context<'_>) -> Result<Vec<OuterStep>, Error> {
     let mut files = Vec::new();
     api_mounts::outer(context, &mut files)?;
     steps.extend(files.into_iter().map(OuterStep::File));
+    credentials::outer(context, &mut steps)?;
     custom_mounts::steps(context, &mut steps)?;
     integration::outer(context, &mut steps)?;
     steps.extend(journal::outer(context));

@@ -115,5 +115,6 @@ fn environment(context: &Context<'_>) -> Vec<OsString> {
         }
     }
     variables.extend(listen(context));
+    variables.extend(super::credentials::variable(context));
     variables
 }

@@ -19,6 +19,11 @@ pub(super) fn steps(context: &Context<'_>, steps: &mut Vec<OuterStep>) -> Result
     if let Some(pivot) = &image.pivot_root {
         steps.push(OuterStep::PivotInside(pivot.clone()));
     }
+    if image.read_only && image.volatile == Volatile::No && image.ephemeral {
+        // A copy that can be written to, though not from inside.
+        let path = super::path("/")?;
+        steps.push(OuterStep::File(FileStep::Restrict { path, attributes: MountFlags::READ_ONLY }));
+    }
     if image.volatile == Volatile::Yes {
         for (name, mode) in [("/etc", 0o755), ("/var", 0o755), ("/root", 0o750), ("/home", 0o755)] {
             steps.push(OuterStep::File(directory(name, mode)?));

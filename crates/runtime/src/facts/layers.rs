@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-use image::Tree;
+use image::{FileSystem, Tree};
 use plan::LayerFacts;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxFlags, openat, openat2, statx};
 use rustix::io::Errno;
@@ -20,12 +20,18 @@ pub(super) fn probe(mount: &CustomMount, tree: &Tree) -> Result<Vec<LayerFacts>,
     let CustomMount::Overlay { layers, read_only, .. } = mount else { return Ok(Vec::new()) };
     let last = layers.len() - 1;
     let one = |(number, source): (usize, &BindSource)| match source {
-        BindSource::Temporary => Ok(LayerFacts::Later),
+        BindSource::Temporary => Ok(LayerFacts::Temporary { fits: fits_temporary() }),
         BindSource::Tree(path) if number == last && !read_only => inside(path, tree),
         BindSource::Tree(_) => Ok(LayerFacts::Later),
         BindSource::Host(path) => outside(path, number == last && !read_only),
     };
     layers.iter().enumerate().map(one).collect()
+}
+
+/// An overlay is no upper layer. One that cannot be looked at is told of when something is made in it.
+fn fits_temporary() -> bool {
+    let place = openat(CWD, crate::undo::TEMPORARY, DIRECTORY, Mode::empty());
+    !matches!(place.and_then(|place| FileSystem::of(place.as_fd())), Ok(FileSystem::Overlay))
 }
 
 fn outside(path: &Path, may_be_missing: bool) -> Result<LayerFacts, Error> {

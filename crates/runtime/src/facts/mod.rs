@@ -1,5 +1,6 @@
 //! Looks at the host, the caller and the tree, once, and changes nothing.
 
+mod credentials;
 mod host;
 mod integration;
 mod journal;
@@ -55,6 +56,9 @@ pub enum Error {
         /// Why.
         source: rustix::io::Errno,
     },
+    /// A credential.
+    #[error(transparent)]
+    Credential(#[from] credentials::Error),
     /// Random numbers.
     #[error("the kernel gives no random numbers")]
     Random(#[source] rustix::io::Errno),
@@ -96,6 +100,7 @@ pub fn probe(spec: &ContainerSpec, caller: CallerFacts) -> Result<(HostFacts, Tr
         host,
         sources: spec.mounts().iter().map(source).collect::<Result<_, _>>()?,
         layers: spec.mounts().iter().map(|mount| layers::probe(mount, &tree)).collect::<Result<_, _>>()?,
+        credentials: credentials::probe(spec.credentials())?,
         free_id_range,
         random,
     };

@@ -75,13 +75,14 @@ fn mapped(mount: OwnedFd, ids: Option<&MountIds>, source: &LayerSource) -> Resul
         LayerSource::Taken(number) => number.to_string(),
         LayerSource::Inside(path) => path.to_string(),
     };
-    id_map::apply(mount, ids, &place)
+    id_map::apply(mount, ids, &place, id_map::Origin::Host)
         .map_err(|Failure { errno, detail }| Failure { errno, detail: format!("{name}: {detail}") })
 }
 
 /// The directory that holds the upper layer and the work directory, and the paths of both in it.
 struct Upper {
-    around: OwnedFd,
+    /// Absent where it is in memory: on the workbench itself.
+    around: Option<OwnedFd>,
     upper: PathBuf,
     work: PathBuf,
     temporary: bool,
@@ -89,17 +90,20 @@ struct Upper {
 
 impl Upper {
     fn find(layer: &UpperLayer, plan: &Plan, launched: &Launched) -> Result<Self, Failure> {
-        let number = SourceNumber::Around(layer.number);
-        let around = mapped(taken(launched, number)?, layer.ids.as_ref(), &LayerSource::Taken(number))?;
-        let temporary = layer.name.is_none();
-        let (upper, work) = match &layer.name {
-            None => ("upper".into(), "work".into()),
-            Some(name) => {
-                let holder = PathBuf::from(holder::name(&plan.machine, Purpose::Mounts));
-                (name.into(), holder.join(layer.number.to_string()))
-            }
+        let around = |number, ids| {
+            let number = SourceNumber::Around(number);
+            mapped(taken(launched, number)?, ids, &LayerSource::Taken(number)).map(Some)
         };
-        Ok(Self { around, upper, work, temporary })
+        let (upper, work) = ("upper".into(), "work".into());
+        Ok(match layer {
+            UpperLayer::Memory => Self { around: None, upper, work, temporary: true },
+            UpperLayer::Temporary(number) => Self { around: around(*number, None)?, upper, work, temporary: true },
+            UpperLayer::Host { number, name, ids } => {
+                let holder = PathBuf::from(holder::name(&plan.machine, Purpose::Mounts));
+                let work = holder.join(number.to_string());
+                Self { around: around(*number, ids.as_ref())?, upper: name.into(), work, temporary: false }
+            }
+        })
     }
 }
 
@@ -113,12 +117,17 @@ impl Layers {
     /// Attaches all of it to directories of the workbench: overlays are made of paths.
     fn place(&self, bench: &OwnedFd) -> Result<(), Failure> {
         let numbered = self.lower.iter().enumerate().map(|(number, mount)| (number.to_string(), mount));
-        let above = self.upper.iter().map(|upper| (ABOVE.to_owned(), &upper.around));
-        for (name, mount) in numbered.chain(above) {
+        let around = self.upper.iter().filter_map(|upper| upper.around.as_ref());
+        for (name, mount) in numbered.chain(around.map(|mount| (ABOVE.to_owned(), mount))) {
             mkdirat(bench, &name, Mode::from_raw_mode(0o755)).about(&name)?;
             place_on_host(mount.as_fd(), &assembly().join(&name)).about(&name)?;
         }
         if let Some(upper) = &self.upper {
+            if upper.around.is_none() {
+                for name in ["", "upper", "work"] {
+                    mkdirat(bench, Path::new(ABOVE).join(name), Mode::from_raw_mode(0o755))?;
+                }
+            }
             symlinkat(Path::new(ABOVE).join(&upper.upper), bench, UPPER)?;
             symlinkat(Path::new(ABOVE).join(&upper.work), bench, WORK)?;
         }

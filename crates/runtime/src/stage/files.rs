@@ -15,7 +15,8 @@ use rustix::mount::{
 };
 use sys::mount::{Attributes, Change, set_attributes};
 
-use super::{destination, id_map};
+use super::destination;
+use super::id_map::{self, Origin};
 
 /// Links stay inside the root; those of proc that lead anywhere are not followed at all.
 const RESOLVE: ResolveFlags = ResolveFlags::IN_ROOT.union(ResolveFlags::NO_MAGICLINKS);
@@ -99,7 +100,7 @@ impl Files {
                 restrict(mount.as_fd(), *attributes, true)?;
                 let Some(ids) = ids else { return self.place(mount, target.as_path(), *directory) };
                 let mount = mount.try_clone().map_err(|_| Errno::MFILE)?;
-                self.place_mapped(mount, target.as_path(), *directory, ids)
+                self.place_mapped(mount, target.as_path(), *directory, (ids, Origin::Host))
             }
             FileStep::Bind { source, target, attributes, recursive, attributes_below, optional, ids } => {
                 let at = match self.open(source.as_path(), OFlags::PATH) {
@@ -111,14 +112,14 @@ impl Files {
                 if source == target {
                     self.parent = None;
                     let mount = match ids {
-                        Some(ids) => id_map::apply(mount, ids, &at)?,
+                        Some(ids) => id_map::apply(mount, ids, &at, Origin::Tree)?,
                         None => mount,
                     };
                     return place_at(&mount, &at).about(target);
                 }
                 let directory = is_directory(&at)?;
                 match ids {
-                    Some(ids) => self.place_mapped(mount, target.as_path(), directory, ids),
+                    Some(ids) => self.place_mapped(mount, target.as_path(), directory, (ids, Origin::Tree)),
                     None => self.place(&mount, target.as_path(), directory),
                 }
             }
@@ -184,9 +185,15 @@ impl Files {
     }
 
     /// The same for a mount whose ids are mapped.
-    fn place_mapped(&mut self, mount: OwnedFd, target: &Path, directory: bool, ids: &MountIds) -> Result<(), Failure> {
+    fn place_mapped(
+        &mut self,
+        mount: OwnedFd,
+        target: &Path,
+        directory: bool,
+        (ids, origin): (&MountIds, Origin),
+    ) -> Result<(), Failure> {
         let at = self.target(target, directory)?;
-        let mount = id_map::apply(mount, ids, &at)
+        let mount = id_map::apply(mount, ids, &at, origin)
             .map_err(|Failure { errno, detail }| Failure { errno, detail: format!("{detail}; use noidmap") })?;
         self.attach(&mount, &at, target, directory)
     }

@@ -12,16 +12,25 @@ use sys::mount::{Change, copy_with_attributes, set_attributes};
 use super::files::{About, Failure, write_all};
 use crate::proto::{self, Message};
 
+/// Where a mount was taken that ids are to be mapped of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// On the host.
+    Host,
+    /// Inside, where the tree may be mapped already.
+    Tree,
+}
+
 /// Maps the ids of a detached mount, and of those below it. `target` is what it will be attached to.
 ///
 /// # Errors
 /// `EINVAL` where one of its file systems cannot map ids.
-pub(super) fn apply(mount: OwnedFd, ids: &MountIds, target: &OwnedFd) -> Result<OwnedFd, Failure> {
+pub(super) fn apply(mount: OwnedFd, ids: &MountIds, target: &OwnedFd, origin: Origin) -> Result<OwnedFd, Failure> {
     let users = namespace(&lines(&mount, ids, target, 0)?)?;
-    match set_attributes(mount.as_fd(), &change(&users)) {
-        Ok(()) => Ok(mount),
-        // Mapped already, as the tree is: what is seen of its owner is then what the container's root makes of it.
-        Err(Errno::PERM) => {
+    match (set_attributes(mount.as_fd(), &change(&users)), origin) {
+        (Ok(()), _) => Ok(mount),
+        // What is seen of its owner is what the container's root makes of it.
+        (Err(Errno::PERM), Origin::Tree) => {
             let shift = match ids {
                 MountIds::Lines(_) => 0,
                 MountIds::OwnerIsRoot(root) | MountIds::OwnerIsTargets(root) => *root,
@@ -30,7 +39,9 @@ pub(super) fn apply(mount: OwnedFd, ids: &MountIds, target: &OwnedFd) -> Result<
             copy_with_attributes(mount.as_fd(), &change(&users))
                 .about("its ids are mapped already, which only Linux 6.15 and later can change")
         }
-        Err(errno) => Err(errno).about("a file system of it cannot map ids"),
+        // Whoever has mapped it there had a reason.
+        (Err(Errno::PERM), Origin::Host) => Err(Errno::PERM).about("its ids are mapped on the host already"),
+        (Err(errno), _) => Err(errno).about("a file system of it or below it cannot map ids"),
     }
 }
 

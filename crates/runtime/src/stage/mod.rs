@@ -1,5 +1,6 @@
 //! The stages that carry a plan out, one module each. Data flows one way: launch → outer → inner → payload.
 
+mod credentials;
 mod custom_overlay;
 mod delegated_mount;
 mod destination;

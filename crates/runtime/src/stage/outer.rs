@@ -16,7 +16,7 @@ use sys::mount::{Attributes, Change, set_attributes};
 
 use super::files::{About, Failure, Files, new_mount, place_on_host, restrict};
 use super::launch::Launched;
-use super::{assembly, custom_overlay, delegated_mount, host_file, journal, overlay};
+use super::{assembly, credentials, custom_overlay, delegated_mount, host_file, journal, overlay};
 use crate::proto::{Report, Sender, Stage};
 
 /// The links that a tree with a merged /usr has in its root.
@@ -80,6 +80,7 @@ pub fn run(
             (OuterStep::Overlay(step), Some(files)) => {
                 custom_overlay::mount(step, plan, launched, files, inside.map(|inside| &inside.users))
             }
+            (OuterStep::Credentials(step), Some(files)) => credentials::place(step, files),
             (OuterStep::PivotInside(pivot), Some(files)) => pivot_inside(files, pivot),
             (OuterStep::BindJournal { id, required }, Some(files)) => {
                 let users = inside.map(|inside| inside.users.as_fd());
@@ -106,6 +107,7 @@ pub fn run(
             (
                 OuterStep::File(_)
                 | OuterStep::Overlay(_)
+                | OuterStep::Credentials(_)
                 | OuterStep::BindHostFile { .. }
                 | OuterStep::BindJournal { .. }
                 | OuterStep::PivotInside(_)

@@ -1,6 +1,6 @@
 //! From the last step to the program: who it is, what it may do, and the program itself.
 
-use std::ffi::{CString, OsStr, OsString};
+use std::ffi::{CStr, CString, OsStr, OsString};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
@@ -58,7 +58,6 @@ fn try_start(
             spec::Personality::X86_64 => Persona::Linux,
         })?;
     }
-    enter_directory(&payload.directory, &user)?;
     let environment = environment(plan, &user);
     rustix::process::umask(Mode::from_raw_mode(0o022));
     sys::process::close_on_exec_from(3)?;
@@ -71,6 +70,8 @@ fn try_start(
     if user.uid == 0 {
         limit_capabilities(&plan.limits)?;
     }
+    // As the user, who may not be allowed to.
+    enter_directory(&payload.directory, &user)?;
     // A change of ids has disarmed it.
     sender.die_with_supervisor();
     sys::signal::reset_dispositions();
@@ -232,6 +233,7 @@ fn execute(programs: &[Program], environment: &[OsString]) -> Failure {
             let Ok(path_string) = CString::new(path.as_bytes()) else { return Errno::INVAL.into() };
             match sys::process::execute(&path_string, &arguments, &variables) {
                 Errno::NOENT | Errno::NOTDIR if !exists(&path) => {}
+                Errno::NOEXEC => last = execute_by_shell(&path_string, program, &variables),
                 errno => last = Failure { errno, detail: explain(&path, errno) },
             }
             if last.errno != Errno::NOENT {
@@ -244,6 +246,18 @@ fn execute(programs: &[Program], environment: &[OsString]) -> Failure {
         last.detail = format!("{} (no such program in the container)", names.join(", "));
     }
     last
+}
+
+/// A file that is no program is a script of the shell's, as execvp(3) has it.
+fn execute_by_shell(script: &CStr, program: &Program, variables: &StringVector) -> Failure {
+    let shell = c"/bin/sh";
+    let Ok(rest) = strings(program.arguments.get(1..).unwrap_or_default()) else { return Errno::INVAL.into() };
+    let words = [shell.to_owned(), script.to_owned()].into_iter().chain(rest);
+    let errno = match sys::process::execute(shell, &StringVector::new(words.collect()), variables) {
+        Errno::NOENT => Errno::NOEXEC,
+        other => other,
+    };
+    Failure { errno, detail: explain(OsStr::from_bytes(script.to_bytes()), errno) }
 }
 
 fn strings(words: &[OsString]) -> Result<Vec<CString>, std::ffi::NulError> {

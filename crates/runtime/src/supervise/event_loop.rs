@@ -11,11 +11,12 @@ use rustix::process::{Signal, WaitId, WaitIdOptions, WaitIdStatus, waitid};
 use spec::ConsoleMode;
 
 use super::input::Input;
-use super::notify::{self, Upstream};
+use super::notify;
 use super::output::Output;
 use super::shortcut::Command;
 use super::signals::{Request, Signals};
 use super::stop::{Action, Stop};
+use super::upstream::{Upstream, Watchdog};
 use super::{Outcome, Supervised, tint, title};
 
 /// How long the reader of a system's console may take nothing: it is for looking on, and must not hold a system up.
@@ -144,6 +145,7 @@ struct Loop<'a> {
     plan: &'a Supervision,
     supervised: &'a Supervised<'a>,
     upstream: Option<&'a Upstream>,
+    watchdog: Option<Watchdog>,
     stop: Stop,
     console: Option<Console<'a>>,
 }
@@ -174,10 +176,11 @@ fn watch(
     upstream: Option<&Upstream>,
 ) -> rustix::io::Result<Outcome> {
     let console = supervised.master.as_ref().map(|master| Console::new(plan, master)).transpose()?;
-    let mut this = Loop { plan, supervised, upstream, stop: Stop::new(plan.kill_signal), console };
+    let watchdog = plan.watchdog.map(|microseconds| Watchdog::new(microseconds, Instant::now()));
+    let mut this = Loop { plan, supervised, upstream, watchdog, stop: Stop::new(plan.kill_signal), console };
     if let Some(upstream) = upstream {
         let ready = if plan.notify_ready { "" } else { "READY=1\n" };
-        upstream.tell(&format!("{ready}STATUS=Container running.\nX_NSPAWN_LEADER_PID={}\n", supervised.pid));
+        upstream.tell(&format!("{ready}STATUS=Container started.\nX_NSPAWN_LEADER_PID={}\n", supervised.pid));
     }
     let watched = loop {
         match this.wait(signals) {
@@ -186,9 +189,6 @@ fn watch(
         }
     };
     let Loop { console, stop, .. } = this;
-    if let Some(upstream) = upstream {
-        upstream.tell("STATUS=Container terminated.\n");
-    }
     // Whatever it was, our terminal gets back what it had.
     let finished = console.map_or(Ok(()), Console::finish);
     watched?;
@@ -204,8 +204,14 @@ impl Loop<'_> {
     /// Waits once, and acts. True when the container has ended.
     fn wait(&mut self, signals: &Signals) -> rustix::io::Result<bool> {
         let now = Instant::now();
-        let [child, signal, notify, console, input, output] = self.poll(signals, now)?;
+        let [child, signal, notify, console, input, output, upstream] = self.poll(signals, now)?;
         let now = Instant::now();
+        if let (true, Some(upstream)) = (upstream, self.upstream) {
+            upstream.flush();
+        }
+        if let (Some(watchdog), Some(upstream)) = (&mut self.watchdog, self.upstream) {
+            watchdog.expire(now, upstream);
+        }
         if notify {
             notify::receive(
                 self.supervised.notify.as_fd(),
@@ -223,7 +229,7 @@ impl Loop<'_> {
         Ok(child)
     }
 
-    fn poll(&self, signals: &Signals, now: Instant) -> rustix::io::Result<[bool; 6]> {
+    fn poll(&self, signals: &Signals, now: Instant) -> rustix::io::Result<[bool; 7]> {
         let nothing = || PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::empty());
         let mut fds = [
             PollFd::from_borrowed_fd(self.supervised.pidfd, PollFlags::IN),
@@ -232,8 +238,15 @@ impl Loop<'_> {
             nothing(),
             nothing(),
             nothing(),
+            nothing(),
         ];
-        let mut deadlines = [self.stop.deadline(), None, None];
+        if let Some(socket) = self.upstream.and_then(Upstream::waits_for) {
+            // Nothing more is taken from the container until our own manager has heard the last.
+            fds[2] = nothing();
+            fds[6] = PollFd::from_borrowed_fd(socket, PollFlags::OUT);
+        }
+        let watchdog = self.watchdog.as_ref().filter(|_| self.upstream.is_some()).map(Watchdog::deadline);
+        let mut deadlines = [self.stop.deadline(), None, None, watchdog];
         if let Some(console) = &self.console {
             let mut events = PollFlags::empty();
             events.set(PollFlags::IN, console.output.has_room());

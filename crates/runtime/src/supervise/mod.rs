@@ -19,12 +19,14 @@ mod stall;
 mod stop;
 mod tint;
 mod title;
+mod upstream;
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 pub use event_loop::run;
-pub use notify::Upstream;
+
 pub use signals::Signals;
+pub use upstream::Upstream;
 
 /// The container's first process and what it serves.
 #[derive(Debug)]

@@ -1,49 +1,15 @@
 //! What the container's first process says of itself (sd_notify(3)), and what of it our own service manager is told.
 //!
 //! The container is not trusted: words are passed on one by one, as far as they say something about the container as a
-//! whole. Descriptors that it wants to be kept go one level up, as systemd-nspawn(1) describes it under
-//! `--notify-ready=`.
+//! whole. That it stops is none of them: it may come back at once, and a service manager would not wait for that.
+//! Descriptors that it wants to be kept go one level up, as systemd-nspawn(1) describes it under `--notify-ready=`.
 
-use std::ffi::OsStr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::fd::BorrowedFd;
 
-use rustix::io::Errno;
-use rustix::net::SocketAddrUnix;
+use super::upstream::Upstream;
 
 /// The longest message that is looked at, in bytes.
 const LONGEST: usize = 4096;
-
-/// The service manager that started us.
-#[derive(Debug)]
-pub struct Upstream {
-    address: SocketAddrUnix,
-    socket: OwnedFd,
-}
-
-impl Upstream {
-    /// The one at `$NOTIFY_SOCKET`: a path, or an abstract name after `@`.
-    ///
-    /// # Errors
-    /// `EINVAL` for an address of another kind, `EMFILE`.
-    pub fn new(variable: &OsStr) -> rustix::io::Result<Self> {
-        let address = match variable.as_bytes() {
-            [b'@', name @ ..] if !name.is_empty() => SocketAddrUnix::new_abstract_name(name)?,
-            [b'/', ..] => SocketAddrUnix::new(variable)?,
-            _ => return Err(Errno::INVAL),
-        };
-        Ok(Self { address, socket: sys::notify::unbound()? })
-    }
-
-    /// Tells it something. A manager that is gone or too busy is not waited for: nothing depends on its knowing.
-    pub(super) fn tell(&self, message: &str) {
-        let _ = sys::notify::send(self.socket.as_fd(), &self.address, message.as_bytes(), &[]);
-    }
-
-    fn pass_on(&self, message: &str, descriptors: &[BorrowedFd<'_>]) {
-        let _ = sys::notify::send(self.socket.as_fd(), &self.address, message.as_bytes(), descriptors);
-    }
-}
 
 /// Reads one message from the container's socket, and passes on what concerns `upstream`. Messages that no process of
 /// the container can have sent, or that are too long, are thrown away.
@@ -64,17 +30,17 @@ pub(super) fn receive(
         return Ok(());
     }
     if text.lines().any(|line| matches!(line, "FDSTORE=1" | "FDSTOREREMOVE=1")) {
-        let descriptors: Vec<_> = received.descriptors.iter().map(AsFd::as_fd).collect();
-        upstream.pass_on(&only(text, &["FDSTORE=", "FDSTOREREMOVE=", "FDNAME=", "FDPOLL="]), &descriptors);
+        let about_descriptors = only(text, &["FDSTORE=", "FDSTOREREMOVE=", "FDNAME=", "FDPOLL="]);
+        upstream.pass_on(&about_descriptors, received.descriptors);
     }
     let mut words = String::new();
-    for line in text.lines() {
-        match line.split_once('=') {
-            Some(("READY", "1")) if wait_for_ready => words.push_str("READY=1\n"),
-            Some(("STOPPING", "1")) => words.push_str("STOPPING=1\n"),
-            Some(("STATUS", status)) => words.push_str(&format!("STATUS=Container running: {status}\n")),
-            _ => {}
-        }
+    let status = text.lines().find_map(|line| line.strip_prefix("STATUS="));
+    if text.lines().any(|line| line == "READY=1") {
+        words.push_str(if wait_for_ready { "READY=1\n" } else { "" });
+        words.push_str(if status.is_none() { "STATUS=Container running.\n" } else { "" });
+    }
+    if let Some(status) = status {
+        words.push_str(&format!("STATUS=Container running: {status}\n"));
     }
     if !words.is_empty() {
         upstream.tell(&words);
@@ -89,16 +55,12 @@ fn only(text: &str, fields: &[&str]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::ffi::OsStr;
+    use std::os::fd::AsFd;
 
-    #[test]
-    fn addresses() {
-        assert!(Upstream::new(OsStr::new("/run/systemd/notify")).is_ok());
-        assert!(Upstream::new(OsStr::new("@name")).is_ok());
-        for bad in ["", "@", "vsock:2:1234", "relative"] {
-            assert_eq!(Upstream::new(OsStr::new(bad)).err(), Some(Errno::INVAL), "{bad}");
-        }
-    }
+    use rustix::net::SocketAddrUnix;
+
+    use super::*;
 
     #[test]
     fn what_the_first_process_says_is_passed_on_word_by_word() {
@@ -120,8 +82,12 @@ mod tests {
         let all = "READY=1\nSTATUS=up\nMAINPID=1\nX_SYSTEMD_UNIT=a\n";
         assert_eq!(said(all, us, true).as_deref(), Some("READY=1\nSTATUS=Container running: up\n"));
         assert_eq!(said(all, us, false).as_deref(), Some("STATUS=Container running: up\n"));
-        assert_eq!(said("MAINPID=1", us, true), None);
+        assert_eq!(said("READY=1", us, true).as_deref(), Some("READY=1\nSTATUS=Container running.\n"));
+        assert_eq!(said("READY=1", us, false).as_deref(), Some("STATUS=Container running.\n"));
         assert_eq!(said(all, us + 1, true), None, "another process of the container");
         assert_eq!(said("FDSTORE=1\nFDNAME=a\nX=1", us, true).as_deref(), Some("FDSTORE=1\nFDNAME=a\n"));
+        for own in ["MAINPID=1", "STOPPING=1", "RELOADING=1\nMONOTONIC_USEC=1", "WATCHDOG=1", "READY=0", "X_A=1", ""] {
+            assert_eq!(said(own, us, true), None, "{own}");
+        }
     }
 }

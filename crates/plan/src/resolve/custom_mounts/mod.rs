@@ -22,6 +22,12 @@ pub(super) fn parent(context: &Context<'_>, steps: &mut Vec<ParentStep>) {
     }
 }
 
+/// What a person should know.
+pub(super) fn notices(context: &Context<'_>) -> Vec<String> {
+    let overlays = context.spec.mounts().iter().enumerate().filter_map(|(number, mount)| wanted_overlay(number, mount));
+    overlays.filter_map(|wanted| overlay::notice(context, wanted)).collect()
+}
+
 /// The mounts that are taken from the host.
 pub(super) fn sources(context: &Context<'_>, steps: &mut Vec<LaunchStep>) {
     for (number, mount) in context.spec.mounts().iter().enumerate() {

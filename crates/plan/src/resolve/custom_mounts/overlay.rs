@@ -39,9 +39,14 @@ impl<'a> Wanted<'a> {
     /// Where the upper layer is on the host; absent where it is a temporary one.
     fn upper_path<'f>(&self, context: &'f Context<'_>) -> Option<&'f Path> {
         match self.facts(context, self.layers.len() - 1)? {
-            LayerFacts::Later => None,
+            LayerFacts::Later | LayerFacts::Temporary { .. } => None,
             LayerFacts::Present { path, .. } | LayerFacts::Missing { path } => Some(path),
         }
+    }
+
+    /// The upper layer is a temporary one, and none fits where those are.
+    fn in_memory(&self, context: &Context<'_>) -> bool {
+        !self.read_only && self.facts(context, self.layers.len() - 1) == Some(&LayerFacts::Temporary { fits: false })
     }
 
     fn around(&self, context: &Context<'_>) -> Option<PathBuf> {
@@ -55,6 +60,9 @@ pub(super) fn parent(context: &Context<'_>, wanted: Wanted<'_>, owner: u32) -> O
     if wanted.read_only {
         let temporary = wanted.layers.get(upper) == Some(&BindSource::Temporary);
         return temporary.then_some(ParentStep::MakeTemporary { number, owner });
+    }
+    if wanted.in_memory(context) {
+        return None;
     }
     let missing = match wanted.facts(context, upper) {
         Some(LayerFacts::Missing { path }) => Some(path.clone()),
@@ -78,9 +86,19 @@ pub(super) fn sources(context: &Context<'_>, wanted: Wanted<'_>, steps: &mut Vec
             BindSource::Tree(_) => {}
         }
     }
-    if upper.is_some() {
+    if upper.is_some() && !wanted.in_memory(context) {
         steps.push(LaunchStep::TakeLayers { number: mount, from: wanted.around(context) });
     }
+}
+
+/// What a person should know about it.
+pub(super) fn notice(context: &Context<'_>, wanted: Wanted<'_>) -> Option<String> {
+    wanted.in_memory(context).then(|| {
+        let target = wanted.destination;
+        format!(
+            "Changes at {target} are kept in memory, until a reboot: no upper layer of an overlay fits in /var/tmp."
+        )
+    })
 }
 
 /// The overlay itself.
@@ -97,7 +115,7 @@ pub(super) fn step(context: &Context<'_>, wanted: Wanted<'_>) -> Result<OverlayS
     });
     let lower = lower.collect();
     let upper = upper.map(|upper| self::upper(context, wanted, upper)).transpose()?;
-    let by_users = upper.as_ref().is_some_and(|upper| upper.ids.is_some());
+    let by_users = matches!(upper, Some(UpperLayer::Host { ids: Some(_), .. }));
     Ok(OverlayStep { lower, upper, target: wanted.destination.clone(), by_users })
 }
 
@@ -109,14 +127,17 @@ fn upper(context: &Context<'_>, wanted: Wanted<'_>, source: &BindSource) -> Resu
     {
         return Err(Error::UpperInCopy { path: path.to_string(), target });
     }
-    let name = wanted.upper_path(context).map(|path| match path.file_name() {
-        Some(name) => Ok(name.to_owned()),
-        None => Err(Error::UpperIsMount(path.display().to_string())),
-    });
-    if let Some(LayerFacts::Present { path, own_mount: true, .. }) = facts {
-        return Err(Error::UpperIsMount(path.display().to_string()));
+    let Some(path) = wanted.upper_path(context) else {
+        return Ok(if wanted.in_memory(context) { UpperLayer::Memory } else { UpperLayer::Temporary(wanted.number) });
+    };
+    match (path.file_name(), facts) {
+        (None, _) | (_, Some(LayerFacts::Present { own_mount: true, .. })) => {
+            Err(Error::UpperIsMount(path.display().to_string()))
+        }
+        (Some(name), _) => {
+            Ok(UpperLayer::Host { number: wanted.number, name: name.to_owned(), ids: ids(context, facts) })
+        }
     }
-    Ok(UpperLayer { number: wanted.number, name: name.transpose()?, ids: ids(context, facts) })
 }
 
 /// What is written to the root goes to the tree, where it was found.
@@ -133,7 +154,7 @@ fn changes_reach_the_tree(context: &Context<'_>) -> bool {
 fn ids(context: &Context<'_>, facts: Option<&LayerFacts>) -> Option<MountIds> {
     let range = context.user?.range;
     let owner = match facts? {
-        LayerFacts::Later => return None,
+        LayerFacts::Later | LayerFacts::Temporary { .. } => return None,
         LayerFacts::Present { owner, .. } => *owner,
         // It will be root's.
         LayerFacts::Missing { .. } => 0,
