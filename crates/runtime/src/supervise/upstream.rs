@@ -112,11 +112,12 @@ impl Upstream {
                 tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
                 tv_nsec: left.subsec_nanos().into(),
             };
-            let mut fds = [PollFd::from_borrowed_fd(socket, PollFlags::OUT)];
-            if !matches!(poll(&mut fds, Some(&left)), Ok(1..) | Err(Errno::INTR)) {
+            if !matches!(
+                poll(&mut [PollFd::from_borrowed_fd(socket, PollFlags::OUT)], Some(&left)),
+                Ok(1..) | Err(Errno::INTR)
+            ) {
                 return;
             }
-            drop(fds);
             self.flush();
         }
     }
