@@ -93,11 +93,20 @@ impl Holder {
     /// # Errors
     /// [`Error`].
     pub fn create(place: &Path, machine: &str, purpose: Purpose) -> Result<Self, Error> {
-        let name = name(machine, purpose);
-        let path = place.join(&name);
-        let error = |source| Error::Make { path: path.clone(), source };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let place = rustix::fs::open(place, flags, Mode::empty()).map_err(error)?;
+        let opened = rustix::fs::open(place, flags, Mode::empty());
+        let opened = opened.map_err(|source| Error::Make { path: place.join(name(machine, purpose)), source })?;
+        Self::create_in(opened, place, machine, purpose)
+    }
+
+    /// The same in an open directory; `path` is where that is, for messages.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn create_in(place: OwnedFd, path: &Path, machine: &str, purpose: Purpose) -> Result<Self, Error> {
+        let name = name(machine, purpose);
+        let path = path.join(&name);
+        let error = |source| Error::Make { path: path.clone(), source };
         loop {
             match mkdirat(&place, &name, Mode::RWXU) {
                 Ok(()) => {}

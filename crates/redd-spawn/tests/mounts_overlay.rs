@@ -256,3 +256,25 @@ fn where_no_upper_layer_fits_a_temporary_one_is_in_memory() {
         .expect("start");
     assert!(String::from_utf8_lossy(&loud.stderr).contains("kept in memory"), "{loud:?}");
 }
+
+#[test]
+fn an_upper_layer_in_the_tree_stays_where_it_was_whatever_the_container_puts_in_its_place() {
+    requires!(root, cgroup2);
+    let _isolated = Isolated::enter();
+    let layers = Layers::new();
+    fs::create_dir_all(layers.tree.join("a/up")).expect("directory");
+    // What would be taken for the layers, were the link followed on the host.
+    let trap = fixture::empty();
+    fs::create_dir(trap.join("up")).expect("directory");
+    fs::create_dir_all(trap.join(&format!(".#redd.{}#mounts/0", layers.tree.name()))).expect("directory");
+    let state = HostState::capture(layers.tree.path(), &[trap.path()]);
+    let script = format!(
+        "if test -L /a; then echo caught > /ov/second; else echo > /ov/first; mv /a /b; ln -s {} /a; \
+         exec /probe restart; fi",
+        trap.path().display()
+    );
+    layers.run(&[], "--overlay=HOST/low:+/a/up:/ov", &script).expect_code(0);
+    state.assert_same();
+    assert_eq!(fs::read_to_string(layers.tree.join("b/up/second")).expect("the changes"), "caught\n");
+    assert_eq!(fs::read_dir(layers.tree.join("b")).expect("directory").count(), 1, "no work directory stays");
+}

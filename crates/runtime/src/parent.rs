@@ -113,8 +113,17 @@ impl Acquired {
 
     /// The directory for a custom mount that was made in this place.
     fn around(&self, number: usize, place: &Path) -> Option<PathBuf> {
-        let holder = self.mounts.iter().find(|holder| holder.path().parent() == Some(place))?;
-        Some(holder.path().join(number.to_string()))
+        Some(self.holder_in(place)?.path().join(number.to_string()))
+    }
+
+    /// The directory that an upper layer is in, as it was found when the work directory was made in it: a path in a tree
+    /// may lead elsewhere once a container has run.
+    pub fn beside_upper_layer(&self, place: &Path) -> Option<BorrowedFd<'_>> {
+        self.holder_in(place).map(Holder::place)
+    }
+
+    fn holder_in(&self, place: &Path) -> Option<&Holder> {
+        self.mounts.iter().find(|holder| holder.path().parent() == Some(place))
     }
 
     /// Tells what is about to be made, for whoever has to undo it after a violent death.
@@ -245,9 +254,11 @@ impl Parent<'_> {
             }
             ParentStep::MakeLayers { number, beside: Some(place), missing, .. } => {
                 let failed = |source| Error::Layer { place: place.clone(), source };
-                make_directory(self.holder(place)?, &number.to_string(), 0).map_err(failed)?;
-                if let Some(path) = missing {
-                    rustix::fs::mkdir(path, rustix::fs::Mode::from_raw_mode(0o755)).map_err(failed)?;
+                let holder = self.holder(place)?;
+                make_directory(holder, &number.to_string(), 0).map_err(failed)?;
+                if let Some(name) = missing.as_deref().and_then(Path::file_name) {
+                    let mode = rustix::fs::Mode::from_raw_mode(0o755);
+                    rustix::fs::mkdirat(holder.place(), name, mode).map_err(failed)?;
                 }
             }
         }
@@ -329,12 +340,26 @@ impl Parent<'_> {
         let number = match known {
             Some(number) => number,
             None => {
-                mounts.push(Holder::create(place, self.machine.as_str(), Purpose::Mounts)?);
+                let machine = self.machine.as_str();
+                mounts.push(if place == Path::new(TEMPORARY) {
+                    Holder::create(place, machine, Purpose::Mounts)?
+                } else {
+                    // It had no links when it was looked at.
+                    let opened = open_without_links(place);
+                    let opened = opened.map_err(|source| Error::Layer { place: place.to_owned(), source })?;
+                    Holder::create_in(opened, place, machine, Purpose::Mounts)?
+                });
                 mounts.len() - 1
             }
         };
         Ok(&mounts[number])
     }
+}
+
+fn open_without_links(place: &Path) -> rustix::io::Result<rustix::fd::OwnedFd> {
+    use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    openat2(CWD, place, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS)
 }
 
 /// A new directory that belongs to the container's root.

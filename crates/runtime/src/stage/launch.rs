@@ -2,7 +2,7 @@
 //!
 //! Everything taken here is detached: nothing shows on the host, and it is gone when the descriptors are.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use plan::{DeviceAccess, GroupPlace, LaunchStep, NodeKind, Plan, SourceNumber};
@@ -146,9 +146,8 @@ fn carry_out(plan: &Plan, acquired: &Acquired, groups: &mut Groups) -> Result<La
                 sources.push((SourceNumber::Temporary(*number), mount));
             }
             LaunchStep::TakeLayers { number, from } => {
-                let path = from.clone().or_else(|| acquired.temporary(*number));
-                let path = path.ok_or_else(|| failed(Errno::NOENT.into()))?;
-                sources.push((SourceNumber::Around(*number), take_source(&path, false).map_err(failed)?));
+                let mount = take_layers(acquired, *number, from.as_deref()).map_err(failed)?;
+                sources.push((SourceNumber::Around(*number), mount));
             }
             LaunchStep::TakeSource { path, recursive, number } => {
                 sources.push((*number, take_source(path, *recursive).map_err(failed)?));
@@ -240,10 +239,21 @@ fn take_tree(acquired: &Acquired, subdirectory: Option<&str>, recursive: bool) -
     Ok(take_mount(directory.as_fd(), recursive)?)
 }
 
+fn take_layers(acquired: &Acquired, number: usize, from: Option<&Path>) -> Result<OwnedFd, Failure> {
+    let Some(place) = from else { return take_source(&acquired.temporary(number).ok_or(Errno::NOENT)?, false) };
+    let at = acquired.beside_upper_layer(place).ok_or(Errno::NOENT)?;
+    detached(at, false).about(place.display())
+}
+
 fn take_source(path: &Path, recursive: bool) -> Result<OwnedFd, Failure> {
     let at = rustix::fs::openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).about(path.display())?;
-    let mount = take_mount(at.as_fd(), recursive).about(path.display())?;
+    detached(at.as_fd(), recursive).about(path.display())
+}
+
+/// It receives what the host mounts later below.
+fn detached(at: BorrowedFd<'_>, recursive: bool) -> rustix::io::Result<OwnedFd> {
+    let mount = take_mount(at, recursive)?;
     let change = Change { propagation: Some(Propagation::Slave), recursive: true, ..Change::default() };
-    set_attributes(mount.as_fd(), &change).about(path.display())?;
+    set_attributes(mount.as_fd(), &change)?;
     Ok(mount)
 }
