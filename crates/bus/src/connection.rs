@@ -77,7 +77,7 @@ impl Connection {
             socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).map_err(system("make a socket"))?;
         let address = SocketAddrUnix::new(path).map_err(system("connect"))?;
         connect(&socket, &address).map_err(system("connect"))?;
-        Self::authenticate(socket)
+        Self::over(socket)
     }
 
     /// Connects to a bus and gets a name there.
@@ -110,8 +110,11 @@ impl Connection {
         }
     }
 
-    /// Goes on from a socket that is connected.
-    fn authenticate(socket: OwnedFd) -> Result<Self, Error> {
+    /// Goes on from a socket that is connected and does not block.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn over(socket: OwnedFd) -> Result<Self, Error> {
         let mut connection = Self { socket, serial: 0, received: Vec::new(), signals: VecDeque::new() };
         let until = Instant::now() + PATIENCE;
         // The user's number in decimal digits, those in hexadecimal.

@@ -179,7 +179,8 @@ fn live(
     let ended = launched.end();
     let outcome = outcome?;
     if let (Some(count @ 1..), false) = (killed, plan.quiet) {
-        (watcher.say)(&format!("The memory limit was reached: {count} processes were killed."));
+        let who = if count == 1 { "1 process was".to_owned() } else { format!("{count} processes were") };
+        (watcher.say)(&format!("The memory limit was reached: {who} killed."));
     }
     ended?;
     Ok(outcome)

@@ -10,6 +10,8 @@ pub enum Requirement {
     Root,
     /// A cgroup2 hierarchy that groups can be made in.
     Cgroup2,
+    /// Control groups that limit memory, processors and processes, of whatever version.
+    Limits,
     /// User namespaces.
     UserNamespaces,
     /// The file system of temporary trees can map ids.
@@ -34,12 +36,25 @@ impl Requirement {
         match self {
             Self::Root => rustix::process::geteuid().is_root() && unshare_works(&["--mount"]),
             Self::Cgroup2 => cgroup2_mount().is_some(),
+            Self::Limits => ["memory", "cpu", "cpuset", "pids"].into_iter().all(has_controller),
             Self::UserNamespaces => unshare_works(&["--user"]),
             Self::IdMap => id_map_works(),
             Self::Loop => Path::new("/dev/loop-control").exists(),
             Self::Program(name) => find_program(name).is_some(),
             Self::Path(path) => Path::new(path).exists(),
         }
+    }
+}
+
+/// Version 1 has a hierarchy for it, or cgroup2 has it at its root.
+fn has_controller(name: &str) -> bool {
+    let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let listed =
+        groups.lines().any(|line| line.split(':').nth(1).is_some_and(|all| all.split(',').any(|one| one == name)));
+    listed || {
+        let file = cgroup2_mount().map(|mount| mount.join("cgroup.controllers"));
+        let text = file.and_then(|file| std::fs::read_to_string(file).ok()).unwrap_or_default();
+        text.split_whitespace().any(|one| one == name)
     }
 }
 
@@ -77,6 +92,7 @@ pub fn missing(requirements: &[Requirement]) -> Option<String> {
 macro_rules! requires {
     (@one root) => { $crate::Requirement::Root };
     (@one cgroup2) => { $crate::Requirement::Cgroup2 };
+    (@one limits) => { $crate::Requirement::Limits };
     (@one userns) => { $crate::Requirement::UserNamespaces };
     (@one idmap) => { $crate::Requirement::IdMap };
     (@one loop) => { $crate::Requirement::Loop };
