@@ -62,7 +62,7 @@ fn debian_boots_in_every_way() {
         let (read_only, fresh) = (options.contains(&"--read-only"), options.contains(&"--volatile=yes"));
         if fresh {
             // With an empty /etc it asks who it is to be.
-            terminal.expect("Press any key", LIMIT);
+            terminal.expect("configure ", LIMIT);
             // Three times ^] ends it.
             terminal.write("\x1d\x1d\x1d");
             terminal.wait(LIMIT);
