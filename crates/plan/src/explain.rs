@@ -308,7 +308,7 @@ fn mapped(ids: Option<&MountIds>) -> String {
                 .collect();
             format!(", where {}", lines.join(", "))
         }
-        Some(MountIds::OwnerIsRoot(host)) => format!(", whose owner is {host}"),
+        Some(MountIds::OwnerIsRoot(root)) => format!(", whose owner is {}", root.host),
         Some(MountIds::OwnerIsTargets(_)) => ", whose owner is that of the place".to_owned(),
     }
 }

@@ -22,8 +22,8 @@ pub use facts::{
 pub use resolve::{Error, JOURNALS, machine_name, machine_uuid, resolve};
 pub use step::{
     CredentialsStep, FileStep, FileSystem, GroupFile, GroupPlace, HierarchyGroup, IdLine, InnerStep, LaunchStep,
-    LayerSource, MountFlags, MountIds, OuterStep, OverlayLayer, OverlayStep, ParentStep, Registration, Root, Scope,
-    ServiceManager, SourceNumber, SpecialKind, UpperLayer,
+    LayerSource, MountFlags, MountIds, OuterStep, OverlayLayer, OverlayStep, ParentStep, Registration, Root, RootIds,
+    Scope, ServiceManager, SourceNumber, SpecialKind, UpperLayer,
 };
 
 /// Everything that happens for one container, in the order in which it happens.

@@ -507,10 +507,19 @@ pub enum UpperLayer {
 pub enum MountIds {
     /// Ids of the file system and what they are on the host.
     Lines(Vec<IdLine>),
-    /// The owner of the source is the container's root, which is this id on the host.
-    OwnerIsRoot(u32),
-    /// The owner of the source is the owner of the target; the container's root is this id on the host.
-    OwnerIsTargets(u32),
+    /// The owner of the source is the container's root.
+    OwnerIsRoot(RootIds),
+    /// The owner of the source is the owner of the target.
+    OwnerIsTargets(RootIds),
+}
+
+/// What the container's root is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct RootIds {
+    /// On the host.
+    pub host: u32,
+    /// In the tree, on disk, where its mount maps ids.
+    pub tree: u32,
 }
 
 /// A line of a user namespace's map, see user_namespaces(7).

@@ -87,6 +87,27 @@ fn what_is_written_has_the_trees_ids_on_disk() {
     }
 }
 
+#[test]
+fn parts_of_the_tree_are_mapped_from_where_the_tree_is() {
+    requires!(root, cgroup2, userns, idmap, program "chown");
+    let _isolated = Isolated::enter();
+    for base in [0, FOREIGN] {
+        let tree = tree(base);
+        std::fs::create_dir_all(tree.join("srv/of-five")).expect("directory");
+        give(&tree, base);
+        std::os::unix::fs::chown(tree.join("srv/of-five"), Some(base + 5), Some(base + 5)).expect("owner");
+        let ended = Spawn::redd(BINARY, tree.path())
+            .args(["-U", "--bind=+/srv/of-five:/mnt:rootidmap", "stat", "-c", "%u:%g", "/srv/of-five", "/mnt"])
+            .run();
+        if ended.errors.contains("only Linux 6.15") {
+            println!("SKIPPED: this kernel cannot map a mount anew");
+            return;
+        }
+        let ended = ended.expect_code(0);
+        assert_eq!(ended.output.split_whitespace().collect::<Vec<_>>(), ["5:5", "0:0"], "{base}: {ended}");
+    }
+}
+
 /// A machine that tells its ids and waits for the end of its input.
 struct Machine {
     child: Child,

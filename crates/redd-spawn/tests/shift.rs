@@ -243,6 +243,45 @@ fn what_cannot_be_changed_is_refused_and_stays() {
     compare(tree.path(), &before, "refused");
 }
 
+#[test]
+fn where_ids_cannot_be_mapped_files_are_changed_or_copied() {
+    requires!(root, cgroup2, userns, program "mount");
+    let _isolated = Isolated::enter();
+    let (lower, place) = (system(2, 20), fixture::empty());
+    let before = settle(lower.path());
+    for name in ["upper", "work", "merged"] {
+        fs::create_dir(place.join(name)).expect("directory");
+    }
+    let options = format!(
+        "lowerdir={},upperdir={},workdir={}",
+        lower.path().display(),
+        place.join("upper").display(),
+        place.join("work").display()
+    );
+    let tree = place.join("merged");
+    let _mounted = testkit::disk::Mounted::new(&["-t", "overlay", "-o", &options, "overlay"], &tree);
+    let words = ["/bin/sh", "-c", "stat -c %u:%g / /data/0/0/1 /data/0/0/4; touch /new"];
+    for options in [&["-U", "-x"][..], &["-U"], &["-U"]] {
+        let ended = Spawn::redd(BINARY, &tree).args(options).args(words).run().expect_code(0);
+        assert_eq!(ended.output.split_whitespace().collect::<Vec<_>>(), ["0:0", "1:1001", "4:1004"], "{ended}");
+        let owner = tree.metadata().expect("status").uid();
+        assert_eq!(owner == 0, options.contains(&"-x"), "{options:?}: {owner}");
+        assert_eq!(tree.join("new").exists(), owner != 0, "{options:?}");
+    }
+    let ended =
+        Spawn::redd(BINARY, &tree).args(["--private-users=655360", "--private-users-ownership=map", "/bin/true"]).run();
+    assert!(ended.code() != 0 && ended.errors.contains("cannot be mapped"), "{ended}");
+    fs::remove_file(tree.join("new")).expect("the new file");
+    let owner = tree.metadata().expect("status").uid();
+    // Linked files of a lower layer are files of their own once they are changed.
+    let seen = listing(&tree);
+    for (path, (uid, gid, mode, _, capability)) in &expected(&before, owner) {
+        let (now_uid, now_gid, now_mode, _, now_capability) = &seen[path];
+        assert_eq!((uid, gid, mode, capability), (now_uid, now_gid, now_mode, now_capability), "{}", path.display());
+    }
+    compare(lower.path(), &before, "the lower layer");
+}
+
 fn timed(mut command: Command) -> Duration {
     let begun = Instant::now();
     let output = command.output().expect("start");

@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use plan::{IdLine, MountIds};
+use plan::{IdLine, MountIds, RootIds};
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::Errno;
 use rustix::process::{WaitId, WaitIdOptions, waitid};
@@ -26,16 +26,16 @@ pub(super) enum Origin {
 /// # Errors
 /// `EINVAL` where one of its file systems cannot map ids.
 pub(super) fn apply(mount: OwnedFd, ids: &MountIds, target: &OwnedFd, origin: Origin) -> Result<OwnedFd, Failure> {
-    let users = namespace(&lines(&mount, ids, target, 0)?)?;
+    let users = namespace(&lines(&mount, ids, target, RootIds { host: 0, tree: 0 })?)?;
     match (set_attributes(mount.as_fd(), &change(&users)), origin) {
         (Ok(()), _) => Ok(mount),
         // What is seen of its owner is what the container's root makes of it.
         (Err(Errno::PERM), Origin::Tree) => {
-            let shift = match ids {
-                MountIds::Lines(_) => 0,
+            let seen = match ids {
+                MountIds::Lines(_) => RootIds { host: 0, tree: 0 },
                 MountIds::OwnerIsRoot(root) | MountIds::OwnerIsTargets(root) => *root,
             };
-            let users = namespace(&lines(&mount, ids, target, shift)?)?;
+            let users = namespace(&lines(&mount, ids, target, seen)?)?;
             copy_with_attributes(mount.as_fd(), &change(&users))
                 .about("its ids are mapped already, which only Linux 6.15 and later can change")
         }
@@ -49,15 +49,16 @@ fn change(users: &OwnedFd) -> Change<'_> {
     Change { idmap: Some(users.as_fd()), recursive: true, ..Change::default() }
 }
 
-/// The lines of the map. Ids of the source are seen as this many more than they are.
-fn lines(mount: &OwnedFd, ids: &MountIds, target: &OwnedFd, shift: u32) -> rustix::io::Result<Vec<IdLine>> {
+/// The lines of the map. Of the ids of the source those from `seen.tree` on are seen as those from `seen.host` on.
+fn lines(mount: &OwnedFd, ids: &MountIds, target: &OwnedFd, seen: RootIds) -> rustix::io::Result<Vec<IdLine>> {
     let host = match ids {
         MountIds::Lines(lines) => return Ok(lines.clone()),
-        MountIds::OwnerIsRoot(root) => *root,
+        MountIds::OwnerIsRoot(root) => root.host,
         MountIds::OwnerIsTargets(_) => rustix::fs::fstat(target)?.st_uid,
     };
     let owner = rustix::fs::fstat(mount)?.st_uid;
-    Ok(vec![IdLine { file_system: owner.checked_sub(shift).ok_or(Errno::OVERFLOW)?, host, count: 1 }])
+    let file_system = owner.checked_sub(seen.host).and_then(|id| id.checked_add(seen.tree)).ok_or(Errno::OVERFLOW)?;
+    Ok(vec![IdLine { file_system, host, count: 1 }])
 }
 
 /// A user namespace with this map, for users and groups, that no process is in.

@@ -6,7 +6,8 @@ use spec::{BindSource, CustomMount, IdMapping};
 
 use super::{Context, Error};
 use crate::{
-    FileStep, FileSystem, IdLine, LaunchStep, MountFlags, MountIds, NodeKind, OuterStep, ParentStep, SourceNumber,
+    FileStep, FileSystem, IdLine, LaunchStep, MountFlags, MountIds, NodeKind, OuterStep, ParentStep, RootIds,
+    SourceNumber,
 };
 
 /// The directories that are made for the container alone.
@@ -144,13 +145,14 @@ fn step(context: &Context<'_>, number: usize, mount: &CustomMount) -> Result<Fil
 /// What the option means for this container: its root is the host's `start`, and it has `count` ids.
 fn mount_ids(context: &Context<'_>, destination: &spec::AbsPath, ids: &IdMapping) -> Result<Option<MountIds>, Error> {
     let (start, count) = context.user.map_or((0, u32::MAX), |user| (user.range.start(), user.range.count()));
+    let root = RootIds { host: start, tree: context.user.map_or(0, |user| user.tree_base) };
     Ok(match ids {
         IdMapping::Unmapped => None,
         // With the host's users every id is itself already.
         IdMapping::Same if context.user.is_none() => None,
         IdMapping::Same => Some(MountIds::Lines(vec![IdLine { file_system: 0, host: start, count }])),
-        IdMapping::Root => Some(MountIds::OwnerIsRoot(start)),
-        IdMapping::Owner => Some(MountIds::OwnerIsTargets(start)),
+        IdMapping::Root => Some(MountIds::OwnerIsRoot(root)),
+        IdMapping::Owner => Some(MountIds::OwnerIsTargets(root)),
         IdMapping::Listed(entries) => {
             let lines = entries.iter().map(|entry| {
                 if entry.inside.checked_add(entry.count).is_none_or(|end| end > count) {
