@@ -5,6 +5,7 @@
 
 mod connection;
 mod message;
+pub mod varlink;
 mod wire;
 
 pub use connection::{Connection, Error};

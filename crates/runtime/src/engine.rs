@@ -91,7 +91,7 @@ pub fn run(spec: &ContainerSpec, caller: CallerFacts, say: &dyn Fn(&str)) -> Res
         sys::inherited::inherit(listen.count, false).map_err(Error::Listen)?;
     }
     let progress = caller.console.output_is_terminal && !spec.run().quiet;
-    let (mut facts, mut tree) = facts::probe(spec, caller)?;
+    let (mut facts, mut tree, mut managed) = facts::probe(spec, caller)?;
     let mut plan = plan::resolve(spec, &facts)?;
     match spec.run().dry_run {
         Some(DryRun::Text) => return Ok(Done::Text(plan::explain(&plan))),
@@ -110,10 +110,11 @@ pub fn run(spec: &ContainerSpec, caller: CallerFacts, say: &dyn Fn(&str)) -> Res
             match parent::run(&plan, tree, asked_to_end) {
                 // Somebody else has picked the same range meanwhile; who looks again finds another one.
                 Err(parent::Error::Range(id_range::Error::InUse(_)))
-                    if spec.users().private_users == PrivateUsers::Pick && tries < PICKED_AT_ONCE =>
+                    if matches!(spec.users().private_users, PrivateUsers::Pick | PrivateUsers::Managed)
+                        && tries < PICKED_AT_ONCE =>
                 {
                     tries += 1;
-                    (facts, tree) = facts::probe(spec, facts.caller)?;
+                    (facts, tree, managed) = facts::probe(spec, facts.caller)?;
                     plan = plan::resolve(spec, &facts)?;
                 }
                 other => break other?,
@@ -151,6 +152,7 @@ pub fn run(spec: &ContainerSpec, caller: CallerFacts, say: &dyn Fn(&str)) -> Res
     }
     watcher.tell("STOPPING=1\nSTATUS=Terminating...\n");
     let left = acquired.release();
+    drop(managed);
     let code = match &result {
         Ok(Outcome::Exited(code)) => u8::try_from(*code).unwrap_or(255),
         Ok(Outcome::Killed(signal)) => 128 + u8::try_from(*signal).unwrap_or(0),

@@ -243,6 +243,8 @@ pub enum PrivateUsers {
     Owner,
     /// A range that nobody uses.
     Pick,
+    /// A range that a service of the host gives (`systemd-nsresourced`).
+    Managed,
     /// This range.
     Range(UidRange),
 }

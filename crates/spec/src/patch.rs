@@ -101,6 +101,8 @@ patch! {
     users_optional: bool,
     /// `--private-users-ownership=`.
     ownership: Ownership,
+    /// `--private-users-delegate=`.
+    private_users_delegate: u32,
     /// `--private-network`.
     private_network: bool,
     /// `--capability=`.
@@ -200,7 +202,14 @@ impl SpecPatch {
             ));
         }
         let private_users = self.private_users.unwrap_or(PrivateUsers::No);
-        let usual = if private_users == PrivateUsers::Pick { Ownership::Auto } else { Ownership::Off };
+        let usual = if matches!(private_users, PrivateUsers::Pick | PrivateUsers::Managed) {
+            Ownership::Auto
+        } else {
+            Ownership::Off
+        };
+        if self.private_users_delegate.is_some_and(|count| count > 0) && private_users != PrivateUsers::Managed {
+            return Err(UsageError::Conflict("--private-users-delegate= needs --private-users=managed"));
+        }
         let temporary = self.volatile.is_some_and(|volatile| volatile != Volatile::No);
         if self.ownership == Some(Ownership::Chown) && (temporary || self.read_only == Some(true)) {
             return Err(UsageError::Conflict(

@@ -20,7 +20,7 @@ pub(super) fn resolve(spec: &spec::ContainerSpec, facts: &HostFacts) -> Result<O
         PrivateUsers::Identity => UidRange::new(0, RANGE),
         PrivateUsers::Range(range) => Some(range),
         PrivateUsers::Owner => Some(of_owner(facts)?),
-        PrivateUsers::Pick => match facts.free_id_range {
+        PrivateUsers::Pick | PrivateUsers::Managed => match facts.free_id_range {
             Some(start) => UidRange::new(start, RANGE),
             None => return Err(Error::NoUserNamespaces),
         },
@@ -94,7 +94,7 @@ fn of_owner(facts: &HostFacts) -> Result<UidRange, Error> {
 /// A picked range is the container's alone. One that was asked for may be shared by those who ask for the same.
 pub(super) fn lock(spec: &spec::ContainerSpec, range: UidRange) -> Option<ParentStep> {
     match spec.users().private_users {
-        PrivateUsers::Pick => Some(ParentStep::LockIdRange(range)),
+        PrivateUsers::Pick | PrivateUsers::Managed => Some(ParentStep::LockIdRange(range)),
         PrivateUsers::Owner | PrivateUsers::Range(_) if range.is_pickable() => Some(ParentStep::ShareIdRange(range)),
         PrivateUsers::Owner | PrivateUsers::Range(_) | PrivateUsers::Identity | PrivateUsers::No => None,
     }

@@ -17,6 +17,8 @@ use rustix::fs::{FileType, major, minor};
 use spec::{BindSource, ContainerSpec, CustomMount, PrivateUsers, Source};
 use uuid::Uuid;
 
+use crate::id_range::managed::{self, Managed};
+
 /// Where a machine that is made from a template is put.
 const MACHINES: &str = "/var/lib/machines";
 
@@ -40,6 +42,9 @@ pub enum Error {
     /// A range of user ids.
     #[error(transparent)]
     Range(#[from] crate::id_range::Error),
+    /// One that a service gives.
+    #[error(transparent)]
+    Managed(#[from] managed::Error),
     /// The source of a bind mount.
     #[error("cannot bind {path} into the container", path = .path.display())]
     Source {
@@ -64,11 +69,11 @@ pub enum Error {
     Random(#[source] rustix::io::Errno),
 }
 
-/// The facts, and the tree that they are about.
+/// The facts, the tree that they are about, and the range of ids if a service has given one.
 ///
 /// # Errors
 /// An [`Error`] for what the container cannot do without.
-pub fn probe(spec: &ContainerSpec, caller: CallerFacts) -> Result<(HostFacts, Tree), Error> {
+pub fn probe(spec: &ContainerSpec, caller: CallerFacts) -> Result<(HostFacts, Tree, Option<Managed>), Error> {
     let run = RunDirectory::system();
     let (tree, target) = find(spec)?;
     let random = random()?;
@@ -81,9 +86,14 @@ pub fn probe(spec: &ContainerSpec, caller: CallerFacts) -> Result<(HostFacts, Tr
             .map(|name| name.to_string_lossy().into_owned())
             .unwrap_or_default()
     });
+    // The service takes it back when the last descriptor of its namespace is closed.
+    let managed = match spec.users().private_users {
+        PrivateUsers::Managed => Some(Managed::allocate(Path::new(managed::SOCKET), &name)?),
+        _ => None,
+    };
     let free_id_range = match spec.users().private_users {
         PrivateUsers::Pick => Some(crate::id_range::find_free(&run, &name, tree.uid)?),
-        _ => None,
+        _ => managed.as_ref().map(Managed::start),
     };
     let host = host::probe(spec, &caller);
     let zone = match &host.localtime {
@@ -104,7 +114,7 @@ pub fn probe(spec: &ContainerSpec, caller: CallerFacts) -> Result<(HostFacts, Tr
         free_id_range,
         random,
     };
-    Ok((facts, tree))
+    Ok((facts, tree, managed))
 }
 
 /// The tree. If it is still to be made from a template: that, and where the tree will be.

@@ -3,6 +3,7 @@
 //! A picked range is locked by a file named after its first id, here and where `systemd-nspawn` looks. One that was
 //! asked for is locked by a file `FIRST+COUNT`, which those who ask for the same share and pickers go around.
 
+pub mod managed;
 mod taken;
 #[cfg(test)]
 mod tests;

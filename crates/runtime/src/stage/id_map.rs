@@ -63,6 +63,11 @@ fn lines(mount: &OwnedFd, ids: &MountIds, target: &OwnedFd, seen: RootIds) -> ru
 
 /// A user namespace with this map, for users and groups, that no process is in.
 pub(super) fn namespace(lines: &[IdLine]) -> Result<OwnedFd, Failure> {
+    in_new_namespace(|process| fill(process, lines))
+}
+
+/// Makes a user namespace without a map. `with` is given the directory in proc of the process that is in it meanwhile.
+pub(crate) fn in_new_namespace<T>(with: impl FnOnce(&OwnedFd) -> Result<T, Failure>) -> Result<T, Failure> {
     let (mut receiver, sender) = proto::channel()?;
     // Seen by its own eyes: the process ids here may be others than those of the proc that is mounted.
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -78,16 +83,16 @@ pub(super) fn namespace(lines: &[IdLine]) -> Result<OwnedFd, Failure> {
         }
         Forked::Parent { pidfd, .. } => {
             drop(sender);
-            let users = match receiver.receive() {
+            let result = match receiver.receive() {
                 Ok(Some(Message::Descriptors(fds))) => {
-                    fds.first().ok_or_else(|| Failure::from(Errno::PROTO)).and_then(|process| fill(process, lines))
+                    fds.first().ok_or_else(|| Failure::from(Errno::PROTO)).and_then(with)
                 }
                 _ => Err(Errno::PROTO).about("a user namespace"),
             };
             let _ = receiver.let_go();
             drop(receiver);
             rustix::io::retry_on_intr(|| waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED))?;
-            users
+            result
         }
     }
 }

@@ -6,7 +6,7 @@ mod delegated_mount;
 mod destination;
 pub mod files;
 mod host_file;
-mod id_map;
+pub(crate) mod id_map;
 pub mod inner;
 mod journal;
 pub mod launch;

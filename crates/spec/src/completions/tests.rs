@@ -27,7 +27,7 @@ fn what_is_carried_out_is_proposed_and_nothing_else() {
 fn values_that_are_refused_are_not_proposed() {
     let words = |name: &str| proposals(options::all().find(|row| row.long == name).expect("an option"));
     assert_eq!(words("register"), ["yes", "no", "auto"]);
-    assert_eq!(words("private-users"), ["no", "yes", "pick", "identity"]);
+    assert_eq!(words("private-users"), ["no", "yes", "pick", "identity", "managed"]);
     assert_eq!(words("private-users-ownership"), ["off", "chown", "map", "foreign", "auto"]);
     assert_eq!(words("completions"), ["bash", "zsh", "fish"]);
 }

@@ -301,7 +301,14 @@ fn users() {
     for value in [None, Some("yes"), Some("true")] {
         assert_eq!(users(value), Ok(PrivateUsers::Owner), "{value:?}");
     }
-    assert!(matches!(users(Some("managed")), Err(Problem::Later(_))));
+    assert_eq!(users(Some("managed")), Ok(PrivateUsers::Managed));
+    let delegate =
+        |value| parsed(long("private-users-delegate"), Some(value)).map(|patch| patch.private_users_delegate);
+    assert_eq!(delegate("0"), Ok(Some(0)));
+    assert!(matches!(delegate("1"), Err(Problem::Later(_))) && matches!(delegate("16"), Err(Problem::Later(_))));
+    for value in ["", "17", "-1", "x", "1:2"] {
+        assert!(matches!(delegate(value), Err(Problem::Invalid(_))), "{value}");
+    }
     for value in ["", "foo", "0:0", "4294967295", "1:2:3", "-1", "1:", "no:"] {
         assert!(matches!(users(Some(value)), Err(Problem::Invalid(_))), "{value}");
     }

@@ -16,8 +16,8 @@ pub(super) const ROWS: &[OptionRow] = &[
                   range of 65536 ids that nobody uses is chosen. FIRST[:COUNT]: this range, of 65536 ids where nothing \
                   else is said. identity: each id is the same inside and outside, which keeps privileges apart but not \
                   users. yes, also meant where no value is given: the range of \
-                  65536 ids that the owner of the tree's root directory is in. no: the host's users, the default. Not \
-                  carried out by this version: managed.",
+                  65536 ids that the owner of the tree's root directory is in. no: the host's users, the default. managed: \
+                  a range of 65536 ids that systemd-nsresourced gives, which the host's other programs know of then.",
         effect: Effect::Patch(private_users),
         ..BASE
     },
@@ -41,8 +41,9 @@ pub(super) const ROWS: &[OptionRow] = &[
         argument: Argument::Required("N"),
         setting: trusted("Exec", "PrivateUsersDelegate"),
         help: "Further ranges for containers inside",
-        details: "How many ranges of 65536 ids are passed on.",
-        effect: Effect::Later("it needs --private-users=managed, which is not carried out either"),
+        details: "How many ranges of 65536 ids are passed on, at most 16. Needs --private-users=managed. Not carried out by \
+                  this version but for 0, the default.",
+        effect: Effect::Patch(delegate),
         ..BASE
     },
     OptionRow {
@@ -61,7 +62,7 @@ fn private_users(patch: &mut SpecPatch, given: &Given<'_>) -> Result<(), Problem
     patch.private_users = Some(match (given.value, text) {
         (_, "pick") => PrivateUsers::Pick,
         (_, "identity") => PrivateUsers::Identity,
-        (_, "managed") => return Err(Problem::Later("there is no service that gives out ranges; use pick")),
+        (_, "managed") => PrivateUsers::Managed,
         // Numbers are ranges here, also 0 and 1.
         _ if numbers => PrivateUsers::Range(given.parse()?),
         (None, _) => PrivateUsers::Owner,
@@ -83,6 +84,21 @@ fn ownership(patch: &mut SpecPatch, given: &Given<'_>) -> Result<(), Problem> {
         ("foreign", Ownership::Foreign),
         ("auto", Ownership::Auto),
     ])?);
+    Ok(())
+}
+
+fn delegate(patch: &mut SpecPatch, given: &Given<'_>) -> Result<(), Problem> {
+    const MOST: u32 = 16;
+    let count: u32 = given.parse()?;
+    if count > MOST {
+        return Err(Problem::invalid("at most 16 ranges can be passed on"));
+    }
+    if count > 0 {
+        return Err(Problem::Later(
+            "the ranges can only be passed on to a user namespace that systemd-nsresourced has made; use 0",
+        ));
+    }
+    patch.private_users_delegate = Some(count);
     Ok(())
 }
 

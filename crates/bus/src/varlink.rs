@@ -1,0 +1,191 @@
+//! A Varlink client that knows just what is needed: one call at a time, its answer, descriptors with a call. What comes in
+//! is not trusted.
+//!
+//! Source: <https://varlink.org/Wire-Protocol>: JSON objects with a NUL behind each; descriptors go beside the first byte of
+//! a message and are named by their place among them.
+
+use std::io::IoSlice;
+use std::mem::MaybeUninit;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags,
+    SocketType, connect, recv, sendmsg, socket_with,
+};
+use serde_json::{Value, json};
+
+/// How long the other side may take for one answer.
+const PATIENCE: Duration = Duration::from_secs(25);
+/// The longest answer, in bytes.
+const LONGEST: usize = 1 << 20;
+/// How many descriptors a call can have.
+const DESCRIPTORS: usize = 4;
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A system call.
+    #[error("cannot {what}")]
+    System {
+        /// Which.
+        what: &'static str,
+        /// Why.
+        source: Errno,
+    },
+    /// Nothing came in time.
+    #[error("no answer came within {} seconds", PATIENCE.as_secs())]
+    TimedOut,
+    /// The other side has hung up.
+    #[error("the connection was closed")]
+    Closed,
+    /// Nonsense came, or too much.
+    #[error("the answer is none")]
+    Malformed,
+    /// The call failed.
+    #[error("{name} {parameters}")]
+    Call {
+        /// The name of the error, such as `org.varlink.service.MethodNotFound`.
+        name: String,
+        /// What belongs to it.
+        parameters: Value,
+    },
+}
+
+fn system(what: &'static str) -> impl Fn(Errno) -> Error {
+    move |source| Error::System { what, source }
+}
+
+/// A connection to a service.
+#[derive(Debug)]
+pub struct Client {
+    socket: OwnedFd,
+}
+
+impl Client {
+    /// Connects to the service's socket.
+    ///
+    /// # Errors
+    /// [`Error::System`]; `ENOENT` and `ECONNREFUSED` mean that there is no such service.
+    pub fn connect(path: &Path) -> Result<Self, Error> {
+        let address = SocketAddrUnix::new(path).map_err(system("connect"))?;
+        let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None);
+        let socket = socket.map_err(system("make a socket"))?;
+        connect(&socket, &address).map_err(system("connect"))?;
+        Ok(Self { socket })
+    }
+
+    /// Calls a method. Parameters name the descriptors by their place in `descriptors`.
+    ///
+    /// # Errors
+    /// [`Error::Call`] is the service's own answer.
+    pub fn call(&self, method: &str, parameters: Value, descriptors: &[BorrowedFd<'_>]) -> Result<Value, Error> {
+        let mut message = json!({ "method": method, "parameters": parameters }).to_string().into_bytes();
+        message.push(0);
+        self.send(&message, descriptors)?;
+        let answer: Value = serde_json::from_slice(&self.receive()?).map_err(|_| Error::Malformed)?;
+        let parameters = answer.get("parameters").cloned().unwrap_or_default();
+        match answer.get("error").map(Value::as_str) {
+            None if answer.is_object() => Ok(parameters),
+            Some(Some(name)) => Err(Error::Call { name: name.to_owned(), parameters }),
+            _ => Err(Error::Malformed),
+        }
+    }
+
+    fn send(&self, message: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<(), Error> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        if !descriptors.is_empty() && !control.push(SendAncillaryMessage::ScmRights(descriptors)) {
+            return Err(system("send a call")(Errno::NOBUFS));
+        }
+        let mut rest = message;
+        while !rest.is_empty() {
+            let sent = rustix::io::retry_on_intr(|| {
+                sendmsg(&self.socket, &[IoSlice::new(rest)], &mut control, SendFlags::NOSIGNAL)
+            });
+            rest = &rest[sent.map_err(system("send a call"))?..];
+            control.clear();
+        }
+        Ok(())
+    }
+
+    /// All up to the next NUL.
+    fn receive(&self) -> Result<Vec<u8>, Error> {
+        let deadline = Instant::now() + PATIENCE;
+        let mut answer = Vec::new();
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let wait = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) };
+            let mut fds = [PollFd::new(&self.socket, PollFlags::IN)];
+            match poll(&mut fds, Some(&wait)) {
+                Ok(0) => return Err(Error::TimedOut),
+                Err(Errno::INTR) => continue,
+                other => other.map_err(system("wait for an answer"))?,
+            };
+            let mut buffer = [0; 4096];
+            let (length, _) = recv(&self.socket, &mut buffer, RecvFlags::empty()).map_err(system("read an answer"))?;
+            if length == 0 {
+                return Err(Error::Closed);
+            }
+            answer.extend_from_slice(&buffer[..length]);
+            if let Some(end) = answer.iter().position(|byte| *byte == 0) {
+                answer.truncate(end);
+                return Ok(answer);
+            }
+            if answer.len() > LONGEST {
+                return Err(Error::Malformed);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    /// A service that gives these bytes for an answer; the result is what it was asked.
+    fn ask(answer: &'static [u8]) -> (Result<Value, Error>, Vec<u8>) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("socket");
+        let listener = UnixListener::bind(&path).unwrap();
+        let service = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let (mut asked, mut byte) = (Vec::new(), [0]);
+            while stream.read(&mut byte).unwrap() == 1 && byte != [0] {
+                asked.push(byte[0]);
+            }
+            for part in answer.chunks(3) {
+                stream.write_all(part).unwrap();
+            }
+            asked
+        });
+        let result = Client::connect(&path).unwrap().call("a.b.C", json!({ "x": [1, null] }), &[]);
+        (result, service.join().unwrap())
+    }
+
+    #[test]
+    fn calls_and_answers() {
+        let (answer, asked) = ask(b"{\"parameters\":{\"name\":\"n\"}}\0");
+        assert_eq!(answer.unwrap(), json!({ "name": "n" }));
+        let asked: Value = serde_json::from_slice(&asked).unwrap();
+        assert_eq!(asked, json!({ "method": "a.b.C", "parameters": { "x": [1, null] } }));
+        assert_eq!(ask(b"{}\0").0.unwrap(), Value::Null);
+    }
+
+    #[test]
+    fn errors_of_the_service_and_nonsense() {
+        let (answer, _) = ask(b"{\"error\":\"a.b.Wrong\",\"parameters\":{\"why\":1}}\0");
+        assert_eq!(answer.unwrap_err().to_string(), "a.b.Wrong {\"why\":1}");
+        for nonsense in [&b"[]\0"[..], b"{\0", b"\0", b"{\"error\":5}\0", b"\xff\0"] {
+            assert!(matches!(ask(nonsense).0, Err(Error::Malformed)), "{nonsense:?}");
+        }
+        assert!(matches!(ask(b"{\"parameters\":{}}").0, Err(Error::Closed)));
+        assert!(matches!(Client::connect(Path::new("/nonexistent/socket")), Err(Error::System { .. })));
+    }
+}
