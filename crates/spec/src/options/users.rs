@@ -40,7 +40,7 @@ pub(super) const ROWS: &[OptionRow] = &[
         long: "private-users-delegate",
         argument: Argument::Required("N"),
         setting: trusted("Exec", "PrivateUsersDelegate"),
-        help: "Further ranges for containers inside",
+        help: "Further ranges for containers inside; none but 0 yet",
         details: "How many ranges of 65536 ids are passed on, at most 16. Needs --private-users=managed. Not carried out by \
                   this version but for 0, the default.",
         effect: Effect::Patch(delegate),
