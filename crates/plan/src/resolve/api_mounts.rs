@@ -170,19 +170,21 @@ pub(super) fn proc() -> Result<(spec::AbsPath, MountFlags), Error> {
 }
 
 /// What needs the container's own users and message queues.
-pub(super) fn inner(steps: &mut Vec<FileStep>) -> Result<(), Error> {
+pub(super) fn inner(context: &Context<'_>, steps: &mut Vec<FileStep>) -> Result<(), Error> {
     steps.push(FileStep::Mount {
         file_system: FileSystem::Devpts,
         target: path("/dev/pts")?,
         options: vec!["newinstance".into(), "ptmxmode=0666".into(), "mode=0600".into(), format!("gid={TTY_GROUP}")],
         attributes: MountFlags { no_suid: true, no_exec: true, ..MountFlags::NONE },
     });
-    steps.push(FileStep::Mount {
-        file_system: FileSystem::Mqueue,
-        target: path("/dev/mqueue")?,
-        options: Vec::new(),
-        attributes: MountFlags::API,
-    });
+    if !super::custom_mounts::covers(context, "/dev/mqueue") {
+        steps.push(FileStep::Mount {
+            file_system: FileSystem::Mqueue,
+            target: path("/dev/mqueue")?,
+            options: Vec::new(),
+            attributes: MountFlags::API,
+        });
+    }
     Ok(())
 }
 

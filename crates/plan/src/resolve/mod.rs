@@ -136,6 +136,9 @@ pub enum Error {
     /// A device that is none.
     #[error("there is no device {0} that could be allowed")]
     NoDevice(String),
+    /// The container has something of its own there.
+    #[error("nothing can be mounted at {0}: the container has its own there, which it cannot do without")]
+    Reserved(String),
     /// The upper layer of an overlay is in what is thrown away or cannot be written.
     #[error(
         "the upper layer +{path} of the overlay at {target} is in a root whose changes are not kept or that is \
@@ -417,6 +420,7 @@ fn outer_steps(context: &Context<'_>) -> Result<Vec<OuterStep>, Error> {
         }
         let mut files = Vec::new();
         api_mounts::control_groups(context, &mut files)?;
+        files.extend(custom_mounts::in_sysfs(context)?);
         steps.extend(files.into_iter().map(OuterStep::File));
         steps.push(OuterStep::PivotRoot);
     }
@@ -445,9 +449,10 @@ fn inner_steps(context: &Context<'_>) -> Result<Vec<InnerStep>, Error> {
         let (target, attributes) = api_mounts::proc()?;
         files.push(FileStep::Mount { file_system: FileSystem::Proc, target, options: Vec::new(), attributes });
     }
-    api_mounts::inner(&mut files)?;
+    api_mounts::inner(context, &mut files)?;
     if context.user.is_none() {
         api_mounts::control_groups(context, &mut files)?;
+        files.extend(custom_mounts::in_sysfs(context)?);
     }
     steps.extend(files.into_iter().map(InnerStep::File));
     if let (true, Some(user)) = (context.private_network(), context.user) {

@@ -212,4 +212,20 @@ pub(crate) const CASES: &[Case] = &[
         .own_tree(),
     Case::inside("overlay-ro, all of the tree", &["--overlay-ro=+/a:+/b:/ov"], "ls /ov")
         .before("mkdir {tree}/a {tree}/b; echo > {tree}/a/one; echo > {tree}/b/two"),
+    Case::refused("bind over /proc", &["--bind={host}/d:/proc"]).before("mkdir d"),
+    Case::refused("bind below /proc", &["--bind={host}/d:/proc/sys"]).before("mkdir d"),
+    Case::refused("bind over /dev", &["--bind={host}/d:/dev"]).before("mkdir d"),
+    Case::refused("bind over /run", &["--bind={host}/d:/run"]).before("mkdir d"),
+    Case::refused("inaccessible /proc", &["--inaccessible=/proc/kcore"]),
+    Case::refused("tmpfs over /proc", &["--tmpfs=/proc"]).differs("the original runs without a proc, which nothing does"),
+    Case::inside("bind in /sys", &["--bind={host}/d:/sys/kernel"], "ls /sys/kernel").before("mkdir d; touch d/x"),
+    Case::inside("bind in /sys, private network", &["--private-network", "--bind={host}/d:/sys/kernel"], "ls /sys/kernel")
+        .before("mkdir d; touch d/x")
+        .differs("the original covers it with its own /sys"),
+    Case::inside("bind in /sys, private network and users", &[USERS, MAP, "--private-network", "--bind={host}/d:/sys/kernel"],
+        "ls /sys/kernel")
+        .before("mkdir d; touch d/x")
+        .differs("the original covers it with its own /sys"),
+    Case::inside("bind over message queues", &["--bind={host}/d:/dev/mqueue"], "ls /dev/mqueue").before("mkdir d; touch d/x"),
+    Case::inside("bind over shared memory", &["--bind={host}/d:/dev/shm"], "ls /dev/shm").before("mkdir d; touch d/x"),
 ];

@@ -2,6 +2,8 @@
 
 mod overlay;
 
+use std::path::Path;
+
 use spec::{BindSource, CustomMount, IdMapping};
 
 use super::{Context, Error};
@@ -48,25 +50,72 @@ pub(super) fn sources(context: &Context<'_>, steps: &mut Vec<LaunchStep>) {
     }
 }
 
-/// What is mounted at `/` takes the tree's place, so that all that is mounted later lies in it.
+/// When a mount is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Time {
+    /// Before all others: it takes the tree's place, and they lie in it.
+    Root,
+    /// When the tree, `/dev` and `/run` are there.
+    Usual,
+    /// When sysfs is there, which with a network of its own is late.
+    InSysfs,
+}
+
+/// What is made by the container itself, late, and would hide what is mounted there; or what cannot be hidden without
+/// harm.
+fn reserved(path: &Path) -> bool {
+    let whole = ["/proc", "/dev/pts", "/sys/fs/cgroup"];
+    let alone = ["/dev", "/run", "/run/host"];
+    whole.iter().any(|place| path.starts_with(place)) || alone.iter().any(|place| path == Path::new(place))
+}
+
+fn time(context: &Context<'_>, mount: &CustomMount) -> Result<Time, Error> {
+    let path = destination(mount).as_path();
+    let sysfs = context.private_network() && path.starts_with("/sys");
+    let possible = path != Path::new("/sys") && !matches!(mount, CustomMount::Overlay { .. });
+    match (path.parent(), reserved(path) || sysfs && !possible) {
+        (None, _) => Ok(Time::Root),
+        (_, true) => Err(Error::Reserved(path.display().to_string())),
+        (_, false) if sysfs => Ok(Time::InSysfs),
+        (_, false) => Ok(Time::Usual),
+    }
+}
+
+/// Something is mounted at this place.
+pub(super) fn covers(context: &Context<'_>, place: &str) -> bool {
+    context.spec.mounts().iter().any(|mount| destination(mount).as_path() == Path::new(place))
+}
+
+/// What is mounted at `/`.
 pub(super) fn root(context: &Context<'_>, steps: &mut Vec<OuterStep>) -> Result<(), Error> {
-    mounts(context, steps, |destination| destination.as_path().parent().is_none())
+    mounts(context, steps, Time::Root)
+}
+
+/// What is mounted in sysfs, where that is made late.
+pub(super) fn in_sysfs(context: &Context<'_>) -> Result<Vec<FileStep>, Error> {
+    let mut steps = Vec::new();
+    mounts(context, &mut steps, Time::InSysfs)?;
+    let files = steps.into_iter().filter_map(|step| match step {
+        OuterStep::File(step) => Some(step),
+        _ => None,
+    });
+    Ok(files.collect())
 }
 
 /// The other mounts.
 pub(super) fn steps(context: &Context<'_>, steps: &mut Vec<OuterStep>) -> Result<(), Error> {
-    mounts(context, steps, |destination| destination.as_path().parent().is_some())
+    mounts(context, steps, Time::Usual)
 }
 
 /// Those nearer to the root first, so that none hides another. At the same place memory covers what is bound there, and
 /// what is to be inaccessible covers all, whatever was said first.
-fn mounts(
-    context: &Context<'_>,
-    steps: &mut Vec<OuterStep>,
-    wanted: impl Fn(&spec::AbsPath) -> bool,
-) -> Result<(), Error> {
-    let all = context.spec.mounts().iter().enumerate();
-    let mut mounts: Vec<_> = all.filter(|(_, mount)| wanted(destination(mount))).collect();
+fn mounts(context: &Context<'_>, steps: &mut Vec<OuterStep>, wanted: Time) -> Result<(), Error> {
+    let mut mounts = Vec::new();
+    for (number, mount) in context.spec.mounts().iter().enumerate() {
+        if time(context, mount)? == wanted {
+            mounts.push((number, mount));
+        }
+    }
     mounts.sort_by_key(|(_, mount)| (destination(mount).as_path().components().count(), rank(mount)));
     for (number, mount) in mounts {
         steps.push(match wanted_overlay(number, mount) {
