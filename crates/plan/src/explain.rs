@@ -108,7 +108,19 @@ fn limits(plan: &Plan) -> Vec<String> {
         lines.push("without waiting for the disk".into());
     }
     for item in &limits.system_call_filter {
-        lines.push(format!("{} the system calls {}", if item.allow { "allowed" } else { "refused" }, item.name));
+        let how = match item.refusal {
+            Some(spec::Refusal::Errno(number)) => format!(", with the error {number}"),
+            Some(spec::Refusal::Kill) => ", which end the process".to_owned(),
+            None => String::new(),
+        };
+        lines.push(format!("{} the system calls {}{how}", if item.allow { "allowed" } else { "refused" }, item.name));
+    }
+    if limits.ambient_capabilities != spec::CapabilitySet::EMPTY {
+        lines.push(format!("with the ambient capabilities {}", limits.ambient_capabilities));
+    }
+    lines.extend(families(&limits.address_families));
+    if let Some(label) = &limits.selinux_context {
+        lines.push(format!("with the SELinux label {label}"));
     }
     let value = |value: Option<u64>| value.map_or("infinity".to_owned(), |value| value.to_string());
     for one in limits.resources.iter().filter(|one| one.exact) {
@@ -124,6 +136,18 @@ fn limits(plan: &Plan) -> Vec<String> {
     }
     if let Some(personality) = limits.personality {
         lines.push(format!("on a machine that calls itself {personality:?}"));
+    }
+    lines
+}
+
+fn families(families: &spec::AddressFamilies) -> Vec<String> {
+    let list = |set: spec::FamilySet| set.names().collect::<Vec<_>>().join(", ");
+    let mut lines = Vec::new();
+    if let Some(allow) = families.allow {
+        lines.push(format!("with sockets of these families alone: {}", list(allow)));
+    }
+    if families.deny.bits() != 0 {
+        lines.push(format!("without sockets of these families: {}", list(families.deny)));
     }
     lines
 }

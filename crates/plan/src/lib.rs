@@ -10,7 +10,9 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use serde::Serialize;
-use spec::{AbsPath, ApiVfs, CapabilitySet, ConsoleMode, FilterItem, Personality, Resource, Rlimit, UidRange};
+use spec::{
+    AbsPath, AddressFamilies, ApiVfs, CapabilitySet, ConsoleMode, FilterItem, Personality, Resource, Rlimit, UidRange,
+};
 use uuid::Uuid;
 
 pub use explain::explain;
@@ -145,8 +147,14 @@ pub struct Limits {
     pub last_capability: u32,
     /// Nothing it executes gets more privileges.
     pub no_new_privileges: bool,
+    /// Put in the ambient set of the program.
+    pub ambient_capabilities: CapabilitySet,
     /// Changes to the default system call filter.
     pub system_call_filter: Vec<FilterItem>,
+    /// The families of sockets that it may make.
+    pub address_families: AddressFamilies,
+    /// The SELinux label of the program.
+    pub selinux_context: Option<String>,
     /// Calls that write data through to the disk do nothing.
     pub suppress_sync: bool,
     /// Resource limits; those that were asked for must be applied exactly.

@@ -45,6 +45,7 @@ impl Differs {
 
 const STRICT: &str = "redd says at once what the original would ignore or fail at later";
 const OWN: &str = "an option of redd alone";
+const SUFFIX: &str = "the original takes it for the name of a call that it does not know";
 const DOTS: &str = "redd takes no path inside a container that has .. in it";
 
 /// Every command line is run where the current directory is empty, which is no tree to run: nothing starts.
@@ -242,6 +243,24 @@ const CASES: &[(&[&str], Outcome, Differs)] = &[
     (&["--no-new-privileges=ON"], Taken, Never),
     (&["--system-call-filter="], Taken, Never),
     (&["--system-call-filter=~@clock mount"], Taken, Never),
+    (&["--system-call-filter=~mount:EACCES @clock:kill bpf:5"], Taken, Never),
+    (&["--system-call-filter=~mount:EFOO"], Refused, In(SUFFIX)),
+    (&["--system-call-filter=mount:EPERM"], Refused, In(SUFFIX)),
+    (&["--ambient-capability=help"], Printed, Never),
+    (&["--ambient-capability=cap_kill,CAP_NET_RAW"], Taken, Never),
+    (&["--ambient-capability="], Taken, Never),
+    (&["--ambient-capability=all"], Refused, Never),
+    (&["--ambient-capability=foo"], Refused, Never),
+    (&["--ambient-capability=cap_kill", "-b"], Refused, Never),
+    (&["--ambient-capability=cap_sys_time"], Refused, Never),
+    (&["--ambient-capability=cap_sys_time", "--capability=all"], Taken, Never),
+    (&["--restrict-address-families=AF_INET AF_UNIX"], Taken, Until(261)),
+    (&["--restrict-address-families=~AF_INET"], Taken, Until(261)),
+    (&["--restrict-address-families="], Taken, Until(261)),
+    (&["--restrict-address-families=none"], Taken, Until(261)),
+    (&["--restrict-address-families=inet"], Refused, Never),
+    (&["-Z", "a:b:c"], Taken, Never),
+    (&["--selinux-apifs-context=a:b:c"], Taken, Never),
     // resources
     (&["--rlimit="], Refused, Never),
     (&["--rlimit=FOO=1"], Refused, Never),

@@ -210,15 +210,31 @@ fn filter(plan: &Plan) -> Result<Vec<sys::seccomp::Instruction>, Error> {
         .limits
         .system_call_filter
         .iter()
-        .map(|item| seccomp::Edit { allow: item.allow, name: item.name.clone() })
+        .map(|item| seccomp::Edit { allow: item.allow, name: item.name.clone(), refusal: item.refusal.map(refusal) })
         .collect();
     let policy = seccomp::Policy::container_default(plan.limits.capabilities.bits(), &edits)?
-        .with_suppressed_sync(plan.limits.suppress_sync);
+        .with_suppressed_sync(plan.limits.suppress_sync)
+        .with_families(families(&plan.limits.address_families));
     let program = seccomp::compile(&policy, seccomp::Arch::native())?;
     Ok(program
         .iter()
         .map(|one| sys::seccomp::Instruction { code: one.code, jt: one.jt, jf: one.jf, k: one.k })
         .collect())
+}
+
+fn refusal(refusal: spec::Refusal) -> seccomp::Refusal {
+    match refusal {
+        spec::Refusal::Errno(number) => seccomp::Refusal::Errno(number),
+        spec::Refusal::Kill => seccomp::Refusal::Kill,
+    }
+}
+
+fn families(families: &spec::AddressFamilies) -> Option<seccomp::Families> {
+    let deny = families.deny.bits();
+    (!families.is_open()).then(|| match families.allow {
+        Some(allow) => seccomp::Families { known: allow.bits() & !deny, others: false },
+        None => seccomp::Families { known: !deny, others: true },
+    })
 }
 
 /// Who hears of the container, and whom it hears from.

@@ -19,7 +19,7 @@
 //! The 32-bit `socketcall` hands its arguments over in memory, which a filter cannot read: there, audit sockets are
 //! refused for the `socket` call of newer libraries only.
 
-use crate::policy::{Action, EAFNOSUPPORT, EINVAL, ENOSYS};
+use crate::policy::{Action, EAFNOSUPPORT, EINVAL, ENOSYS, Families};
 use crate::set::CallSet;
 use crate::{Arch, Error, Policy};
 
@@ -52,6 +52,7 @@ pub(crate) const RETURN: u16 = 0x06;
 
 pub(crate) const RETURN_ALLOW: u32 = 0x7fff_0000;
 pub(crate) const RETURN_ERRNO: u32 = 0x0005_0000;
+pub(crate) const RETURN_KILL_PROCESS: u32 = 0x8000_0000;
 
 /// Offsets in `struct seccomp_data`. Of an argument only the low half counts (all architectures here are
 /// little-endian): `socket` takes ints, and the kernel ignores what is above them.
@@ -63,6 +64,8 @@ pub(crate) const ARGUMENT_2: u32 = 32;
 
 pub(crate) const AF_NETLINK: u32 = 16;
 pub(crate) const NETLINK_AUDIT: u32 = 9;
+/// The number of `socket` for socketcall(2), `SYS_SOCKET` of `<linux/net.h>`.
+pub(crate) const SYS_SOCKET: u32 = 1;
 /// The same number on all architectures here.
 pub(crate) const O_DSYNC: u32 = 0o10000;
 
@@ -283,10 +286,14 @@ impl Program {
     }
 
     fn branch(&mut self, code: u16, k: u32, then: Target, otherwise: Target) -> Target {
-        let then = self.reach(then);
-        let otherwise = self.reach(otherwise);
+        let (then, otherwise) = loop {
+            let places = (self.reach(then), self.reach(otherwise));
+            // An action may be many instructions long, which came since the other place was looked up.
+            if self.reversed.len() - places.0.min(places.1) <= REACH + 8 {
+                break places;
+            }
+        };
         let here = self.push(code, k);
-        // Both fit: each was within REACH when it was looked up, and at most five instructions came since.
         self.reversed[here].jt = (here - then - 1) as u8;
         self.reversed[here].jf = (here - otherwise - 1) as u8;
         Target::At(here)
@@ -309,6 +316,13 @@ impl Program {
         let place = match action {
             Action::Allow => self.push(RETURN, RETURN_ALLOW),
             Action::Errno(errno) => self.push(RETURN, RETURN_ERRNO | u32::from(errno)),
+            Action::Kill => self.push(RETURN, RETURN_KILL_PROCESS),
+            Action::AllowFamilies(families) => self.families(families),
+            Action::AllowUnlessSocket => {
+                let refuse = Target::Leaf(Action::Errno(EAFNOSUPPORT));
+                self.branch(IF_EQUAL, SYS_SOCKET, refuse, Target::Leaf(Action::Allow));
+                self.push(LOAD, ARGUMENT_0)
+            }
             Action::AllowUnlessSynchronous(argument) => {
                 let refuse = Target::Leaf(Action::Errno(EINVAL));
                 self.branch(IF_ANY_BIT, O_DSYNC, refuse, Target::Leaf(Action::Allow));
@@ -331,6 +345,29 @@ impl Program {
         self.leaves.retain(|leaf| leaf.0 != action);
         self.leaves.push((action, place));
         place
+    }
+
+    /// Looks at the family in the first argument of socket(2): ranges of families with one answer, from the highest
+    /// down.
+    fn families(&mut self, families: Families) -> usize {
+        let refuse = Target::Leaf(Action::Errno(EAFNOSUPPORT));
+        let allow = Target::Leaf(Action::Allow);
+        self.branch(IF_EQUAL, NETLINK_AUDIT, refuse, allow);
+        let netlink = Target::At(self.push(LOAD, ARGUMENT_2));
+        let answer = |family: u32| match families.known >> family & 1 != 0 {
+            false => refuse,
+            true if family == AF_NETLINK => netlink,
+            true => allow,
+        };
+        let class = |family: u32| (families.known >> family & 1 != 0, family == AF_NETLINK);
+        // The lowest range is what is left where the number is below all others.
+        let mut target = answer(0);
+        for start in (1..64).filter(|family| class(*family) != class(family - 1)) {
+            target = self.branch(IF_NOT_BELOW, start, answer(start), target);
+        }
+        target = self.branch(IF_NOT_BELOW, 64, if families.others { allow } else { refuse }, target);
+        self.reach(target);
+        self.push(LOAD, ARGUMENT_0)
     }
 }
 

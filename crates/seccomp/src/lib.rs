@@ -14,7 +14,7 @@ mod tests;
 
 pub use arch::Arch;
 pub use compile::{Instruction, compile};
-pub use policy::{Edit, Policy};
+pub use policy::{Edit, Families, Policy, Refusal};
 pub use set::CallSet;
 
 /// Why a filter cannot be made.

@@ -11,6 +11,26 @@ pub struct Edit {
     pub allow: bool,
     /// A call, or a group with its `@`.
     pub name: String,
+    /// How one that is removed is refused; with `EPERM` where absent.
+    pub refusal: Option<Refusal>,
+}
+
+/// How a call is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// It fails with this error number.
+    Errno(u16),
+    /// It ends the process, as by `SIGSYS`.
+    Kill,
+}
+
+/// The families that socket(2) may be called with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Families {
+    /// One bit for each of the numbers below 64: those that are allowed.
+    pub known: u64,
+    /// All others are allowed.
+    pub others: bool,
 }
 
 /// What a filter does with each call: an allow-list.
@@ -21,6 +41,9 @@ pub struct Edit {
 pub struct Policy {
     allow: CallSet,
     suppress_sync: bool,
+    families: Option<Families>,
+    /// Those that are not refused with `EPERM`.
+    refused: Vec<(CallSet, Refusal)>,
 }
 
 /// Calls that every container may make.
@@ -120,16 +143,22 @@ impl Policy {
             }
         }
         let mut removed = CallSet::EMPTY;
+        let mut refused = Vec::new();
         for edit in edits {
-            let calls = if edit.allow { &mut allow } else { &mut removed };
+            let mut calls = CallSet::EMPTY;
             if edit.name.starts_with('@') {
-                let group = groups::find(&edit.name).ok_or_else(|| Error::UnknownGroup(edit.name.clone()))?;
-                *calls = calls.or(&group.calls);
+                calls = groups::find(&edit.name).ok_or_else(|| Error::UnknownGroup(edit.name.clone()))?.calls;
             } else {
                 calls.insert(set::id(&edit.name).ok_or_else(|| Error::UnknownCall(edit.name.clone()))?);
             }
+            if edit.allow {
+                allow = allow.or(&calls);
+            } else {
+                removed = removed.or(&calls);
+                refused.extend(edit.refusal.map(|refusal| (calls, refusal)));
+            }
         }
-        Ok(Self { allow: allow.without(&removed), suppress_sync: false })
+        Ok(Self { allow: allow.without(&removed), suppress_sync: false, families: None, refused })
     }
 
     /// With `true`, calls that write data through to the disk do nothing and succeed, and files cannot be opened so that
@@ -137,6 +166,14 @@ impl Policy {
     #[must_use]
     pub fn with_suppressed_sync(mut self, suppress: bool) -> Self {
         self.suppress_sync = suppress;
+        self
+    }
+
+    /// Sockets can be made of these families alone. The 32-bit `socketcall` hands the family over in memory, where a
+    /// filter cannot look, and a ring of `io_uring` makes sockets without a call: with a restriction neither makes any.
+    #[must_use]
+    pub fn with_families(mut self, families: Option<Families>) -> Self {
+        self.families = families;
         self
     }
 
@@ -159,7 +196,18 @@ impl Policy {
                     _ => {}
                 }
             }
-            if id == SOCKET { Action::AllowUnlessAudit } else { Action::Allow }
+            match (id, self.families) {
+                (SOCKET, Some(families)) => Action::AllowFamilies(families),
+                (SOCKET, None) => Action::AllowUnlessAudit,
+                (SOCKETCALL, Some(_)) => Action::AllowUnlessSocket,
+                (IO_URING_SETUP, Some(_)) => Action::Errno(ENOSYS),
+                _ => Action::Allow,
+            }
+        } else if let Some((_, refusal)) = self.refused.iter().rev().find(|(calls, _)| calls.has(id)) {
+            match refusal {
+                Refusal::Errno(number) => Action::Errno(*number),
+                Refusal::Kill => Action::Kill,
+            }
         } else if KNOWN.has(id) {
             Action::Errno(EPERM)
         } else {
@@ -176,6 +224,12 @@ pub(crate) enum Action {
     /// It goes on, except that an audit netlink socket fails with `EAFNOSUPPORT`: PAM and systemd take that for a
     /// kernel without audit, which is what a container has.
     AllowUnlessAudit,
+    /// As that, and all families but these fail with `EAFNOSUPPORT`.
+    AllowFamilies(Families),
+    /// It goes on, except that socketcall(2) for `SYS_SOCKET` fails with `EAFNOSUPPORT`.
+    AllowUnlessSocket,
+    /// It ends the process.
+    Kill,
     /// It fails with this error number; with 0 it does nothing and succeeds.
     Errno(u16),
     /// It does nothing and succeeds, except that it goes on where its first argument, a descriptor, is negative: programs
@@ -192,6 +246,8 @@ pub(crate) const ENOSYS: u16 = 38;
 pub(crate) const EAFNOSUPPORT: u16 = 97;
 
 const SOCKET: u16 = known("socket");
+const SOCKETCALL: u16 = known("socketcall");
+const IO_URING_SETUP: u16 = known("io_uring_setup");
 const SYNC: u16 = known("sync");
 const MSYNC: u16 = known("msync");
 const OPEN: u16 = known("open");

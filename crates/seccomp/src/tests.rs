@@ -6,7 +6,7 @@ use crate::compile::{
 };
 use crate::groups::KNOWN;
 use crate::names::NAMES;
-use crate::{Arch, CallSet, Edit, Error, Instruction, Policy, compile, group};
+use crate::{Arch, CallSet, Edit, Error, Families, Instruction, Policy, Refusal, compile, group};
 
 const ALL_ARCHES: [Arch; 5] = [Arch::X86_64, Arch::X86, Arch::X32, Arch::Aarch64, Arch::Arm];
 const ALLOW: u32 = 0x7fff_0000;
@@ -115,7 +115,7 @@ fn default_policy(capabilities: u64) -> Policy {
 
 fn edit(word: &str) -> Edit {
     let name = word.strip_prefix('~');
-    Edit { allow: name.is_none(), name: name.unwrap_or(word).to_owned() }
+    Edit { allow: name.is_none(), name: name.unwrap_or(word).to_owned(), refusal: None }
 }
 
 fn edited(words: &[&str]) -> Result<Policy, Error> {
@@ -329,7 +329,7 @@ proptest! {
         numbers in prop::collection::vec(any::<u32>(), 0..50),
         arguments: [u64; 6],
     ) {
-        let edits: Vec<Edit> = words.iter().map(|&(allow, name)| Edit { allow, name: name.to_owned() }).collect();
+        let edits: Vec<Edit> = words.iter().map(|&(allow, name)| Edit { allow, name: name.to_owned(), refusal: None }).collect();
         let policy = Policy::container_default(capabilities, &edits).unwrap();
         let program = compile(&policy, &arches).unwrap();
         check(&program);
@@ -381,4 +381,66 @@ fn suppressed_syncing_succeeds_and_synchronous_files_cannot_be_opened() {
     }
     let plain = compile(&default_policy(0), &arches).unwrap();
     assert_eq!(run(&plain, Arch::X86_64.audit(), Arch::X86_64.number("fsync").unwrap(), [0; 6]).returned, ALLOW);
+}
+
+#[test]
+fn refusals_have_the_error_that_was_asked_for() {
+    let with = |name: &str, refusal| Edit { allow: false, name: name.to_owned(), refusal };
+    let edits = [
+        with("mount", Some(Refusal::Errno(13))),
+        with("@swap", Some(Refusal::Kill)),
+        with("umount2", None),
+        with("read", Some(Refusal::Errno(5))),
+        with("read", Some(Refusal::Errno(6))),
+        edit("mount"),
+    ];
+    let policy = Policy::container_default(0, &edits).unwrap();
+    let program = compile(&policy, &ALL_ARCHES).unwrap();
+    check(&program);
+    for arch in ALL_ARCHES {
+        let call = |name| run(&program, arch.audit(), arch.number(name).unwrap(), [0; 6]).returned;
+        assert_eq!(call("mount"), RETURN_ERRNO | 13, "{arch:?}");
+        assert_eq!(call("swapon"), 0x8000_0000, "{arch:?}");
+        assert_eq!(call("umount2"), EPERM, "{arch:?}");
+        assert_eq!(call("read"), RETURN_ERRNO | 6, "{arch:?}");
+        assert_eq!(call("write"), ALLOW, "{arch:?}");
+    }
+}
+
+#[test]
+fn families_are_looked_at_where_that_was_asked_for() {
+    let restricted = |families| {
+        let program = compile(&default_policy(0).with_families(Some(families)), &ALL_ARCHES).unwrap();
+        check(&program);
+        program
+    };
+    let socket = |program: &[Instruction], arch: Arch, family: u64, protocol: u64| {
+        run(program, arch.audit(), arch.number("socket").unwrap(), [family, 1, protocol, 0, 0, 0]).returned
+    };
+    for known in [0, 1, 0b110, 1 << 16, 1 << 63, 0x5555_5555_5555_5555, u64::MAX, !(1 << 17), 0xffff_0000_ff00_f0f1] {
+        for others in [false, true] {
+            let program = restricted(Families { known, others });
+            for arch in ALL_ARCHES {
+                for family in (0..70).chain([0xffff_ffff, 2 | 1 << 32]) {
+                    let low = family & 0xffff_ffff;
+                    let allowed = if low < 64 { known >> low & 1 != 0 } else { others };
+                    let wanted = if allowed { ALLOW } else { EAFNOSUPPORT };
+                    assert_eq!(socket(&program, arch, family, 0), wanted, "{arch:?} {known:#x} {others} {family}");
+                }
+                assert_eq!(socket(&program, arch, 16, 9), EAFNOSUPPORT, "audit, {arch:?}");
+                let call = |name, first| {
+                    arch.number(name).map(|number| run(&program, arch.audit(), number, [first; 6]).returned)
+                };
+                assert_eq!(call("socketcall", 1).unwrap_or(EAFNOSUPPORT), EAFNOSUPPORT);
+                assert_eq!(call("socketcall", 8).unwrap_or(ALLOW), ALLOW, "socketpair");
+                assert_eq!(call("socketpair", 1), Some(ALLOW).filter(|_| arch.number("socketpair").is_some()));
+                assert_eq!(call("io_uring_setup", 1), Some(ENOSYS));
+                assert_eq!(call("read", 1), Some(ALLOW));
+                assert_eq!(call("kexec_load", 1), Some(EPERM));
+            }
+        }
+    }
+    let plain = compile(&default_policy(0), &ALL_ARCHES).unwrap();
+    let call = |name| run(&plain, Arch::X86.audit(), Arch::X86.number(name).unwrap(), [1; 6]).returned;
+    assert_eq!((call("socketcall"), call("io_uring_setup")), (ALLOW, ALLOW));
 }

@@ -8,8 +8,8 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::{
-    AbsPath, Background, CapabilitySet, CpuSet, Credential, HostName, IntegrationSpec, MachineName, Property, Resource,
-    Rlimit, Signal, SliceName, UidRange,
+    AbsPath, AddressFamilies, Background, CapabilitySet, CpuSet, Credential, HostName, IntegrationSpec, MachineName,
+    Property, Resource, Rlimit, Signal, SliceName, UidRange,
 };
 
 /// All that is wanted of one container. Made by [`SpecPatch::validate`](crate::SpecPatch::validate) alone.
@@ -280,8 +280,16 @@ pub struct SecuritySpec {
     pub drop_capabilities: CapabilitySet,
     /// Nothing it executes gets more privileges.
     pub no_new_privileges: bool,
+    /// Put in the ambient set of the program.
+    pub ambient_capabilities: CapabilitySet,
     /// Changes to the default system call filter.
     pub system_call_filter: Vec<FilterItem>,
+    /// The families of sockets that it may make.
+    pub address_families: AddressFamilies,
+    /// The SELinux label of its processes.
+    pub selinux_context: Option<String>,
+    /// The SELinux label of the kernel's file systems.
+    pub selinux_apifs_context: Option<String>,
     /// Calls that write data through to the disk do nothing.
     pub suppress_sync: bool,
     /// Which of the kernel's interfaces can be written (`SYSTEMD_NSPAWN_API_VFS_WRITABLE`).
@@ -289,6 +297,31 @@ pub struct SecuritySpec {
 }
 
 impl SecuritySpec {
+    /// Whether the ambient capabilities fit to the rest.
+    pub(crate) fn check(
+        &self,
+        mode: StartMode,
+        users: PrivateUsers,
+        private_network: bool,
+    ) -> Result<(), crate::command_line::UsageError> {
+        use crate::command_line::UsageError::Conflict;
+        if self.ambient_capabilities == CapabilitySet::EMPTY {
+            return Ok(());
+        }
+        if mode == StartMode::Boot {
+            return Err(Conflict(
+                "--boot and --ambient-capability= exclude each other: an init system has all of them",
+            ));
+        }
+        let bounds = self.effective_capabilities(users != PrivateUsers::No, private_network);
+        if self.ambient_capabilities.without(bounds) != CapabilitySet::EMPTY {
+            return Err(Conflict(
+                "--ambient-capability= names capabilities that the container is not to have; add them by --capability=",
+            ));
+        }
+        Ok(())
+    }
+
     /// The bounding set: the default one, CAP_NET_ADMIN with a private network, what was added, without what was
     /// dropped (systemd-nspawn(1), `--capability=`). With users of its own in the host's network CAP_NET_BIND_SERVICE
     /// would mean nothing, and who looks at it is told so.
@@ -310,6 +343,17 @@ pub struct FilterItem {
     pub allow: bool,
     /// The call, or `@` and the group.
     pub name: String,
+    /// How it is refused; by `EPERM` where absent.
+    pub refusal: Option<Refusal>,
+}
+
+/// How a system call is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Refusal {
+    /// It fails with this error number.
+    Errno(u16),
+    /// It ends the process.
+    Kill,
 }
 
 /// `SYSTEMD_NSPAWN_API_VFS_WRITABLE`.

@@ -1,19 +1,22 @@
 //! What a container is to be: names, the option table, patches, and the checked specification. No I/O.
 
+mod address_family;
 mod background;
 mod capability;
 mod container;
 mod credential;
+mod errno;
 mod integration;
 mod names;
 mod resource;
 
+pub use address_family::{AddressFamilies, FamilySet};
 pub use background::Background;
 pub use capability::{CAPABILITY_NAMES, CapabilitySet};
 pub use container::{
     ApiVfs, BindSource, ConsoleMode, ConsoleSpec, ContainerSpec, CustomMount, DryRun, ExecSpec, FilterItem, IdEntry,
     IdMapping, IdentitySpec, ImageSpec, NetworkSpec, Ownership, Personality, PivotRoot, PrivateUsers, PropertySpec,
-    Register, ResourcesSpec, RunSpec, SecuritySpec, SettingsMode, Source, StartMode, UsersSpec, Volatile,
+    Refusal, Register, ResourcesSpec, RunSpec, SecuritySpec, SettingsMode, Source, StartMode, UsersSpec, Volatile,
 };
 pub use credential::{CREDENTIAL_LIMIT, Credential, CredentialSource, Secret, is_credential_name};
 pub use integration::{Conveyance, IntegrationSpec, LinkJournal, ResolvConfMode, ResolvConfSource, TimezoneMode};

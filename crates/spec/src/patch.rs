@@ -9,11 +9,11 @@ use uuid::Uuid;
 use crate::command_line::UsageError;
 use crate::options::boolean;
 use crate::{
-    AbsPath, ApiVfs, Background, CapabilitySet, ConsoleMode, ConsoleSpec, ContainerSpec, CpuSet, Credential,
-    CustomMount, DryRun, ExecSpec, FilterItem, HostName, IdentitySpec, ImageSpec, IntegrationSpec, LinkJournal,
-    MachineName, NetworkSpec, Ownership, Personality, PivotRoot, PrivateUsers, Property, PropertySpec, Register,
-    ResolvConfMode, Resource, ResourcesSpec, Rlimit, RunSpec, SecuritySpec, SettingsMode, Signal, SliceName, Source,
-    StartMode, TimezoneMode, UsersSpec, Volatile,
+    AbsPath, AddressFamilies, ApiVfs, Background, CapabilitySet, ConsoleMode, ConsoleSpec, ContainerSpec, CpuSet,
+    Credential, CustomMount, DryRun, ExecSpec, FilterItem, HostName, IdentitySpec, ImageSpec, IntegrationSpec,
+    LinkJournal, MachineName, NetworkSpec, Ownership, Personality, PivotRoot, PrivateUsers, Property, PropertySpec,
+    Register, ResolvConfMode, Resource, ResourcesSpec, Rlimit, RunSpec, SecuritySpec, SettingsMode, Signal, SliceName,
+    Source, StartMode, TimezoneMode, UsersSpec, Volatile,
 };
 
 macro_rules! patch {
@@ -109,10 +109,18 @@ patch! {
     capabilities: CapabilitySet,
     /// `--drop-capability=`.
     drop_capabilities: CapabilitySet,
+    /// `--ambient-capability=`.
+    ambient_capabilities: CapabilitySet,
     /// `--no-new-privileges=`.
     no_new_privileges: bool,
     /// `--system-call-filter=`.
     system_call_filter: Vec<FilterItem>,
+    /// `--restrict-address-families=`.
+    address_families: AddressFamilies,
+    /// `--selinux-context=`.
+    selinux_context: String,
+    /// `--selinux-apifs-context=`.
+    selinux_apifs_context: String,
     /// `--suppress-sync=`.
     suppress_sync: bool,
     /// `SYSTEMD_NSPAWN_API_VFS_WRITABLE`.
@@ -221,6 +229,20 @@ impl SpecPatch {
             (None, Some(name)) => Source::Machine(name.clone()),
             (None, None) => Source::Directory(current.to_owned()),
         };
+        let security = SecuritySpec {
+            capabilities: self.capabilities.unwrap_or_default(),
+            drop_capabilities: self.drop_capabilities.unwrap_or_default(),
+            ambient_capabilities: self.ambient_capabilities.unwrap_or_default(),
+            no_new_privileges: self.no_new_privileges.unwrap_or(false),
+            system_call_filter: self.system_call_filter.unwrap_or_default(),
+            address_families: self.address_families.unwrap_or_default(),
+            selinux_context: self.selinux_context,
+            selinux_apifs_context: self.selinux_apifs_context,
+            suppress_sync: self.suppress_sync.unwrap_or(false),
+            api_vfs_writable: self.api_vfs_writable.unwrap_or(ApiVfs::No),
+        };
+        let private_network = self.private_network.unwrap_or(false);
+        security.check(mode, private_users, private_network)?;
         Ok(ContainerSpec {
             run: RunSpec {
                 quiet: self.quiet.unwrap_or(false),
@@ -261,14 +283,7 @@ impl SpecPatch {
                 ownership: self.ownership.unwrap_or(usual),
             },
             network: NetworkSpec { private: self.private_network.unwrap_or(false) },
-            security: SecuritySpec {
-                capabilities: self.capabilities.unwrap_or_default(),
-                drop_capabilities: self.drop_capabilities.unwrap_or_default(),
-                no_new_privileges: self.no_new_privileges.unwrap_or(false),
-                system_call_filter: self.system_call_filter.unwrap_or_default(),
-                suppress_sync: self.suppress_sync.unwrap_or(false),
-                api_vfs_writable: self.api_vfs_writable.unwrap_or(ApiVfs::No),
-            },
+            security,
             resources: ResourcesSpec {
                 rlimits: self.rlimits.unwrap_or_default(),
                 oom_score_adjust: self.oom_score_adjust,

@@ -8,6 +8,7 @@ mod journal;
 mod limits;
 mod payload;
 mod root;
+mod selinux;
 mod unit;
 mod users;
 
@@ -153,6 +154,9 @@ pub enum Error {
     /// The upper layer of an overlay has no place for a work directory beside it.
     #[error("{0} is a mount point or a subvolume, which no upper layer of an overlay can be; give a directory in it")]
     UpperIsMount(String),
+    /// Labels without SELinux.
+    #[error("{0} needs SELinux, which the kernel of this host does not have or has switched off")]
+    NoSelinux(&'static str),
     /// A path of our own does not parse; a programming error.
     #[error("{0:?} is not an absolute path")]
     Path(String),
@@ -192,6 +196,8 @@ pub fn resolve(spec: &ContainerSpec, facts: &HostFacts) -> Result<Plan, Error> {
     context.journal = journal::resolve(&context)?;
     let registration = unit::registration(&context)?;
     let bounds = limits::resolve(&context)?;
+    let (mut outer, mut inner) = (outer_steps(&context)?, inner_steps(&context)?);
+    selinux::label(&context, &mut outer, &mut inner)?;
     Ok(Plan {
         tree: facts.tree.path.clone(),
         quiet: spec.run().quiet,
@@ -201,8 +207,8 @@ pub fn resolve(spec: &ContainerSpec, facts: &HostFacts) -> Result<Plan, Error> {
         registration,
         parent: parent_steps(&context),
         launch: launch_steps(&context, bounds.steps),
-        outer: outer_steps(&context)?,
-        inner: inner_steps(&context)?,
+        outer,
+        inner,
         payload: payload::resolve(&context),
         limits: limits(&context, bounds.devices),
         supervision: Supervision {
@@ -487,7 +493,10 @@ fn limits(context: &Context<'_>, device_access: crate::DeviceAccess) -> Limits {
         capabilities: security.effective_capabilities(context.user.is_some(), context.private_network()),
         last_capability: context.facts.host.last_capability,
         no_new_privileges: security.no_new_privileges,
+        ambient_capabilities: security.ambient_capabilities,
         system_call_filter: security.system_call_filter.clone(),
+        address_families: security.address_families,
+        selinux_context: security.selinux_context.clone(),
         suppress_sync: security.suppress_sync,
         resources: all,
         oom_score_adjust: resources.oom_score_adjust,

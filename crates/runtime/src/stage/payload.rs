@@ -1,7 +1,7 @@
 //! From the last step to the program: who it is, what it may do, and the program itself.
 
 use std::ffi::{CStr, CString, OsStr, OsString};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
@@ -13,7 +13,7 @@ use rustix::thread::{CapabilitySet, CapabilitySets};
 use sys::process::{Persona, StringVector};
 use sys::seccomp::Instruction;
 
-use super::files::{About, Failure};
+use super::files::{About, Failure, write_all};
 use super::inner::Inside;
 use super::passwd::{self, User};
 use super::stub_init;
@@ -66,12 +66,17 @@ fn try_start(
     if payload.stub_init {
         stub_init::split(&plan.limits)?;
     }
-    become_user(&user, &groups)?;
+    let ambient = CapabilitySet::from_bits_retain(plan.limits.ambient_capabilities.bits());
+    become_user(&user, &groups, ambient)?;
     if user.uid == 0 {
         limit_capabilities(&plan.limits)?;
     }
     // As the user, who may not be allowed to.
     enter_directory(&payload.directory, &user)?;
+    raise_ambient(ambient)?;
+    if let Some(label) = &plan.limits.selinux_context {
+        label_program(label)?;
+    }
     // A change of ids has disarmed it.
     sender.die_with_supervisor();
     sys::signal::reset_dispositions();
@@ -205,21 +210,37 @@ pub(super) fn limit_capabilities(limits: &Limits) -> Result<(), Failure> {
     rustix::thread::set_capabilities(None, sets).about("the capabilities")
 }
 
-/// Becomes somebody else than root, who then has no capability at all.
-fn become_user(user: &User, groups: &[u32]) -> Result<(), Failure> {
+/// Becomes somebody else than root, who then has the ambient capabilities alone.
+fn become_user(user: &User, groups: &[u32], ambient: CapabilitySet) -> Result<(), Failure> {
     let groups: Vec<Gid> = groups.iter().copied().map(Gid::from_raw).collect();
     if rustix::process::getgroups()? != groups {
         rustix::thread::set_thread_groups(&groups).about("the groups")?;
     }
     let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
     rustix::thread::set_thread_res_gid(gid, gid, gid).about("the group")?;
+    if user.uid != 0 && !ambient.is_empty() {
+        rustix::thread::set_keep_capabilities(true)?;
+    }
     rustix::thread::set_thread_res_uid(uid, uid, uid).about("the user")?;
     if user.uid != 0 {
-        let none = CapabilitySet::empty();
-        let sets = CapabilitySets { effective: none, permitted: none, inheritable: none };
+        let sets = CapabilitySets { effective: ambient, permitted: ambient, inheritable: ambient };
         rustix::thread::set_capabilities(None, sets).about("the capabilities")?;
     }
     Ok(())
+}
+
+/// What the program keeps although it is not root's, see capabilities(7).
+fn raise_ambient(ambient: CapabilitySet) -> Result<(), Failure> {
+    for capability in ambient.iter() {
+        rustix::thread::configure_capability_in_ambient_set(capability, true).about("the ambient capabilities")?;
+    }
+    Ok(())
+}
+
+/// The SELinux label that execve(2) gives the program.
+fn label_program(label: &str) -> Result<(), Failure> {
+    let file = rustix::fs::open("/proc/thread-self/attr/exec", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty());
+    write_all(file.about("/proc/thread-self/attr/exec")?.as_fd(), label.as_bytes()).about(label)
 }
 
 fn execute(programs: &[Program], environment: &[OsString]) -> Failure {

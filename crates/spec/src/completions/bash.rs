@@ -78,7 +78,7 @@ fn values(row: &OptionRow) -> String {
             "mapfile -t COMPREPLY < <(compgen -W \"$(command ls /sys/class/net)\" -- \"$current\")".into()
         }
         // A list: only its last name is completed.
-        ValueKind::Capabilities => format!(
+        ValueKind::Capabilities | ValueKind::SomeCapabilities => format!(
             "head=; [[ $current == *,* ]] && head=${{current%,*}},; \
              mapfile -t COMPREPLY < <(compgen -P \"$head\" -W '{}' -- \"${{current##*,}}\")",
             row.kind.words().join(" ")

@@ -33,7 +33,7 @@ fn value(row: &OptionRow) -> String {
         ValueKind::Group => from("__fish_complete_groups"),
         ValueKind::Machine => from(&format!("command ls {MACHINES} 2>/dev/null")),
         ValueKind::Link => from("command ls /sys/class/net"),
-        ValueKind::Capabilities => {
+        ValueKind::Capabilities | ValueKind::SomeCapabilities => {
             let names = row.kind.words().join("\\n");
             from(&format!("__fish_complete_list , 'printf \"{names}\\n\"'"))
         }

@@ -51,7 +51,9 @@ fn value(row: &OptionRow, colons: &str) -> String {
         ValueKind::Group => "_groups".into(),
         ValueKind::Machine => format!("_files -W {MACHINES} -/"),
         ValueKind::Link => "_net_interfaces".into(),
-        ValueKind::Capabilities => format!("_values -s , capability {}", row.kind.words().join(" ")),
+        ValueKind::Capabilities | ValueKind::SomeCapabilities => {
+            format!("_values -s , capability {}", row.kind.words().join(" "))
+        }
         ValueKind::Rlimit => {
             let names: Vec<_> = row.kind.words().iter().map(|name| format!("RLIMIT_{name}=")).collect();
             format!("compadd -S \"\" -- {}", names.join(" "))

@@ -97,8 +97,10 @@ pub enum ValueKind {
     Group,
     /// A network link of the host.
     Link,
-    /// Names of capabilities, with commas between them.
+    /// Names of capabilities, with commas between them, or all.
     Capabilities,
+    /// Names of capabilities, with commas between them.
+    SomeCapabilities,
     /// A signal.
     Signal,
     /// A resource limit and its value.
@@ -118,6 +120,7 @@ impl ValueKind {
                 let names = CAPABILITY_NAMES.iter().map(|name| name.to_ascii_lowercase());
                 names.chain(["all".to_owned()]).collect()
             }
+            Self::SomeCapabilities => CAPABILITY_NAMES.iter().map(|name| name.to_ascii_lowercase()).collect(),
             Self::Signal => Signal::names(),
             Self::Rlimit => Resource::ALL.into_iter().map(|resource| resource.name().to_owned()).collect(),
             _ => Vec::new(),

@@ -1,10 +1,9 @@
 //! What the payload may do.
 
 use super::{Argument, Effect, Given, Merge, OptionRow, Problem, ValueKind, anyone, trusted};
-use crate::{CapabilitySet, FilterItem, SpecPatch};
+use crate::{CapabilitySet, FilterItem, Refusal, SpecPatch, errno};
 
 const BASE: OptionRow = OptionRow::BASE;
-const LABELS: Effect = Effect::Later("nothing is labelled for SELinux yet");
 
 pub(super) const ROWS: &[OptionRow] = &[
     OptionRow {
@@ -37,10 +36,13 @@ pub(super) const ROWS: &[OptionRow] = &[
         argument: Argument::Required("CAP,..."),
         setting: trusted("Exec", "AmbientCapability"),
         merge: Merge::Union,
-        kind: ValueKind::Capabilities,
+        kind: ValueKind::SomeCapabilities,
+        lists: true,
         help: "Pass these capabilities on to a program that is not root",
-        details: "Put in the inheritable and ambient sets.",
-        effect: Effect::Later("the ambient set stays empty"),
+        details: "Put in the inheritable and ambient sets of the program, so that a user chosen by --uid= has them, and \
+                  what that user executes. They must be among those that --capability= and --drop-capability= leave. \
+                  Excludes --boot.",
+        effect: Effect::Patch(ambient_capability),
         ..BASE
     },
     OptionRow {
@@ -63,7 +65,9 @@ pub(super) const ROWS: &[OptionRow] = &[
         help: "Allow system calls, or refuse them (~)",
         details: "Names of system calls and of their groups, which begin with @, with spaces between them. They are \
                   added to the default list of allowed calls; where the value begins with ~ they are taken out of it. \
-                  May be used more than once; what is taken out stays out.",
+                  May be used more than once; what is taken out stays out. A call that is taken out fails with EPERM; \
+                  with another error where its name is followed by a colon and the name or the number of that, such \
+                  as ~mount:EACCES, and :kill ends the process. A name that no architecture knows is refused.",
         effect: Effect::Patch(system_call_filter),
         ..BASE
     },
@@ -73,8 +77,13 @@ pub(super) const ROWS: &[OptionRow] = &[
         setting: anyone("Exec", "RestrictAddressFamilies"),
         merge: Merge::List,
         help: "Allow families of sockets, or refuse them (~)",
-        details: "Names such as AF_INET, with spaces between them.",
-        effect: Effect::Later("the arguments of socket(2) are not looked at yet"),
+        details: "Names such as AF_INET, with spaces between them: sockets of other families cannot be made, socket(2) \
+                  fails with EAFNOSUPPORT. With ~ in front, those that are named cannot be made. none stands for a \
+                  list without any. May be used more than once; what is refused stays refused. An empty value takes \
+                  back what was said before. Pairs of socketpair(2) and sockets that are passed in can be used. Where \
+                  anything is refused, so is io_uring_setup(2), which could make sockets of any family, and for \
+                  32-bit programs the old way to make sockets, by socketcall(2).",
+        effect: Effect::Patch(restrict_address_families),
         ..BASE
     },
     OptionRow {
@@ -82,8 +91,8 @@ pub(super) const ROWS: &[OptionRow] = &[
         short: Some('Z'),
         argument: Argument::Required("LABEL"),
         help: "The SELinux label of the processes",
-        details: "See selinux(8).",
-        effect: LABELS,
+        details: "A label as selinux(8) describes it. Refused where the kernel has no SELinux.",
+        effect: Effect::Patch(selinux_context),
         ..BASE
     },
     OptionRow {
@@ -91,15 +100,16 @@ pub(super) const ROWS: &[OptionRow] = &[
         short: Some('L'),
         argument: Argument::Required("LABEL"),
         help: "The SELinux label of the kernel's file systems",
-        details: "See selinux(8).",
-        effect: LABELS,
+        details: "The label of the files of the temporary file systems and terminals that every container gets; see \
+                  selinux(8). Refused where the kernel has no SELinux.",
+        effect: Effect::Patch(selinux_apifs_context),
         ..BASE
     },
 ];
 
 fn capabilities(given: &Given<'_>) -> Result<CapabilitySet, Problem> {
     let mut set = CapabilitySet::EMPTY;
-    for name in given.text()?.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+    for name in given.text()?.split(',').filter(|name| !name.is_empty()) {
         let one = if name == "all" { Some(CapabilitySet::ALL) } else { CapabilitySet::named(name) };
         let one = one.ok_or_else(|| Problem::Invalid(format!("{name:?} is no capability; \"help\" lists them")))?;
         set = set.union(one);
@@ -125,7 +135,60 @@ fn no_new_privileges(patch: &mut SpecPatch, given: &Given<'_>) -> Result<(), Pro
 fn system_call_filter(patch: &mut SpecPatch, given: &Given<'_>) -> Result<(), Problem> {
     let text = given.text()?;
     let (allow, names) = text.strip_prefix('~').map_or((true, text), |names| (false, names));
-    let items = names.split_whitespace().map(|name| FilterItem { allow, name: name.to_owned() });
+    let items: Vec<_> = names.split_whitespace().map(|word| filter_item(allow, word)).collect::<Result<_, _>>()?;
     patch.system_call_filter.get_or_insert_default().extend(items);
+    Ok(())
+}
+
+/// A call or a group, for those that are refused with a suffix that says how.
+fn filter_item(allow: bool, word: &str) -> Result<FilterItem, Problem> {
+    let Some((name, how)) = word.split_once(':') else {
+        return Ok(FilterItem { allow, name: word.to_owned(), refusal: None });
+    };
+    if allow {
+        return Err(Problem::Invalid(format!("{word:?} says how a call is refused, and without ~ it is allowed")));
+    }
+    let refusal = match how {
+        "kill" => Refusal::Kill,
+        how => Refusal::Errno(errno::number(how).ok_or_else(|| {
+            Problem::Invalid(format!("{how:?} is neither kill nor the name or number of an error, see errno(3)"))
+        })?),
+    };
+    Ok(FilterItem { allow, name: name.to_owned(), refusal: Some(refusal) })
+}
+
+fn ambient_capability(patch: &mut SpecPatch, given: &Given<'_>) -> Result<(), Problem> {
+    let set = capabilities(given)?;
+    if set == CapabilitySet::ALL {
+        return Err(Problem::invalid("all is not for this option; name those that the program is to have"));
+    }
+    patch.ambient_capabilities = Some(patch.ambient_capabilities.unwrap_or_default().union(set));
+    Ok(())
+}
+
+fn restrict_address_families(patch: &mut SpecPatch, given: &Given<'_>) -> Result<(), Problem> {
+    let mut families = patch.address_families.unwrap_or_default();
+    families
+        .add(given.text()?)
+        .map_err(|word| Problem::Invalid(format!("{word:?} is no family of sockets, such as AF_INET")))?;
+    patch.address_families = Some(families);
+    Ok(())
+}
+
+fn label(given: &Given<'_>) -> Result<String, Problem> {
+    let text = given.text()?;
+    match text.contains(|letter: char| letter.is_control()) || text.is_empty() {
+        true => Err(Problem::invalid("it is no label")),
+        false => Ok(text.to_owned()),
+    }
+}
+
+fn selinux_context(patch: &mut SpecPatch, given: &Given<'_>) -> Result<(), Problem> {
+    patch.selinux_context = Some(label(given)?);
+    Ok(())
+}
+
+fn selinux_apifs_context(patch: &mut SpecPatch, given: &Given<'_>) -> Result<(), Problem> {
+    patch.selinux_apifs_context = Some(label(given)?);
     Ok(())
 }

@@ -23,6 +23,7 @@ fn main() -> ExitCode {
         "descriptors" => descriptors(),
         "inject" => inject(),
         "notify" => notify(&rest),
+        "sockets" => sockets(&rest),
         "store" => store(&rest),
         "restart" => restart(),
         "answer" => answer(),
@@ -57,7 +58,22 @@ fn about_self() {
     }
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     for (name, value) in status.lines().filter_map(|line| line.split_once(':')) {
-        if ["Uid", "Gid", "Groups", "CapEff", "CapBnd", "NoNewPrivs", "Seccomp", "SigBlk", "SigIgn"].contains(&name) {
+        if [
+            "Uid",
+            "Gid",
+            "Groups",
+            "CapInh",
+            "CapPrm",
+            "CapEff",
+            "CapBnd",
+            "CapAmb",
+            "NoNewPrivs",
+            "Seccomp",
+            "SigBlk",
+            "SigIgn",
+        ]
+        .contains(&name)
+        {
             let words: Vec<&str> = value.split_whitespace().collect();
             say(&format!("{name}={}", words.join(" ")));
         }
@@ -115,6 +131,24 @@ fn call(words: &[String]) {
 fn restart() {
     let result = kernel::attempt(kernel::number::REBOOT, [0xfee1_dead, 672_274_793, 0x0123_4567, 0, 0]);
     say(&format!("restart={result:?}"));
+}
+
+/// Makes a socket of each of these families, by number; then a pair of sockets, and one more in the way of 32-bit programs.
+fn sockets(families: &[String]) {
+    for family in families {
+        let number = family.parse().unwrap_or(-1);
+        // Where the kernel lacks the family, that is the same error as the filter's.
+        let kind = if number == 17 || number == 16 { 3 } else { 2 };
+        say(&format!("socket {family}={:?}", kernel::open_socket(number, kind, 0).map(drop)));
+    }
+    let pair = std::os::unix::net::UnixStream::pair().map(drop).map_err(|error| error.raw_os_error().unwrap_or(5));
+    say(&format!("pair={pair:?}"));
+    #[cfg(target_arch = "x86_64")]
+    {
+        // A null pointer to the arguments: the kernel says EFAULT, the filter something else.
+        say(&format!("socketcall socket={:?}", kernel::call_i386(102, 1, 0)));
+        say(&format!("socketcall socketpair={:?}", kernel::call_i386(102, 8, 0)));
+    }
 }
 
 /// Types a letter on the terminal that is standard input: TIOCSTI.
