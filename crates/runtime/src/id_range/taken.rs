@@ -1,10 +1,13 @@
 //! Ids that belong to somebody else than containers: users, groups, and the ranges that users may give to theirs.
 //!
 //! What other sources of the name service switch know is asked of nobody: that can take seconds, at every start. Ids of
-//! directories are small by custom.
+//! directories are small by custom. Only `systemd-nsresourced` is asked, if it has given ranges: it answers at once.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use bus::varlink::Client;
+use serde_json::json;
 use spec::UidRange;
 
 /// Files whose lines have an id in these fields, separated by colons: passwd(5), group(5).
@@ -14,9 +17,19 @@ const RANGES: [&str; 2] = ["etc/subuid", "etc/subgid"];
 /// Directories with a file `ID.user` or `ID.group` for each user and group: nss-systemd(8), systemd-userdbd.service(8).
 const RECORDS: [&str; 4] = ["etc/userdb", "run/userdb", "run/host/userdb", "usr/lib/userdb"];
 
+/// Where `systemd-nsresourced` notes the ranges that it has given, and where it tells whose an id is.
+const GIVEN: &str = "run/systemd/nsresource/registry";
+const SERVICE: &str = "io.systemd.NamespaceResource";
+/// How long it may take to tell.
+const PATIENCE: Duration = Duration::from_millis(500);
+
 /// The ids that containers cannot have.
 #[derive(Debug, Default)]
-pub(super) struct Taken(Vec<UidRange>);
+pub(super) struct Taken {
+    ranges: Vec<UidRange>,
+    /// The socket of the service that has given ranges, if it has.
+    service: Option<PathBuf>,
+}
 
 impl Taken {
     /// Those of the host below `root`. A file that is not there takes none.
@@ -34,6 +47,8 @@ impl Taken {
         for directory in RECORDS {
             taken.records(&root.join(directory));
         }
+        let has_given = std::fs::read_dir(root.join(GIVEN)).is_ok_and(|mut notes| notes.next().is_some());
+        taken.service = has_given.then(|| root.join("run/systemd/userdb").join(SERVICE));
         taken
     }
 
@@ -62,13 +77,21 @@ impl Taken {
     fn add(&mut self, start: u32, count: u32) {
         // A range that reaches past the last id ends with it.
         let count = count.min(u32::MAX - start);
-        self.0.extend(UidRange::new(start, count).filter(|range| range.is_pickable()));
+        self.ranges.extend(UidRange::new(start, count).filter(|range| range.is_pickable()));
     }
 
     /// Whether any id of the range is somebody's.
     pub(super) fn overlaps(&self, range: UidRange) -> bool {
-        self.0.iter().any(|taken| taken.overlaps(range))
+        self.ranges.iter().any(|taken| taken.overlaps(range))
+            || self.service.as_ref().is_some_and(|socket| is_given(socket, range.start()))
     }
+}
+
+/// Whether the service has given a range with this id. One that does not answer is not waited for.
+fn is_given(socket: &Path, id: u32) -> bool {
+    let Ok(client) = Client::connect(socket) else { return false };
+    let parameters = json!({ "uid": id, "service": SERVICE });
+    client.patient_for(PATIENCE).call("io.systemd.UserDatabase.GetUserRecord", parameters, &[]).is_ok()
 }
 
 fn number_at(fields: &[&[u8]], number: usize) -> Option<u32> {

@@ -107,3 +107,32 @@ fn ranges_locked_by_the_peer_alone_are_gone_around() {
     assert!(matches!(RangeLock::take(&run, usual), Err(Error::InUse(_))));
     drop(peer);
 }
+
+#[test]
+fn ranges_that_the_service_has_given_are_gone_around() {
+    use std::io::{Read, Write};
+    let (directory, run) = place();
+    let usual = find(&directory, &run, "m", 0);
+    let systemd = directory.path().join("run/systemd");
+    std::fs::create_dir_all(systemd.join("userdb")).unwrap();
+    std::fs::create_dir_all(systemd.join("nsresource/registry")).unwrap();
+    let listener = std::os::unix::net::UnixListener::bind(systemd.join("userdb/io.systemd.NamespaceResource")).unwrap();
+    // It is not asked before it has given any.
+    assert_eq!(find(&directory, &run, "m", 0), usual);
+    std::fs::write(systemd.join("nsresource/registry/x"), "").unwrap();
+    let service = std::thread::spawn(move || {
+        for answer in [r#"{"parameters":{"record":{"uid":0}}}"#, r#"{"error":"io.systemd.UserDatabase.NoRecordFound"}"#]
+        {
+            let (mut stream, _) = listener.accept().unwrap();
+            let (mut asked, mut byte) = (Vec::new(), [0]);
+            while stream.read(&mut byte).unwrap() == 1 && byte != [0] {
+                asked.push(byte[0]);
+            }
+            assert!(String::from_utf8(asked).unwrap().contains("GetUserRecord"));
+            stream.write_all(format!("{answer}\0").as_bytes()).unwrap();
+        }
+    });
+    let other = find(&directory, &run, "m", 0);
+    assert!(other != usual && other == find_among(&run, &Taken::default(), "m", other).unwrap());
+    service.join().unwrap();
+}
