@@ -138,12 +138,12 @@ impl Attributes {
     fn of(fd: BorrowedFd<'_>) -> rustix::io::Result<Self> {
         let path = Path::of(fd);
         let mut buffer = [0; USUAL];
-        let names = match rustix::fs::listxattr(path.as_c_str(), &mut buffer) {
+        let names = match list(fd, &path, &mut buffer) {
             Ok(length) => buffer[..length].to_vec(),
             Err(Errno::OPNOTSUPP) => Vec::new(),
             Err(Errno::RANGE) => {
                 let mut buffer = vec![0; LARGEST];
-                let length = rustix::fs::listxattr(path.as_c_str(), &mut buffer)?;
+                let length = list(fd, &path, &mut buffer)?;
                 buffer.truncate(length);
                 buffer
             }
@@ -184,6 +184,14 @@ impl Attributes {
             }
         }
         Ok(())
+    }
+}
+
+/// Every file is asked, so that it matters that those which are opened for reading need no path for it.
+fn list(fd: BorrowedFd<'_>, path: &Path, names: &mut [u8]) -> rustix::io::Result<usize> {
+    match rustix::fs::flistxattr(fd, &mut *names) {
+        Err(Errno::BADF) => rustix::fs::listxattr(path.as_c_str(), names),
+        other => other,
     }
 }
 

@@ -26,6 +26,8 @@ const BATCH: usize = 512;
 /// How often the observer is asked.
 const ASKED_EVERY: Duration = Duration::from_millis(100);
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC).union(OFlags::NOFOLLOW);
+const FILE: OFlags =
+    OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
 const PLACE: OFlags = OFlags::PATH.union(OFlags::CLOEXEC).union(OFlags::NOFOLLOW);
 
 /// Everything below `root`, but not that itself.
@@ -46,13 +48,31 @@ pub(super) fn run(root: OwnedFd, base: u32, workers: usize, observe: Observer<'_
     }
 }
 
+/// Something in a directory that is none itself.
+struct Name {
+    name: CString,
+    is_regular: bool,
+}
+
+impl Name {
+    /// What is no regular file is opened as a mere place: opening a device or a fifo can do things by itself.
+    fn open(&self, directory: BorrowedFd<'_>) -> rustix::io::Result<OwnedFd> {
+        if self.is_regular
+            && let Ok(file) = openat(directory, &self.name, FILE, Mode::empty())
+        {
+            return Ok(file);
+        }
+        openat(directory, &self.name, PLACE, Mode::empty())
+    }
+}
+
 /// Work that can be taken over.
 struct Task {
     directory: OwnedFd,
     /// For messages.
     path: PathBuf,
     /// These names in it, none of which is a directory; else all that is in it.
-    names: Option<Vec<CString>>,
+    names: Option<Vec<Name>>,
 }
 
 #[derive(Default)]
@@ -255,7 +275,7 @@ impl Walk<'_> {
                 // Not every file system tells it here.
                 FileType::Unknown if matches!(name.to_bytes(), b"." | b"..") => {}
                 FileType::Unknown if self.is_directory(name)? => children.push(name.to_owned()),
-                _ => names.push(name.to_owned()),
+                kind => names.push(Name { name: name.to_owned(), is_regular: kind == FileType::RegularFile }),
             }
             if names.len() == BATCH {
                 self.batch(std::mem::take(&mut names))?;
@@ -269,7 +289,7 @@ impl Walk<'_> {
     }
 
     /// Does this part of a large directory, or has it done.
-    fn batch(&mut self, names: Vec<CString>) -> Result<(), Failure> {
+    fn batch(&mut self, names: Vec<Name>) -> Result<(), Failure> {
         let here = self.here(c".")?;
         if !self.shared.is_hungry() {
             return self.names(here, &names);
@@ -288,12 +308,13 @@ impl Walk<'_> {
     }
 
     /// Files, links and the like in one directory.
-    fn names(&self, directory: BorrowedFd<'_>, names: &[CString]) -> Result<(), Failure> {
-        for name in names {
+    fn names(&self, directory: BorrowedFd<'_>, names: &[Name]) -> Result<(), Failure> {
+        for file in names {
+            let name = &file.name;
             if self.shared.stop.load(Ordering::Relaxed) {
                 return Ok(());
             }
-            let file = match openat(directory, name, PLACE, Mode::empty()) {
+            let file = match file.open(directory) {
                 // Gone meanwhile.
                 Err(Errno::NOENT) => continue,
                 other => other.map_err(failure("open", name))?,
