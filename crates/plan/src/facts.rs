@@ -97,7 +97,7 @@ pub struct HostSystem {
     pub resolv_conf: Option<ResolvConf>,
     /// Its `/etc/localtime`.
     pub localtime: Localtime,
-    /// The limits of its first process.
+    /// The limits that the kernel gives to a first process.
     pub limits: Vec<(Resource, Rlimit)>,
     /// The highest capability number that the kernel knows.
     pub last_capability: u32,

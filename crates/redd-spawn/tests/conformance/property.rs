@@ -31,7 +31,7 @@ pub(crate) const CASES: &[Case] = &[
         .elsewhere().differs(NOWHERE),
     Case::inside("processors that are not there any more", &["--property=AllowedCPUs=0", "--property=AllowedCPUs="], "nproc"),
     Case::inside("memory nodes", &["--property=AllowedMemoryNodes=0"], "grep Mems_allowed_list /proc/self/status").prints("Mems_allowed_list:\t0\n"),
-    Case::inside("memory", &["--property=MemoryMax=24M"], "exec tail /dev/zero").code(137).prints("").elsewhere().differs(NOWHERE),
+    Case::inside("memory", &["--property=MemoryMax=24M"], "exec dd if=/dev/zero of=/dev/null bs=200M count=1 2>/dev/null").code(137).prints("").elsewhere().differs(NOWHERE),
     Case::inside("a device that may be read", &["--property=DeviceAllow=/dev/char/1:1 r"], "mknod /m c 1 1 || echo none").own_tree().elsewhere().differs(DEVICES),
     Case::inside("a device whose nodes may be made", &["--property=DeviceAllow=/dev/char/1:1 m"], "mknod /m c 1 1 && echo made; head -c1 /m >/dev/null || echo closed")
         .own_tree()
@@ -67,8 +67,9 @@ pub(crate) const CASES: &[Case] = &[
         .on_systemd(),
 ];
 
-/// The payload's group as the host has it.
-const GROUP: &str = "grep ^0:: /proc/self/cgroup";
+/// The slice that the payload is in, as the host has it. The unit itself is called `NAME.scope` by the original that does
+/// not register it, and since 259 by all, else `machine-NAME.scope`.
+const GROUP: &str = "sed -n 's/^0:://;s,/[^/]*[.]scope.*,,;/^[/]/p' /proc/self/cgroup";
 const SEEN: &[(&str, &str)] = &[("SYSTEMD_NSPAWN_USE_CGNS", "0")];
 const PROPERTIES: &[&str] = &[
     "--property=MemoryMax=50%",

@@ -56,22 +56,35 @@ fn os_ids(text: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-/// The limits of the host's first process, which is as near to the kernel's own as can be had; of the number of open
-/// files only the usual soft limit, because init systems raise theirs and select(2) cannot take more.
+/// The limits that the kernel gives to the first process of a machine (`INIT_RLIMITS` in its `asm-generic/resource.h`),
+/// where init systems have others by now. Two of them depend on the machine's memory and are asked of its first process.
+/// More files may be open than the kernel's 4096, as many as systemd has programs use.
 fn limits() -> Vec<(Resource, Rlimit)> {
-    // Much cheaper than the text in proc, but only for who may change the limits, too.
-    let asked: Option<Vec<_>> = KERNEL_ORDER
-        .into_iter()
-        .map(|name| {
-            let limit = sys::process::limit_of(rustix::process::Pid::INIT, rlimit::resource(name)).ok()?;
-            Some((name, Rlimit { soft: limit.current, hard: limit.maximum }))
+    let fixed = |resource| {
+        let both = |value| Some((Some(value), Some(value)));
+        match resource {
+            Resource::Processes | Resource::PendingSignals => None,
+            Resource::Core => Some((Some(0), None)),
+            Resource::Stack => Some((Some(8 << 20), None)),
+            Resource::OpenFiles => Some((Some(1024), Some(512 << 10))),
+            Resource::LockedMemory => both(8 << 20),
+            Resource::MessageQueue => both(819_200),
+            Resource::Nice | Resource::RealTimePriority => both(0),
+            _ => Some((None, None)),
+        }
+    };
+    let mut text = None;
+    let mut asked = |resource| {
+        // Much cheaper than the text in proc, but only for who may change the limits, too.
+        let limit = sys::process::limit_of(rustix::process::Pid::INIT, rlimit::resource(resource));
+        limit.ok().map(|limit| Rlimit { soft: limit.current, hard: limit.maximum }).or_else(|| {
+            let all = text
+                .get_or_insert_with(|| parse_limits(&std::fs::read_to_string("/proc/1/limits").unwrap_or_default()));
+            all.iter().find(|(name, _)| *name == resource).map(|(_, limit)| *limit)
         })
-        .collect();
-    let mut all = asked.unwrap_or_else(|| parse_limits(&std::fs::read_to_string("/proc/1/limits").unwrap_or_default()));
-    for (_, limit) in all.iter_mut().filter(|(name, _)| *name == Resource::OpenFiles) {
-        limit.soft = Some(limit.soft.map_or(1024, |soft| soft.min(1024)));
-    }
-    all
+    };
+    let mut limit = |resource| fixed(resource).map(|(soft, hard)| Rlimit { soft, hard }).or_else(|| asked(resource));
+    KERNEL_ORDER.into_iter().filter_map(|resource| Some((resource, limit(resource)?))).collect()
 }
 
 /// Reads `/proc/PID/limits`: after a headline, names that are 25 columns wide and two values of 20 each.

@@ -17,7 +17,7 @@ pub(super) const ROWS: &[OptionRow] = &[
         help: "Limit a resource",
         details: "A limit of getrlimit(2), such as RLIMIT_NOFILE, with numbers or infinity, sizes and times \
                   also with units such as K, M, G or min. One value is both limits. \
-                  Where nothing is said, the limits are the host's first process's. Some count by user: without users \
+                  Where nothing is said, the limits are those that the kernel gives to a first process. Some count by user: without users \
                   of its own, the container shares them with the host.",
         effect: Effect::Patch(rlimit),
         ..BASE
