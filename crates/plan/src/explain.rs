@@ -310,6 +310,9 @@ impl Display for FileStep {
             Self::Detach { path } => write!(f, "take the mount {path} away"),
             Self::Mask { path, .. } => write!(f, "mask {path}"),
             Self::Directory { path, mode } => write!(f, "make the directory {path} ({mode:04o})"),
+            Self::PrivateFile { path, contents } => {
+                write!(f, "make the file {path} (0600) of {} bytes", contents.reveal().len())
+            }
             Self::File { path, mode, contents } => {
                 write!(f, "make the file {path} ({mode:04o}) of {} bytes", contents.len())
             }
@@ -354,6 +357,7 @@ impl Display for SourceNumber {
             Self::OsRelease => f.write_str("the host's os-release"),
             Self::ResolvConf => f.write_str("the host's resolv.conf"),
             Self::Journal => f.write_str("the host's journal directory"),
+            Self::Home(number) => write!(f, "the home directory of bound user {number}"),
             Self::Localtime => f.write_str("the host's localtime"),
             Self::Temporary(number) => write!(f, "the temporary directory for mount {number}"),
             Self::Custom(number) => write!(f, "the source of mount {number}"),

@@ -21,6 +21,8 @@ pub struct HostFacts {
     pub sources: Vec<Option<SourceFacts>>,
     /// The layers of the overlays, likewise; empty for other mounts.
     pub layers: Vec<Vec<LayerFacts>>,
+    /// Users of the host that are taken inside. Absent where there are none.
+    pub bind_users: Option<BindUserFacts>,
     /// The contents of the credentials, in the order of the specification's.
     pub credentials: Vec<Secret>,
     /// First id of a range of 65536 user and group ids that nobody uses. Absent where none is asked for.
@@ -331,4 +333,38 @@ pub struct DeviceNumber {
     pub major: u32,
     /// Its number there; all where absent.
     pub minor: Option<u32>,
+}
+
+/// Users of the host that are taken inside, and what stands in their way there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct BindUserFacts {
+    /// They, in the order of the specification.
+    pub users: Vec<UserFacts>,
+    /// Those of their names that the container has for users or groups of its own.
+    pub taken_names: Vec<String>,
+    /// The ids of its own users and groups among [`BOUND_IDS`](crate::BOUND_IDS).
+    pub taken_ids: Vec<u32>,
+}
+
+/// A user of the host, as far as the container is told about it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct UserFacts {
+    /// Its name.
+    pub name: String,
+    /// Its id.
+    pub uid: u32,
+    /// The id of its first group.
+    pub gid: u32,
+    /// That group has the user's name.
+    pub own_group: bool,
+    /// Its home directory.
+    pub home: PathBuf,
+    /// Its login shell.
+    pub shell: Option<String>,
+    /// What kind of user it is, where its record says so.
+    pub disposition: Option<String>,
+    /// Hashes of its passwords, see crypt(5).
+    pub hashed_passwords: Vec<Secret>,
+    /// The keys with which it may log in, as authorized_keys files have them.
+    pub ssh_keys: Vec<String>,
 }

@@ -212,6 +212,8 @@ pub enum SourceNumber {
     ResolvConf,
     /// The host's `/etc/localtime`.
     Localtime,
+    /// The home directory of the user of the host with this number.
+    Home(usize),
     /// The host's directory of the machine's journal.
     Journal,
     /// A directory made for the container alone: the custom mount with this number.
@@ -419,6 +421,13 @@ pub enum FileStep {
         /// What is in it.
         #[serde(serialize_with = "json::contents")]
         contents: Vec<u8>,
+    },
+    /// Make a regular file that its owner alone may read.
+    PrivateFile {
+        /// Where.
+        path: AbsPath,
+        /// What is in it.
+        contents: Secret,
     },
     /// Make a symbolic link.
     Symlink {

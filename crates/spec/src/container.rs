@@ -8,8 +8,8 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::{
-    AbsPath, AddressFamilies, Background, CapabilitySet, CpuSet, Credential, HostName, IntegrationSpec, MachineName,
-    Property, Resource, Rlimit, Signal, SliceName, UidRange,
+    AbsPath, AddressFamilies, Background, BindUsersSpec, CapabilitySet, CpuSet, Credential, HostName, IntegrationSpec,
+    MachineName, Property, Resource, Rlimit, Signal, SliceName, UidRange,
 };
 
 /// All that is wanted of one container. Made by [`SpecPatch::validate`](crate::SpecPatch::validate) alone.
@@ -26,6 +26,7 @@ pub struct ContainerSpec {
     pub(crate) resources: ResourcesSpec,
     pub(crate) integration: IntegrationSpec,
     pub(crate) mounts: Vec<CustomMount>,
+    pub(crate) bind_users: BindUsersSpec,
     pub(crate) credentials: Vec<Credential>,
     pub(crate) console: ConsoleSpec,
 }
@@ -61,6 +62,8 @@ getters! {
     integration: IntegrationSpec,
     /// Mounts beside the root, in the order given.
     mounts: Vec<CustomMount>,
+    /// Users of the host.
+    bind_users: BindUsersSpec,
     /// Credentials.
     credentials: Vec<Credential>,
     /// The console.

@@ -2,6 +2,7 @@
 
 mod address_family;
 mod background;
+mod bind_user;
 mod capability;
 mod container;
 mod credential;
@@ -12,6 +13,7 @@ mod resource;
 
 pub use address_family::{AddressFamilies, FamilySet};
 pub use background::Background;
+pub use bind_user::{BindUsersSpec, UserShell, is_user_name};
 pub use capability::{CAPABILITY_NAMES, CapabilitySet};
 pub use container::{
     ApiVfs, BindSource, ConsoleMode, ConsoleSpec, ContainerSpec, CustomMount, DryRun, ExecSpec, FilterItem, IdEntry,

@@ -9,11 +9,11 @@ use uuid::Uuid;
 use crate::command_line::UsageError;
 use crate::options::boolean;
 use crate::{
-    AbsPath, AddressFamilies, ApiVfs, Background, CapabilitySet, ConsoleMode, ConsoleSpec, ContainerSpec, CpuSet,
-    Credential, CustomMount, DryRun, ExecSpec, FilterItem, HostName, IdentitySpec, ImageSpec, IntegrationSpec,
-    LinkJournal, MachineName, NetworkSpec, Ownership, Personality, PivotRoot, PrivateUsers, Property, PropertySpec,
-    Register, ResolvConfMode, Resource, ResourcesSpec, Rlimit, RunSpec, SecuritySpec, SettingsMode, Signal, SliceName,
-    Source, StartMode, TimezoneMode, UsersSpec, Volatile,
+    AbsPath, AddressFamilies, ApiVfs, Background, BindUsersSpec, CapabilitySet, ConsoleMode, ConsoleSpec,
+    ContainerSpec, CpuSet, Credential, CustomMount, DryRun, ExecSpec, FilterItem, HostName, IdentitySpec, ImageSpec,
+    IntegrationSpec, LinkJournal, MachineName, NetworkSpec, Ownership, Personality, PivotRoot, PrivateUsers, Property,
+    PropertySpec, Register, ResolvConfMode, Resource, ResourcesSpec, Rlimit, RunSpec, SecuritySpec, SettingsMode,
+    Signal, SliceName, Source, StartMode, TimezoneMode, UserShell, UsersSpec, Volatile,
 };
 
 macro_rules! patch {
@@ -141,6 +141,12 @@ patch! {
     link_journal: LinkJournal,
     /// `--bind=`, `--tmpfs=` and the like, in the order given.
     mounts: Vec<CustomMount>,
+    /// `--bind-user=`; each name is there once.
+    bind_users: Vec<String>,
+    /// `--bind-user-shell=`.
+    bind_user_shell: UserShell,
+    /// `--bind-user-group=`; each name is there once.
+    bind_user_groups: Vec<String>,
     /// `--load-credential=`, `--set-credential=`; each name is there once.
     credentials: Vec<Credential>,
     /// `--console=`.
@@ -218,6 +224,12 @@ impl SpecPatch {
         if self.private_users_delegate.is_some_and(|count| count > 0) && private_users != PrivateUsers::Managed {
             return Err(UsageError::Conflict("--private-users-delegate= needs --private-users=managed"));
         }
+        let bind_users = BindUsersSpec {
+            users: self.bind_users.unwrap_or_default(),
+            shell: self.bind_user_shell.unwrap_or_default(),
+            groups: self.bind_user_groups.unwrap_or_default(),
+        };
+        check_bind_users(&bind_users, private_users)?;
         let temporary = self.volatile.is_some_and(|volatile| volatile != Volatile::No);
         if self.ownership == Some(Ownership::Chown) && (temporary || self.read_only == Some(true)) {
             return Err(UsageError::Conflict(
@@ -296,8 +308,27 @@ impl SpecPatch {
                 link_journal: self.link_journal.unwrap_or_default(),
             },
             mounts: self.mounts.unwrap_or_default(),
+            bind_users,
             credentials: self.credentials.unwrap_or_default(),
             console: ConsoleSpec { mode: self.console, background: self.background },
         })
     }
+}
+
+fn check_bind_users(bind: &BindUsersSpec, private_users: PrivateUsers) -> Result<(), UsageError> {
+    if bind.users.is_empty() {
+        return match bind {
+            BindUsersSpec { shell: UserShell::Path(_), .. } => {
+                Err(UsageError::Conflict("--bind-user-shell= needs --bind-user="))
+            }
+            BindUsersSpec { groups, .. } if !groups.is_empty() => {
+                Err(UsageError::Conflict("--bind-user-group= needs --bind-user="))
+            }
+            _ => Ok(()),
+        };
+    }
+    if private_users == PrivateUsers::No {
+        return Err(UsageError::Conflict("--bind-user= needs ids of the container's own, as -U gives them"));
+    }
+    Ok(())
 }

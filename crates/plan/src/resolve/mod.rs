@@ -1,6 +1,7 @@
 //! The one place where options and facts meet.
 
 mod api_mounts;
+mod bind_user;
 mod credentials;
 mod custom_mounts;
 mod integration;
@@ -15,6 +16,8 @@ mod users;
 use spec::{Background, ConsoleMode, ContainerSpec, Source, StartMode, Volatile};
 use thiserror::Error;
 use uuid::Uuid;
+
+pub use bind_user::{BOUND_IDS, Error as BindUserError};
 
 use crate::{
     EphemeralFacts, EphemeralKind, FileStep, FileSystem, HostFacts, InnerStep, LaunchStep, Lifecycle, Limits,
@@ -157,6 +160,9 @@ pub enum Error {
     /// Labels without SELinux.
     #[error("{0} needs SELinux, which the kernel of this host does not have or has switched off")]
     NoSelinux(&'static str),
+    /// A user of the host.
+    #[error(transparent)]
+    BindUser(#[from] bind_user::Error),
     /// A path of our own does not parse; a programming error.
     #[error("{0:?} is not an absolute path")]
     Path(String),
@@ -404,6 +410,7 @@ fn launch_steps(context: &Context<'_>, bounds: Vec<LaunchStep>) -> Vec<LaunchSte
     integration::sources(context, &mut steps);
     steps.extend(journal::source(context));
     custom_mounts::sources(context, &mut steps);
+    bind_user::sources(context, &mut steps);
     steps
 }
 
@@ -415,6 +422,7 @@ fn outer_steps(context: &Context<'_>) -> Result<Vec<OuterStep>, Error> {
     api_mounts::outer(context, &mut files)?;
     steps.extend(files.into_iter().map(OuterStep::File));
     credentials::outer(context, &mut steps)?;
+    bind_user::outer(context, &mut steps)?;
     custom_mounts::steps(context, &mut steps)?;
     integration::outer(context, &mut steps)?;
     steps.extend(journal::outer(context));

@@ -1,5 +1,6 @@
 //! Looks at the host, the caller and the tree, once, and changes nothing.
 
+mod bind_user;
 mod credentials;
 mod host;
 mod integration;
@@ -61,6 +62,9 @@ pub enum Error {
         /// Why.
         source: rustix::io::Errno,
     },
+    /// A user of the host.
+    #[error(transparent)]
+    BindUser(#[from] bind_user::Error),
     /// A credential.
     #[error(transparent)]
     Credential(#[from] credentials::Error),
@@ -110,6 +114,7 @@ pub fn probe(spec: &ContainerSpec, caller: CallerFacts) -> Result<(HostFacts, Tr
         host,
         sources: spec.mounts().iter().map(source).collect::<Result<_, _>>()?,
         layers: spec.mounts().iter().map(|mount| layers::probe(mount, &tree)).collect::<Result<_, _>>()?,
+        bind_users: bind_user::probe(spec, &tree)?,
         credentials: credentials::probe(spec.credentials())?,
         free_id_range,
         random,

@@ -134,6 +134,7 @@ impl Files {
             },
             FileStep::Directory { path, mode } => self.directory(path.as_path(), *mode),
             FileStep::File { path, mode, contents } => self.file(path.as_path(), *mode, contents),
+            FileStep::PrivateFile { path, contents } => self.file(path.as_path(), 0o600, contents.reveal()),
             FileStep::Symlink { path, target } => {
                 let (parent, name) = self.parent(path.as_path())?;
                 Ok(symlinkat(target.as_os_str(), parent, name)?)
