@@ -68,7 +68,7 @@ pub enum ParentStep {
         beside: Option<PathBuf>,
         /// The upper layer, where it is to be made. It stays.
         missing: Option<PathBuf>,
-        /// Whom a temporary one belongs to, on the host.
+        /// Whom they belong to, on the host.
         owner: u32,
     },
 }

@@ -278,3 +278,19 @@ fn an_upper_layer_in_the_tree_stays_where_it_was_whatever_the_container_puts_in_
     assert_eq!(fs::read_to_string(layers.tree.join("b/up/second")).expect("the changes"), "caught\n");
     assert_eq!(fs::read_dir(layers.tree.join("b")).expect("directory").count(), 1, "no work directory stays");
 }
+
+#[test]
+fn layers_of_another_range_are_mapped_from_there() {
+    requires!(root, cgroup2, userns, idmap);
+    let _isolated = Isolated::enter();
+    let layers = Layers::new();
+    const OTHER: u32 = 0x000b_0000;
+    for name in ["low", "low/one", "low/both", "up"] {
+        chown(layers.host.join(name), Some(OTHER), Some(OTHER)).expect("owner");
+    }
+    chown(layers.host.join("low/one"), Some(OTHER + 5), Some(OTHER + 6)).expect("owner");
+    let script = "stat -c %u:%g /ov /ov/one /ov/two; echo > /ov/new; chown 7 /ov/new";
+    let ended = layers.run(MAPPED, "--overlay=HOST/high:HOST/low:HOST/up:/ov", script).expect_code(0);
+    assert_eq!(ended.output, "0:0\n5:6\n0:0\n");
+    assert_eq!(fs::metadata(layers.host.join("up/new")).expect("it is there").uid(), OTHER + 7);
+}

@@ -252,10 +252,14 @@ impl Parent<'_> {
                     make_directory(holder, &name, *owner).map_err(Error::Temporary)?;
                 }
             }
-            ParentStep::MakeLayers { number, beside: Some(place), missing, .. } => {
+            ParentStep::MakeLayers { number, beside: Some(place), missing, owner } => {
                 let failed = |source| Error::Layer { place: place.clone(), source };
                 let holder = self.holder(place)?;
-                make_directory(holder, &number.to_string(), 0).map_err(failed)?;
+                make_directory(holder, &number.to_string(), *owner).map_err(failed)?;
+                if *owner != 0 && place != Path::new(TEMPORARY) {
+                    // Root of the user namespace is none of this directory's ids, and walks through it.
+                    rustix::fs::fchmod(holder.fd(), rustix::fs::Mode::from_raw_mode(0o711)).map_err(failed)?;
+                }
                 if let Some(name) = missing.as_deref().and_then(Path::file_name) {
                     let mode = rustix::fs::Mode::from_raw_mode(0o755);
                     rustix::fs::mkdirat(holder.place(), name, mode).map_err(failed)?;

@@ -10,8 +10,8 @@ use proptest::sample::{select, subsequence};
 use spec::command_line::{Request, UsageError, read};
 use spec::options::{self, Argument, Caller, OptionRow};
 use spec::{
-    AbsPath, BindSource, CAPABILITY_NAMES, ContainerSpec, CpuSet, CustomMount, HostName, IdMapping, MachineName,
-    Resource, Rlimit, Signal, UidRange,
+    AbsPath, BindSource, CAPABILITY_NAMES, ContainerSpec, CpuSet, CustomMount, HostName, IdEntry, IdMapping,
+    MachineName, Resource, Rlimit, Signal, UidRange,
 };
 
 fn request(words: &[OsString]) -> Result<Request, UsageError> {
@@ -147,6 +147,43 @@ proptest! {
         let destination = AbsPath::try_from(destination.as_path()).expect("an absolute path");
         let expected = CustomMount::Bind { source: BindSource::Host(source), destination, read_only, recursive: false, ids: IdMapping::Unmapped };
         prop_assert_eq!(found.mounts(), &vec![expected]);
+    }
+
+    #[test]
+    fn escaped_paths_of_overlays_come_back(
+        layers in vec(path(), 2..5),
+        destination in path().prop_filter("the root cannot be replaced", |path| path.parent().is_some()),
+        temporary in any::<bool>(),
+        read_only in any::<bool>(),
+    ) {
+        let mut value = if read_only { b"--overlay-ro=".to_vec() } else { b"--overlay=".to_vec() };
+        for layer in &layers {
+            value.extend(escaped(layer));
+            value.push(b':');
+        }
+        let mut expected: Vec<_> = layers.into_iter().map(BindSource::Host).collect();
+        if temporary {
+            value.push(b':');
+            expected.push(BindSource::Temporary);
+        }
+        value.extend(escaped(&destination));
+        let destination = AbsPath::try_from(destination.as_path()).expect("an absolute path");
+        let found = spec(&[OsString::from_vec(value)]);
+        prop_assert_eq!(found.mounts(), &vec![CustomMount::Overlay { layers: expected, destination, read_only }]);
+    }
+
+    #[test]
+    fn ids_of_bind_mounts_come_back(inside in any::<u32>(), outside in any::<u32>(), count in any::<u32>()) {
+        let value = format!("--bind=/a:/b:map={inside}:{outside}:{count}");
+        let possible = count > 0 && inside.checked_add(count).is_some() && outside.checked_add(count).is_some();
+        match request(&[value.into()]) {
+            Ok(Request::Run(found)) => {
+                let expected = IdMapping::Listed(vec![IdEntry { inside, outside, count }]);
+                let right = matches!(&found.mounts()[..], [CustomMount::Bind { ids, .. }] if *ids == expected);
+                prop_assert!(possible && right, "{found:?}");
+            }
+            other => prop_assert!(!possible && other.is_err(), "{other:?}"),
+        }
     }
 
     #[test]

@@ -78,7 +78,7 @@ pub(super) fn own_files(facts: &HostFacts, user: Option<UserNamespace>) -> Resul
 
 /// The first id of the 65536 that an id is among: the upper 16 bits tell containers apart (systemd-nspawn(1),
 /// `--private-users=`).
-const fn base(id: u32) -> u32 {
+pub(super) const fn base(id: u32) -> u32 {
     id & !(RANGE - 1)
 }
 

@@ -156,7 +156,12 @@ fn wanted_overlay(number: usize, mount: &CustomMount) -> Option<overlay::Wanted<
 fn step(context: &Context<'_>, number: usize, mount: &CustomMount) -> Result<FileStep, Error> {
     Ok(match mount {
         CustomMount::Bind { source, destination, read_only, recursive, ids } => {
-            let ids = mount_ids(context, destination, ids)?;
+            // What is in a tree that is mapped has the same ids inside already.
+            let mapped = matches!(source, BindSource::Tree(_)) && context.user.is_some_and(|user| user.map_tree);
+            let ids = match ids {
+                IdMapping::Same if mapped => None,
+                other => mount_ids(context, destination, other)?,
+            };
             let attributes = if *read_only { MountFlags::READ_ONLY } else { MountFlags::NONE };
             let target = destination.clone();
             match source {

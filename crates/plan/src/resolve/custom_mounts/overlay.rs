@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use spec::{AbsPath, BindSource};
 
-use super::super::{Context, Error};
+use super::super::{Context, Error, users};
 use crate::{
     EphemeralKind, IdLine, LaunchStep, LayerFacts, LayerSource, MountIds, OverlayLayer, OverlayStep, ParentStep,
     SourceNumber, UpperLayer,
@@ -68,7 +68,14 @@ pub(super) fn parent(context: &Context<'_>, wanted: Wanted<'_>, owner: u32) -> O
         Some(LayerFacts::Missing { path }) => Some(path.clone()),
         _ => None,
     };
-    Some(ParentStep::MakeLayers { number, beside: wanted.around(context), missing, owner })
+    let beside = wanted.around(context);
+    let owner = match (&beside, ids(context, wanted.facts(context, upper))) {
+        (None, _) => owner,
+        // Who is mapped to the container's root mounts the overlay.
+        (Some(_), Some(MountIds::Lines(lines))) => lines.first().map_or(0, |line| line.file_system),
+        (Some(_), _) => 0,
+    };
+    Some(ParentStep::MakeLayers { number, beside, missing, owner })
 }
 
 /// What is taken from the host.
@@ -150,7 +157,7 @@ fn changes_reach_the_tree(context: &Context<'_>) -> bool {
         && context.facts.tree.template.is_none()
 }
 
-/// Files that belong to the container's users already stay theirs; others are those of the same number inside.
+/// Files that belong to the container's users already stay theirs; others are mapped as a tree's would be.
 fn ids(context: &Context<'_>, facts: Option<&LayerFacts>) -> Option<MountIds> {
     let range = context.user?.range;
     let owner = match facts? {
@@ -160,6 +167,6 @@ fn ids(context: &Context<'_>, facts: Option<&LayerFacts>) -> Option<MountIds> {
         LayerFacts::Missing { .. } => 0,
     };
     let fits = owner.checked_sub(range.start()).is_some_and(|inside| inside < range.count());
-    let line = IdLine { file_system: 0, host: range.start(), count: range.count() };
+    let line = IdLine { file_system: users::base(owner), host: range.start(), count: range.count() };
     (!fits).then(|| MountIds::Lines(vec![line]))
 }
