@@ -193,6 +193,34 @@ fn killed_at_thirty_moments_it_ends_in_a_right_tree() {
 }
 
 #[test]
+fn a_signal_ends_it_in_order() {
+    requires!(root, cgroup2, userns);
+    let _isolated = Isolated::enter();
+    let tree = system(60, 64);
+    let before = settle(tree.path());
+    let mut half_way = false;
+    for attempt in 1..40u64 {
+        let mut command = Command::new(BINARY);
+        command.args(["-q", "--pipe", "-D"]).arg(tree.path()).args([users(attempt as u32 * 0x1_0000).as_str(), CHOWN]);
+        let mut child = command.arg("/bin/true").stdin(Stdio::null()).stderr(Stdio::piped()).spawn().expect("start");
+        std::thread::sleep(Duration::from_millis(attempt * 5));
+        let pid = rustix::process::Pid::from_child(&child);
+        let sent = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        assert!(sent.is_ok() || child.try_wait().expect("wait").is_some());
+        let output = child.wait_with_output().expect("wait");
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        if tree.path().metadata().expect("status").uid() & 0xffff_0000 == 0xfffe_0000 {
+            assert!(!output.status.success() && errors.contains("goes on with it"), "{errors}");
+            half_way = true;
+            break;
+        }
+    }
+    assert!(half_way, "no signal came at the right time");
+    assert!(start(tree.path(), BASE).wait().expect("wait").success());
+    compare(tree.path(), &expected(&before, BASE), "gone on with");
+}
+
+#[test]
 fn automatically_goes_on_with_a_tree_half_way() {
     requires!(root, cgroup2, userns, idmap);
     let _isolated = Isolated::enter();
