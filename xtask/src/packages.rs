@@ -29,6 +29,7 @@ const NEEDED: &[Needed] = &[
     needed("ip", "iproute2", "links and namespaces"),
     needed("losetup", "mount", "devices that a container must not open"),
     needed("ipcmk", "util-linux", "objects that a container must not see"),
+    needed("/usr/lib/systemd/systemd-journal-remote", "systemd-journal-remote", "journals that are forwarded"),
 ];
 
 /// Installs what is missing, where that can be done; elsewhere says what is missing.

@@ -279,6 +279,7 @@ impl Display for InnerStep {
             Self::File(step) => step.fmt(f),
             Self::MakeConsole => f.write_str("make the console /dev/console"),
             Self::ListenForNotifications => f.write_str("listen at /run/host/notify"),
+            Self::ListenForJournal => f.write_str("listen at /run/host/journal/socket"),
             Self::MakeKmsg => f.write_str("make the fifo /run/host/proc-kmsg"),
             Self::CopyHostFile { target, .. } => write!(f, "copy the host's {target}"),
             Self::MakeJournal { id, .. } => write!(f, "make the directory /var/log/journal/{id}"),

@@ -31,6 +31,8 @@ pub struct HostFacts {
     pub limits: Option<LimitFacts>,
     /// What the host has of the machine's journal. Absent where nobody asks.
     pub journal: Option<JournalFacts>,
+    /// The host's systemd-journal-remote, if it has one and it is asked for.
+    pub journal_remote: Option<JournalRemoteFacts>,
     /// Random values, made once so that the plan is a pure function.
     pub random: Random,
 }
@@ -200,6 +202,15 @@ pub enum EphemeralKind {
 impl EphemeralKind {
     /// All there are.
     pub const ALL: [Self; 4] = [Self::Snapshot, Self::Overlay, Self::Memory, Self::Copy];
+}
+
+/// The host's systemd-journal-remote(8).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct JournalRemoteFacts {
+    /// The program.
+    pub program: PathBuf,
+    /// It takes limits as switches.
+    pub limits: bool,
 }
 
 /// What the host has of a machine's journal.

@@ -18,8 +18,8 @@ use uuid::Uuid;
 pub use explain::explain;
 pub use facts::{
     BindUserFacts, CallerFacts, DeviceNumber, EphemeralFacts, EphemeralKind, Hierarchy, HostFacts, HostSystem,
-    JournalEntry, JournalFacts, LayerFacts, LimitFacts, Listen, Localtime, NodeKind, Random, ResolvConf, SourceFacts,
-    StandardStreams, TreeFacts, UserFacts,
+    JournalEntry, JournalFacts, JournalRemoteFacts, LayerFacts, LimitFacts, Listen, Localtime, NodeKind, Random,
+    ResolvConf, SourceFacts, StandardStreams, TreeFacts, UserFacts,
 };
 pub use resolve::{BOUND_IDS, BindUserError, Error, JOURNALS, machine_name, machine_uuid, resolve};
 pub use step::{
@@ -208,6 +208,16 @@ pub struct ResourceLimit {
     pub exact: bool,
 }
 
+/// A systemd-journal-remote(8) beside the container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct JournalRemote {
+    /// The program and its arguments.
+    #[serde(serialize_with = "json::texts")]
+    pub arguments: Vec<OsString>,
+    /// Where it writes; made if it is missing.
+    pub directory: PathBuf,
+}
+
 /// The background of our terminal while the container has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Tint {
@@ -237,6 +247,8 @@ pub struct Supervision {
     pub notify_socket: Option<OsString>,
     /// It expects a sign of life within this many microseconds, again and again.
     pub watchdog: Option<u64>,
+    /// What writes the container's journal on the host.
+    pub forward_journal: Option<JournalRemote>,
     /// The container's id.
     pub uuid: Uuid,
     /// Which of the kernel's interfaces are writable.

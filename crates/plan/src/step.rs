@@ -304,6 +304,8 @@ pub enum InnerStep {
     MakeConsole,
     /// Listen at `/run/host/notify`.
     ListenForNotifications,
+    /// Listen at `/run/host/journal/socket`.
+    ListenForJournal,
     /// Make the fifo that stands for `/proc/kmsg`, and keep it open.
     MakeKmsg,
     /// Write a copy of a file of the host's, unless it says the same already.

@@ -15,7 +15,7 @@ use crate::stage::files::Failure;
 use crate::stage::launch::{self, Launched};
 use crate::stage::payload::Prepared;
 use crate::supervise::{self, Outcome, Signals, Supervised, Upstream};
-use crate::{facts, id_range, parent};
+use crate::{facts, id_range, journal_remote, parent};
 
 /// How often a range of ids is picked again that somebody else was quicker to take.
 const PICKED_AT_ONCE: u32 = 64;
@@ -64,6 +64,9 @@ pub enum Error {
     /// The list of machines.
     #[error(transparent)]
     Registration(#[from] registration::Error),
+    /// The forwarded journal.
+    #[error(transparent)]
+    JournalRemote(#[from] journal_remote::Error),
     /// The container's control group stays.
     #[error(transparent)]
     Group(#[from] cgroup::Error),
@@ -281,6 +284,16 @@ fn start(plan: &Plan, prepared: &Prepared, launched: &Launched, watcher: &Watche
         }
     };
     found.reap_helper();
+    let remote = plan.supervision.forward_journal.as_ref().zip(served.journal.as_ref());
+    let remote = match remote.map(|(remote, socket)| journal_remote::start(remote, socket)).transpose() {
+        Ok(remote) => remote,
+        Err(error) => {
+            registered.into_iter().for_each(Registered::end);
+            found.abandon();
+            return Err(error.into());
+        }
+    };
+    drop(served.journal);
     let supervised = Supervised {
         pidfd: found.pidfd.as_fd(),
         pid: found.pid.as_raw_nonzero().get(),
@@ -289,6 +302,9 @@ fn start(plan: &Plan, prepared: &Prepared, launched: &Launched, watcher: &Watche
     };
     let outcome = supervise::run(&plan.supervision, &supervised, &watcher.signals, watcher.upstream.as_ref());
     registered.into_iter().for_each(Registered::end);
+    if let Some(complaint) = remote.and_then(journal_remote::Running::stop) {
+        (watcher.say)(&complaint);
+    }
     // Readers of the container's /proc/kmsg wait as long as somebody could write to it.
     drop(served.kmsg);
     outcome.map_err(|errno| Error::System("watch over the container", errno))
@@ -298,6 +314,7 @@ fn start(plan: &Plan, prepared: &Prepared, launched: &Launched, watcher: &Watche
 struct Served {
     notify: OwnedFd,
     kmsg: OwnedFd,
+    journal: Option<OwnedFd>,
     master: Option<OwnedFd>,
 }
 
@@ -324,7 +341,8 @@ fn await_payload(plan: &Plan, receiver: &mut Receiver, watcher: &Watcher<'_>) ->
             Some(Message::Descriptors(fds)) => {
                 let mut fds = fds.into_iter();
                 if let (Some(notify), Some(kmsg)) = (fds.next(), fds.next()) {
-                    served = Some(Served { notify, kmsg, master: fds.next() });
+                    let journal = plan.supervision.forward_journal.as_ref().and_then(|_| fds.next());
+                    served = Some(Served { notify, kmsg, journal, master: fds.next() });
                 }
             }
             None => return served.ok_or_else(|| Error::Stage("the container's first process died early".into())),

@@ -16,6 +16,7 @@ pub mod facts;
 mod first;
 pub mod id_range;
 mod journal_link;
+mod journal_remote;
 pub mod parent;
 mod property;
 pub mod proto;

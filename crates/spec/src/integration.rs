@@ -1,5 +1,7 @@
 //! What of the host's configuration is seen inside: the types of the group "Integration with the host".
 
+use std::path::PathBuf;
+
 use serde::Serialize;
 
 /// All of the group.
@@ -11,6 +13,8 @@ pub struct IntegrationSpec {
     pub timezone: TimezoneMode,
     /// Whether the host sees the container's journal.
     pub link_journal: LinkJournal,
+    /// Where the container's journal is written on the host, beside its own.
+    pub forward_journal: Option<ForwardJournal>,
 }
 
 /// How a file of the host gets inside.
@@ -100,4 +104,39 @@ pub enum LinkJournal {
     /// As an earlier start has prepared it.
     #[default]
     Auto,
+}
+
+/// `--forward-journal=`, and the limits that go with it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ForwardJournal {
+    /// A file where it ends in `.journal`, else a directory.
+    pub path: PathBuf,
+    /// How much it may take.
+    pub limits: JournalLimits,
+}
+
+/// How much forwarded journals may take, see journal-remote.conf(5).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct JournalLimits {
+    /// All files together, in bytes.
+    pub max_use: Option<u64>,
+    /// What they leave free on the file system, in bytes.
+    pub keep_free: Option<u64>,
+    /// One file, in bytes.
+    pub max_file_size: Option<u64>,
+    /// The number of files.
+    pub max_files: Option<u64>,
+}
+
+impl JournalLimits {
+    /// Each as a switch of systemd-journal-remote(8) has it.
+    #[must_use]
+    pub fn all(&self) -> [(&'static str, Option<u64>); 4] {
+        [
+            ("max-use", self.max_use),
+            ("keep-free", self.keep_free),
+            ("max-file-size", self.max_file_size),
+            ("max-files", self.max_files),
+        ]
+    }
 }

@@ -21,7 +21,10 @@ pub use container::{
     Refusal, Register, ResourcesSpec, RunSpec, SecuritySpec, SettingsMode, Source, StartMode, UsersSpec, Volatile,
 };
 pub use credential::{CREDENTIAL_LIMIT, Credential, CredentialSource, Secret, is_credential_name};
-pub use integration::{Conveyance, IntegrationSpec, LinkJournal, ResolvConfMode, ResolvConfSource, TimezoneMode};
+pub use integration::{
+    Conveyance, ForwardJournal, IntegrationSpec, JournalLimits, LinkJournal, ResolvConfMode, ResolvConfSource,
+    TimezoneMode,
+};
 pub use names::{AbsPath, HostName, MachineName, NameError, UidRange};
 pub use resource::{CpuSet, Resource, Rlimit, Signal, ValueError};
 

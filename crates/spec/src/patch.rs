@@ -10,10 +10,11 @@ use crate::command_line::UsageError;
 use crate::options::boolean;
 use crate::{
     AbsPath, AddressFamilies, ApiVfs, Background, BindUsersSpec, CapabilitySet, ConsoleMode, ConsoleSpec,
-    ContainerSpec, CpuSet, Credential, CustomMount, DryRun, ExecSpec, FilterItem, HostName, IdentitySpec, ImageSpec,
-    IntegrationSpec, LinkJournal, MachineName, NetworkSpec, Ownership, Personality, PivotRoot, PrivateUsers, Property,
-    PropertySpec, Register, ResolvConfMode, Resource, ResourcesSpec, Rlimit, RunSpec, SecuritySpec, SettingsMode,
-    Signal, SliceName, Source, StartMode, TimezoneMode, UserShell, UsersSpec, Volatile,
+    ContainerSpec, CpuSet, Credential, CustomMount, DryRun, ExecSpec, FilterItem, ForwardJournal, HostName,
+    IdentitySpec, ImageSpec, IntegrationSpec, JournalLimits, LinkJournal, MachineName, NetworkSpec, Ownership,
+    Personality, PivotRoot, PrivateUsers, Property, PropertySpec, Register, ResolvConfMode, Resource, ResourcesSpec,
+    Rlimit, RunSpec, SecuritySpec, SettingsMode, Signal, SliceName, Source, StartMode, TimezoneMode, UserShell,
+    UsersSpec, Volatile,
 };
 
 macro_rules! patch {
@@ -139,6 +140,10 @@ patch! {
     timezone: TimezoneMode,
     /// `--link-journal=`.
     link_journal: LinkJournal,
+    /// `--forward-journal=`.
+    forward_journal: PathBuf,
+    /// `--forward-journal-max-use=` and its like.
+    journal_limits: JournalLimits,
     /// `--bind=`, `--tmpfs=` and the like, in the order given.
     mounts: Vec<CustomMount>,
     /// `--bind-user=`; each name is there once.
@@ -195,6 +200,11 @@ impl SpecPatch {
             (false, false) => StartMode::Pid1,
         };
         let (ephemeral, cleanup) = (self.ephemeral.unwrap_or(false), self.cleanup.unwrap_or(false));
+        if self.forward_journal.is_none()
+            && self.journal_limits.is_some_and(|limits| limits != JournalLimits::default())
+        {
+            return Err(UsageError::Conflict("the limits of a forwarded journal need --forward-journal="));
+        }
         if let (true, Some(LinkJournal::Host { optional: false } | LinkJournal::Guest { optional: false })) =
             (ephemeral, self.link_journal)
         {
@@ -306,6 +316,9 @@ impl SpecPatch {
                 resolv_conf: self.resolv_conf.unwrap_or_default(),
                 timezone: self.timezone.unwrap_or_default(),
                 link_journal: self.link_journal.unwrap_or_default(),
+                forward_journal: self
+                    .forward_journal
+                    .map(|path| ForwardJournal { path, limits: self.journal_limits.unwrap_or_default() }),
             },
             mounts: self.mounts.unwrap_or_default(),
             bind_users,

@@ -2,7 +2,7 @@
 //! [`sd_listen_fds(3)`](https://www.freedesktop.org/software/systemd/man/latest/sd_listen_fds.html) describes them. They are
 //! neither owned nor used here: only whether a program that is executed gets them is changed.
 
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
 use rustix::io::{Errno, Result};
 
@@ -26,6 +26,16 @@ pub fn inherit(count: u32, inherited: bool) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Makes [`FIRST`] a copy of `descriptor`; what was there is closed, whoever owns it. For a process that goes on to another
+/// program.
+///
+/// # Errors
+/// Those of `dup2(2)`.
+pub fn place(descriptor: BorrowedFd<'_>) -> Result<()> {
+    // SAFETY: no memory is passed; the caller uses nothing of its own any more, as its documentation asks for.
+    if unsafe { libc::dup2(descriptor.as_raw_fd(), FIRST) } < 0 { Err(last_errno()) } else { Ok(()) }
 }
 
 #[cfg(test)]

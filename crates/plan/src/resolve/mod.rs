@@ -4,6 +4,7 @@ mod api_mounts;
 mod bind_user;
 mod credentials;
 mod custom_mounts;
+mod forward_journal;
 mod integration;
 mod journal;
 mod limits;
@@ -90,6 +91,15 @@ pub enum Error {
     /// The machine's journal cannot be linked.
     #[error("the journal cannot be linked as --link-journal= says: {0}")]
     Journal(String),
+    /// `--forward-journal=` without the program for it.
+    #[error(
+        "--forward-journal= needs systemd-journal-remote, which this host has not; install the package \
+         systemd-journal-remote"
+    )]
+    NoJournalRemote,
+    /// It is too old for this limit.
+    #[error("the host's systemd-journal-remote is too old for --forward-journal-{0}=; leave the limit out")]
+    OldJournalRemote(&'static str),
     /// `--volatile=yes` needs a merged /usr.
     #[error("--volatile=yes needs an operating system whose /bin is a link into /usr, and {0} is none")]
     NotMergedUsr(String),
@@ -226,6 +236,7 @@ pub fn resolve(spec: &ContainerSpec, facts: &HostFacts) -> Result<Plan, Error> {
             notify_ready: spec.exec().notify_ready,
             notify_socket: facts.caller.notify_socket.clone(),
             watchdog: facts.caller.watchdog,
+            forward_journal: forward_journal::resolve(&context)?,
             uuid,
             api_vfs_writable: spec.security().api_vfs_writable,
         },
@@ -477,6 +488,7 @@ fn inner_steps(context: &Context<'_>) -> Result<Vec<InnerStep>, Error> {
     }
     steps.push(InnerStep::ListenForNotifications);
     steps.push(InnerStep::MakeKmsg);
+    forward_journal::inner(context, &mut steps)?;
     let mut late = Vec::new();
     api_mounts::seal(context, &mut late)?;
     integration::inner(context, &mut steps)?;

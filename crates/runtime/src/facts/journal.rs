@@ -2,10 +2,27 @@
 
 use std::path::{Path, PathBuf};
 
-use plan::{JOURNALS, JournalEntry, JournalFacts};
+use plan::{JOURNALS, JournalEntry, JournalFacts, JournalRemoteFacts};
 use rustix::fs::{AtFlags, CWD, FileType, StatxAttributes, StatxFlags, statx};
 use spec::{ContainerSpec, LinkJournal};
 use uuid::Uuid;
+
+/// Where distributions put the program that writes forwarded journals.
+const REMOTE: [&str; 2] = ["/usr/lib/systemd/systemd-journal-remote", "/lib/systemd/systemd-journal-remote"];
+
+/// The program that writes forwarded journals, if that is asked for. Whether it knows limits is asked of itself.
+pub(super) fn probe_remote(spec: &ContainerSpec) -> Option<JournalRemoteFacts> {
+    let wanted = spec.integration().forward_journal.as_ref()?;
+    let program = REMOTE.into_iter().map(PathBuf::from).find(|path| path.is_file())?;
+    let limited = wanted.limits.all().iter().any(|(_, value)| value.is_some());
+    let limits = limited
+        && std::process::Command::new(&program)
+            .arg("--help")
+            .stdin(std::process::Stdio::null())
+            .output()
+            .is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains("--max-use="));
+    Some(JournalRemoteFacts { program, limits })
+}
 
 /// `known` says that the id is not a random one, which nobody can have prepared anything for.
 pub(super) fn probe(spec: &ContainerSpec, id: Uuid, known: bool) -> Option<JournalFacts> {

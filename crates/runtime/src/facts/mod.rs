@@ -109,6 +109,7 @@ pub fn probe(spec: &ContainerSpec, caller: CallerFacts) -> Result<(HostFacts, Tr
     let facts = HostFacts {
         caller,
         limits: limits::probe(spec, host.service_manager),
+        journal_remote: journal::probe_remote(spec),
         journal: journal::probe(spec, machine_id, machine_id != random.container_uuid),
         tree: tree_facts,
         host,

@@ -25,6 +25,7 @@ pub struct Inside {
     pub console: Option<OwnedFd>,
     notify: Option<OwnedFd>,
     kmsg: Option<OwnedFd>,
+    journal: Option<OwnedFd>,
 }
 
 /// How this stage comes by the mounts of the outer one.
@@ -66,7 +67,7 @@ impl Gate {
 /// # Errors
 /// The number of the step, and why.
 pub fn run(plan: &Plan, launched: &Launched, before: Before, sender: &Sender) -> Result<Inside, (usize, Failure)> {
-    let mut inside = Inside { master: None, console: None, notify: None, kmsg: None };
+    let mut inside = Inside { master: None, console: None, notify: None, kmsg: None, journal: None };
     let (mut files, gate) = match before {
         Before::Done(files) => (Some(files), None),
         Before::Meanwhile(gate) => (None, Some(gate)),
@@ -90,13 +91,14 @@ pub fn run(plan: &Plan, launched: &Launched, before: Before, sender: &Sender) ->
         // Before the payload starts and asks for it. Where our output is no terminal there is none.
         let _ = sys::terminal::copy_window_size(rustix::stdio::stdout(), master.as_fd());
     }
-    let fds: Vec<_> = [&inside.notify, &inside.kmsg, &inside.master]
+    let fds: Vec<_> = [&inside.notify, &inside.kmsg, &inside.journal, &inside.master]
         .into_iter()
         .filter_map(|fd| fd.as_ref().map(AsFd::as_fd))
         .collect();
     sender.descriptors(&fds).map_err(|errno| (plan.inner.len(), errno.into()))?;
     inside.master = None;
     inside.notify = None;
+    inside.journal = None;
     Ok(inside)
 }
 
@@ -118,6 +120,10 @@ fn carry_out(
         }
         InnerStep::ListenForNotifications => {
             inside.notify = Some(listen_for_notifications(files)?);
+            Ok(())
+        }
+        InnerStep::ListenForJournal => {
+            inside.journal = Some(journal::listen(files)?);
             Ok(())
         }
         InnerStep::MakeKmsg => {

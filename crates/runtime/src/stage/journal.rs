@@ -1,11 +1,12 @@
 //! The directory of the machine's journal inside (systemd-nspawn(1), `--link-journal=`).
 
-use std::os::fd::{AsFd, BorrowedFd};
-use std::path::PathBuf;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
 
 use plan::{FileStep, JOURNALS, SourceNumber};
-use rustix::fs::{FileType, OFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind as bind_socket, socket_with};
 use spec::AbsPath;
 use sys::mount::{Change, set_attributes};
 
@@ -44,4 +45,18 @@ pub(super) fn bind(
     }
     drop(files.open(&path, OFlags::PATH | OFlags::DIRECTORY).about(path.display())?);
     files.place(mount, &path, true)
+}
+
+/// The socket at which the container's journald sends what it writes; others than root cannot call.
+pub(super) fn listen(files: &mut Files) -> Result<OwnedFd, Failure> {
+    /// As many connections as wait at once: there is one journald, and one more for each of its namespaces.
+    const WAITING: i32 = 16;
+    let directory = files.open(Path::new("/run/host/journal"), OFlags::PATH | OFlags::DIRECTORY)?;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    rustix::process::fchdir(&directory)?;
+    bind_socket(&socket, &SocketAddrUnix::new("socket")?).about("/run/host/journal/socket")?;
+    rustix::fs::chmodat(&directory, "socket", Mode::from_raw_mode(0o644), AtFlags::empty())?;
+    rustix::process::fchdir(files.root())?;
+    rustix::net::listen(&socket, WAITING)?;
+    Ok(socket)
 }

@@ -250,3 +250,27 @@ fn a_higher_source_replaces_a_setting_of_a_lower_one() {
     let both = higher.over(lower);
     assert_eq!((both.quiet, both.boot, both.mounts), (Some(false), Some(true), Some(vec![])));
 }
+
+#[test]
+fn limits_of_forwarded_journals() {
+    let limits = |words: &[&str]| {
+        let all = [&["--forward-journal=rel"], words].concat();
+        let forwarded = spec(&all).integration().forward_journal.clone().expect("a place");
+        assert_eq!(forwarded.path, Path::new("/here/rel"));
+        forwarded.limits
+    };
+    assert_eq!(limits(&[]), crate::JournalLimits::default());
+    for (value, bytes) in
+        [("10M", 10 << 20), ("1.5K", 1536), ("5 M", 5 << 20), ("1G1", (1 << 30) + 1), ("0", 0), ("1E", 1 << 60)]
+    {
+        let option = format!("--forward-journal-max-use={value}");
+        assert_eq!(limits(&[&option]).max_use, Some(bytes), "{value}");
+    }
+    let all = limits(&[
+        "--forward-journal-keep-free=1",
+        "--forward-journal-max-file-size=2",
+        "--forward-journal-max-files=3",
+    ]);
+    assert_eq!((all.keep_free, all.max_file_size, all.max_files), (Some(1), Some(2), Some(3)));
+    assert!(matches!(error(&["--forward-journal-max-files=1"]), UsageError::Conflict(_)));
+}

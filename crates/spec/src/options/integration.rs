@@ -1,16 +1,13 @@
 //! What of the host's configuration is seen inside.
 
 use super::{Argument, Effect, Given, OptionRow, Problem, ValueKind, trusted};
-use crate::{Conveyance, LinkJournal, ResolvConfMode, ResolvConfSource, SpecPatch, TimezoneMode};
+use crate::{Conveyance, JournalLimits, LinkJournal, ResolvConfMode, ResolvConfSource, SpecPatch, TimezoneMode};
 
 const BASE: OptionRow = OptionRow::BASE;
-const FORWARDING: Effect = Effect::Later("the journal is not forwarded yet");
-
 /// One of the limits of a forwarded journal.
 const JOURNAL_LIMIT: OptionRow = OptionRow {
     argument: Argument::Required("BYTES"),
-    details: "See journal-remote.conf(5).",
-    effect: FORWARDING,
+    details: "As the setting of the same kind in journal-remote.conf(5); needs a systemd-journal-remote that knows it.",
     ..BASE
 };
 
@@ -129,17 +126,35 @@ pub(super) const ROWS: &[OptionRow] = &[
         argument: Argument::Required("PATH"),
         kind: ValueKind::Path,
         help: "Write the container's journal to a file of the host",
-        details: "To the file where the path ends in .journal, else to files in that directory.",
-        effect: FORWARDING,
+        details: "To the file where the path ends in .journal, else to files in that directory. systemd-journal-remote(8) \
+                  does it, which listens at /run/host/journal/socket inside; the container's systemd-journald, from \
+                  version 256 on, is told by the credential journal.forward_to_socket.",
+        effect: Effect::Patch(forward_journal),
         ..BASE
     },
-    OptionRow { long: "forward-journal-max-use", help: "How much space forwarded journals take", ..JOURNAL_LIMIT },
-    OptionRow { long: "forward-journal-keep-free", help: "How much space they leave", ..JOURNAL_LIMIT },
-    OptionRow { long: "forward-journal-max-file-size", help: "How large one of them gets", ..JOURNAL_LIMIT },
+    OptionRow {
+        long: "forward-journal-max-use",
+        help: "How much space forwarded journals take",
+        effect: Effect::Patch(forwarded_max_use),
+        ..JOURNAL_LIMIT
+    },
+    OptionRow {
+        long: "forward-journal-keep-free",
+        help: "How much space they leave",
+        effect: Effect::Patch(forwarded_keep_free),
+        ..JOURNAL_LIMIT
+    },
+    OptionRow {
+        long: "forward-journal-max-file-size",
+        help: "How large one of them gets",
+        effect: Effect::Patch(forwarded_max_file_size),
+        ..JOURNAL_LIMIT
+    },
     OptionRow {
         long: "forward-journal-max-files",
         argument: Argument::Required("N"),
         help: "How many of them there are",
+        effect: Effect::Patch(forwarded_max_files),
         ..JOURNAL_LIMIT
     },
 ];
@@ -173,5 +188,38 @@ fn link_journal(patch: &mut SpecPatch, given: &Given<'_>) -> Result<(), Problem>
 
 fn try_guest(patch: &mut SpecPatch, _: &Given<'_>) -> Result<(), Problem> {
     patch.link_journal = Some(LinkJournal::Guest { optional: true });
+    Ok(())
+}
+
+fn forward_journal(patch: &mut SpecPatch, given: &Given<'_>) -> Result<(), Problem> {
+    patch.forward_journal = given.host_path();
+    Ok(())
+}
+
+fn limits(patch: &mut SpecPatch) -> &mut JournalLimits {
+    patch.journal_limits.get_or_insert_default()
+}
+
+fn bytes(given: &Given<'_>) -> Result<Option<u64>, Problem> {
+    crate::property::size(given.text()?, 1024).map(Some).map_err(Problem::invalid)
+}
+
+fn forwarded_max_use(patch: &mut SpecPatch, given: &Given<'_>) -> Result<(), Problem> {
+    limits(patch).max_use = bytes(given)?;
+    Ok(())
+}
+
+fn forwarded_keep_free(patch: &mut SpecPatch, given: &Given<'_>) -> Result<(), Problem> {
+    limits(patch).keep_free = bytes(given)?;
+    Ok(())
+}
+
+fn forwarded_max_file_size(patch: &mut SpecPatch, given: &Given<'_>) -> Result<(), Problem> {
+    limits(patch).max_file_size = bytes(given)?;
+    Ok(())
+}
+
+fn forwarded_max_files(patch: &mut SpecPatch, given: &Given<'_>) -> Result<(), Problem> {
+    limits(patch).max_files = Some(given.parse()?);
     Ok(())
 }
