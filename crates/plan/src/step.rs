@@ -130,6 +130,14 @@ pub struct Scope {
     pub manager: ServiceManager,
 }
 
+impl Scope {
+    /// A limit of its memory was asked for.
+    #[must_use]
+    pub fn limits_memory(&self) -> bool {
+        self.properties.iter().any(|property| matches!(property.setting, "MemoryMax" | "MemoryLimit"))
+    }
+}
+
 /// A service manager.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum ServiceManager {

@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 
-use plan::{CallerFacts, LaunchStep, Plan};
+use plan::{CallerFacts, LaunchStep, ParentStep, Plan};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use spec::{ContainerSpec, DryRun, PrivateUsers};
@@ -193,7 +193,8 @@ fn live(
 
 /// How many processes the kernel killed because the container had used up the memory that it may use.
 fn killed_for_memory(plan: &Plan, launched: &Launched) -> Option<u64> {
-    let unified = plan.launch.iter().any(|step| matches!(step, LaunchStep::LimitGroup { .. }));
+    let unified = plan.launch.iter().any(|step| matches!(step, LaunchStep::LimitGroup { .. }))
+        || plan.parent.iter().any(|step| matches!(step, ParentStep::StartScope(scope) if scope.limits_memory()));
     let unified = if unified { launched.group.killed_for_memory() } else { None };
     unified.or_else(|| launched.limits.iter().find_map(cgroup::limit::v1::Group::killed_for_memory))
 }

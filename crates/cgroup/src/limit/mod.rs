@@ -1,6 +1,8 @@
 //! Limits on a machine's group, where no service manager puts them on a unit: [`v2`] on the group that it has anyway,
 //! [`v1`] on groups of their own, one in each hierarchy that has a controller that is needed.
 
+#[cfg(test)]
+mod tests;
 pub mod v1;
 pub mod v2;
 
