@@ -12,6 +12,9 @@ const SHIFTED: &str = "chown -R 655360:655360 {tree}";
 const CHOWN: &str = "--private-users-ownership=chown";
 const FOREIGN: &str = "--private-users-ownership=foreign";
 
+/// Version 252 does not know the word; version 262 cannot make files in such a tree as root.
+const FOREIGN_FAILS: &str = "the original does not start";
+
 pub(crate) const CASES: &[Case] = &[
     Case::inside("a range", &["--private-users=524288:65536"], "cat /proc/self/uid_map").own_tree(),
     Case::inside("a range of the usual size", &["--private-users=655360"], "cat /proc/self/uid_map /proc/self/gid_map")
@@ -48,7 +51,7 @@ pub(crate) const CASES: &[Case] = &[
         .after("stat -c %u:%g {tree}/new"),
     Case::inside("a range and off", &["--private-users=655360", "--private-users-ownership=off"], LOOK).before(SHIFTED),
     Case::inside("a tree that does not fit", &["--private-users=655360"], "stat -c %u:%g /bin/sh").own_tree(),
-    Case::inside("ownership without users", &["--private-users-ownership=map"], "cat /proc/self/uid_map"),
+    Case::inside("ownership without users", &["--private-users=no", "--private-users-ownership=map"], "cat /proc/self/uid_map"),
     Case::inside("the last switch counts", &["-U", "--private-users=no"], "cat /proc/self/uid_map"),
     Case::inside("the last range counts", &["--private-users=1000", "--private-users=655360"], "cat /proc/self/uid_map")
         .before(SHIFTED),
@@ -86,17 +89,19 @@ pub(crate) const CASES: &[Case] = &[
     Case::inside("pick and foreign", &["--private-users=pick", FOREIGN], LOOK)
         .before("chown -R 2147352576:2147352576 {tree}")
         .after("stat -c %u:%g {tree} {tree}/etc")
-        .since(257),
+        .differs(FOREIGN_FAILS),
     Case::inside("a range and foreign", &["--private-users=655360", FOREIGN], "touch /new; stat -c %u:%g / /new")
         .before("chown -R 2147352576:2147352576 {tree}")
         .after("stat -c %u:%g {tree}/new")
-        .since(257),
+        .differs(FOREIGN_FAILS),
     Case::inside("a foreign tree, automatically", &["-U"], "touch /new; stat -c %u:%g / /new")
         .before("chown -R 2147352576:2147352576 {tree}")
         .after("stat -c %u:%g {tree}/new")
-        .since(257),
+        .differs("the files are mapped, not changed"),
     Case::inside("-x", &["-U", "-x"], LOOK).own_tree(),
-    Case::inside("-x of a range", &["-x", "--private-users=yes"], LOOK).before(SHIFTED).since(257),
+    Case::inside("-x of a range", &["-x", "--private-users=yes"], LOOK)
+        .before(SHIFTED)
+        .differs("the original's copy belongs to root"),
     Case::inside("volatile", &["-U", "--volatile=yes"], "stat -c '%n %u:%g' / /usr /etc /var /bin/sh").own_tree().since(257),
     Case::inside("volatile state", &["-U", "--volatile=state"], "stat -c '%n %u:%g' / /usr /var /bin/sh").own_tree().since(257),
     Case::inside("volatile overlay", &["-U", "--volatile=overlay"], "touch /new; stat -c '%n %u:%g' / /usr /new /bin/sh")
