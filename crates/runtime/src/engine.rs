@@ -327,10 +327,11 @@ fn await_payload(plan: &Plan, receiver: &mut Receiver, watcher: &Watcher<'_>) ->
         let mut fds = [PollFd::new(receiver, PollFlags::IN), PollFd::new(&watcher.signals, PollFlags::IN)];
         rustix::io::retry_on_intr(|| poll(&mut fds, None)).map_err(failed)?;
         let [message, signal] = fds.map(|fd| !fd.revents().is_empty());
-        if signal && watcher.signals.asks_for_end().map_err(failed)? {
-            return Err(Error::Interrupted);
-        }
+        // Messages first: a payload that has run and ended already makes systemd-machined send us one of the signals.
         if !message {
+            if signal && watcher.signals.asks_for_end().map_err(failed)? {
+                return Err(Error::Interrupted);
+            }
             continue;
         }
         match receiver.receive().map_err(failed)? {
