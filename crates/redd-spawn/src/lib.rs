@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use plan::{CallerFacts, Listen, StandardStreams};
 use runtime::engine::{Done, run};
 use spec::HelpStyle;
-use spec::command_line::{Request, read};
+use spec::command_line::{Request, read_with};
 use spec::options::Caller;
 
 /// What wrong words on the command line end with.
@@ -32,7 +32,8 @@ pub fn main(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
         }
     };
     let who = Caller { directory: &current, variable: &|name| std::env::var_os(name) };
-    let spec = match read(&arguments, who) {
+    let files = runtime::settings::Search { directory: &current, say: &complain };
+    let spec = match read_with(&arguments, who, &files) {
         Ok(Request::Run(spec)) => spec,
         Ok(Request::Help) => return print(&spec::help(&name, help_style())),
         Ok(Request::Version) => return print(&version(&name)),

@@ -98,6 +98,12 @@ const CASES: &[(&[&str], Outcome, Differs)] = &[
     (&["--link-journal=help"], Refused, Never),
     // run
     (&["--settings=no"], Taken, Never),
+    (&["--settings=yes"], Taken, Never),
+    (&["--settings=1"], Taken, Never),
+    (&["--settings=override"], Taken, Never),
+    (&["--settings", "trusted"], Taken, Never),
+    (&["--settings=Trusted"], Refused, Never),
+    (&["--settings=override,trusted"], Refused, Never),
     (&["--settings=foo"], Refused, Never),
     (&["--settings="], Refused, Never),
     (&["--cleanup"], Refused, InSince(257, "where nothing is named it would do nothing")),

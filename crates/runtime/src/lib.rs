@@ -9,6 +9,7 @@
 //! | [`proto`] | what the stages tell the supervisor |
 //! | [`supervise`] | the loop that stays while the container runs |
 //! | [`undo`] | removes what runs that died have left |
+//! | [`settings`] | finds and reads the settings file of a machine |
 //! | [`engine`] | all of it in order |
 
 pub mod engine;
@@ -22,6 +23,7 @@ mod property;
 pub mod proto;
 mod registration;
 mod rlimit;
+pub mod settings;
 pub mod shift;
 pub mod stage;
 pub mod supervise;

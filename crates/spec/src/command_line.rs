@@ -11,7 +11,7 @@ use std::os::unix::ffi::OsStrExt;
 use thiserror::Error;
 
 use crate::options::{self, Argument, Caller, Effect, Given, OptionRow, Problem};
-use crate::{ContainerSpec, Shell, SpecPatch};
+use crate::{ContainerSpec, SettingsMode, Shell, SpecPatch, settings};
 
 /// What the words on a command line do not say right.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
@@ -45,6 +45,9 @@ pub enum UsageError {
     /// Options that exclude each other, or one that misses another.
     #[error("{0}")]
     Conflict(&'static str),
+    /// A settings file keeps the container from starting.
+    #[error(transparent)]
+    Settings(#[from] settings::Error),
 }
 
 /// What a command line asks for.
@@ -68,6 +71,18 @@ pub enum Request {
 /// # Errors
 /// A [`UsageError`] for the first word that is wrong, or for words that do not go together.
 pub fn read(arguments: &[OsString], caller: Caller<'_>) -> Result<Request, UsageError> {
+    read_with(arguments, caller, &settings::NoFiles)
+}
+
+/// The same, together with the settings file that belongs to the machine.
+///
+/// # Errors
+/// As [`read`], and [`UsageError::Settings`].
+pub fn read_with(
+    arguments: &[OsString],
+    caller: Caller<'_>,
+    files: &dyn settings::Files,
+) -> Result<Request, UsageError> {
     let mut words = Words::new(arguments);
     let mut patch = SpecPatch::default();
     while let Some(word) = words.next_word()? {
@@ -85,8 +100,26 @@ pub fn read(arguments: &[OsString], caller: Caller<'_>) -> Result<Request, Usage
     }
     let rest = words.rest();
     patch.arguments = Some(rest.to_vec()).filter(|rest| !rest.is_empty());
+    let mut patch = with_settings(patch, caller, files)?;
     patch.read_environment(caller.variable)?;
     patch.validate(caller.directory).map(|spec| Request::Run(Box::new(spec)))
+}
+
+/// Adds what the settings file says, if one is wanted and there.
+fn with_settings(
+    patch: SpecPatch,
+    caller: Caller<'_>,
+    files: &dyn settings::Files,
+) -> Result<SpecPatch, settings::Error> {
+    let mode = patch.settings.unwrap_or(SettingsMode::Yes);
+    if mode == SettingsMode::No || patch.cleanup == Some(true) {
+        return Ok(patch);
+    }
+    let Some(file) = files.find(&patch)? else { return Ok(patch) };
+    let trusted = file.trusted || mode == SettingsMode::Trusted;
+    let read = settings::read(&file, trusted, files, caller)?;
+    read.warnings.iter().for_each(|warning| files.warn(warning));
+    Ok(settings::combine(patch, read.patch, mode))
 }
 
 fn completions(word: &Word) -> Result<Request, UsageError> {

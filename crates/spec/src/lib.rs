@@ -35,6 +35,7 @@ mod manual;
 pub mod options;
 mod patch;
 mod property;
+pub mod settings;
 
 pub use completions::{Shell, completions};
 pub use help::{HelpStyle, help};

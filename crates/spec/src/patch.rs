@@ -268,7 +268,7 @@ impl SpecPatch {
         Ok(ContainerSpec {
             run: RunSpec {
                 quiet: self.quiet.unwrap_or(false),
-                settings: self.settings.unwrap_or(SettingsMode::No),
+                settings: self.settings.unwrap_or(SettingsMode::Yes),
                 cleanup,
                 dry_run: self.dry_run,
                 cgroup_namespace: self.cgroup_namespace.unwrap_or(true),

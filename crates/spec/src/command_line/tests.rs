@@ -143,7 +143,7 @@ fn what_is_not_carried_out_is_refused_by_name() {
             assert_eq!(error(&text), UsageError::NotCarriedOut(spelling.clone(), why));
         }
     }
-    for text in ["--settings=trusted", "--settings=1", "--private-users-delegate=1"] {
+    for text in ["--private-users-delegate=1"] {
         let shown = error(&[text]).to_string();
         assert!(shown.starts_with(text) && shown.contains("not carried out by this version of redd"), "{shown}");
     }

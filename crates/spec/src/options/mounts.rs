@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use super::bind_user;
 use super::value::{fields, inside, without_dots};
-use super::{Argument, Effect, Given, Merge, OptionRow, Problem, ValueKind, anyone, trusted};
+use super::{Argument, Effect, Given, Merge, OptionRow, Problem, ValueKind, trusted};
 use crate::{BindSource, CustomMount, IdEntry, IdMapping, SpecPatch};
 
 const BASE: OptionRow = OptionRow { merge: Merge::List, ..OptionRow::BASE };
@@ -56,7 +56,7 @@ pub(super) const ROWS: &[OptionRow] = &[
     OptionRow {
         long: "tmpfs",
         argument: Argument::Required("PATH[:OPTIONS]"),
-        setting: anyone("Files", "TemporaryFileSystem"),
+        setting: trusted("Files", "TemporaryFileSystem"),
         kind: ValueKind::Inside,
         help: "Mount an empty file system in memory",
         details: "At an absolute path inside that is not /, with options as mount(8) takes them. Without options the \

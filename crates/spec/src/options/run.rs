@@ -19,9 +19,10 @@ pub(super) const ROWS: &[OptionRow] = &[
         argument: Argument::Required("MODE"),
         kind: ValueKind::Words(&["yes", "no", "override", "trusted"]),
         help: "Whether a settings file is read",
-        details: "Whether a file NAME.nspawn, see systemd.nspawn(5), is looked for and read. With override it wins over \
-                  the command line, with trusted it may set everything wherever it was found. This version reads none, \
-                  so only no is accepted, which is also what happens without this option.",
+        details: "Whether a file NAME.nspawn, see systemd.nspawn(5), is looked for in /etc/systemd/nspawn, \
+                  /run/systemd/nspawn and beside the tree, and read. yes, the default: the command line wins over it, and \
+                  what raises privileges is ignored in a file beside the tree. override: the file wins over the command \
+                  line. trusted: all of it counts wherever it was found. no: nothing is looked for.",
         effect: Effect::Patch(settings),
         ..BASE
     },
@@ -124,14 +125,14 @@ fn nothing(_: &mut SpecPatch, _: &Given<'_>) -> Result<(), Problem> {
 }
 
 fn settings(patch: &mut SpecPatch, given: &Given<'_>) -> Result<(), Problem> {
-    match (given.text()?, given.boolean()) {
-        ("override" | "trusted", _) | (_, Ok(true)) => Err(Problem::Later("settings files are not read yet")),
-        (_, Ok(false)) => {
-            patch.settings = Some(SettingsMode::No);
-            Ok(())
-        }
-        _ => Err(Problem::invalid("it is none of yes, no, override, trusted")),
-    }
+    patch.settings = Some(match (given.text()?, given.boolean()) {
+        ("override", _) => SettingsMode::Override,
+        ("trusted", _) => SettingsMode::Trusted,
+        (_, Ok(true)) => SettingsMode::Yes,
+        (_, Ok(false)) => SettingsMode::No,
+        _ => return Err(Problem::invalid("it is none of yes, no, override, trusted")),
+    });
+    Ok(())
 }
 
 fn cleanup(patch: &mut SpecPatch, _: &Given<'_>) -> Result<(), Problem> {

@@ -80,7 +80,7 @@ const MANUAL: &str = "\
     --bind-user-shell               -  value Files.BindUserShell          no  mounts
     --bind-user-group               -  value -                            -   mounts
     --inaccessible                  -  value Files.Inaccessible           no  mounts
-    --tmpfs                         -  value Files.TemporaryFileSystem    yes mounts
+    --tmpfs                         -  value Files.TemporaryFileSystem    no  mounts
     --overlay                       -  value Files.Overlay                no  mounts
     --overlay-ro                    -  value Files.OverlayReadOnly        no  mounts
     --console                       -  value -                            -   console
