@@ -199,53 +199,17 @@ impl SpecPatch {
             (false, true) => StartMode::Pid2,
             (false, false) => StartMode::Pid1,
         };
+        self.check_together()?;
         let (ephemeral, cleanup) = (self.ephemeral.unwrap_or(false), self.cleanup.unwrap_or(false));
-        if self.forward_journal.is_none()
-            && self.journal_limits.is_some_and(|limits| limits != JournalLimits::default())
-        {
-            return Err(UsageError::Conflict("the limits of a forwarded journal need --forward-journal="));
-        }
-        if let (true, Some(LinkJournal::Host { optional: false } | LinkJournal::Guest { optional: false })) =
-            (ephemeral, self.link_journal)
-        {
-            return Err(UsageError::Conflict("--ephemeral and --link-journal=host or guest exclude each other"));
-        }
-        if ephemeral && self.template.is_some() {
-            return Err(UsageError::Conflict("--ephemeral and --template= exclude each other"));
-        }
-        if self.template.is_some() && self.directory.is_none() && self.machine.is_none() {
-            return Err(UsageError::Conflict("--template= needs --directory= or --machine= to know what to make"));
-        }
-        if cleanup && self.directory.is_none() && self.machine.is_none() {
-            return Err(UsageError::Conflict("--cleanup needs --directory= or --machine= to know what to clean up"));
-        }
-        let limits: Vec<Property> = [self.memory, self.cpus, self.pids].into_iter().flatten().collect();
-        if self.keep_unit == Some(true) && !limits.is_empty() {
-            return Err(UsageError::Conflict(
-                "--keep-unit and --memory=, --cpus=, --pids= exclude each other: the unit is not redd's to limit",
-            ));
-        }
         let private_users = self.private_users.unwrap_or(PrivateUsers::No);
-        let usual = if matches!(private_users, PrivateUsers::Pick | PrivateUsers::Managed) {
-            Ownership::Auto
-        } else {
-            Ownership::Off
-        };
-        if self.private_users_delegate.is_some_and(|count| count > 0) && private_users != PrivateUsers::Managed {
-            return Err(UsageError::Conflict("--private-users-delegate= needs --private-users=managed"));
-        }
+        let users = self.users(private_users)?;
+        let limits: Vec<Property> = [self.memory, self.cpus, self.pids].into_iter().flatten().collect();
         let bind_users = BindUsersSpec {
             users: self.bind_users.unwrap_or_default(),
             shell: self.bind_user_shell.unwrap_or_default(),
             groups: self.bind_user_groups.unwrap_or_default(),
         };
         check_bind_users(&bind_users, private_users)?;
-        let temporary = self.volatile.is_some_and(|volatile| volatile != Volatile::No);
-        if self.ownership == Some(Ownership::Chown) && (temporary || self.read_only == Some(true)) {
-            return Err(UsageError::Conflict(
-                "--private-users-ownership=chown changes the tree, which --read-only and --volatile= exclude; use map",
-            ));
-        }
         let source = match (self.directory, &self.machine) {
             (Some(path), _) => Source::Directory(path),
             (None, Some(name)) => Source::Machine(name.clone()),
@@ -299,11 +263,7 @@ impl SpecPatch {
                 properties: self.properties.unwrap_or_default(),
                 limits,
             },
-            users: UsersSpec {
-                private_users,
-                optional: self.users_optional.unwrap_or(false),
-                ownership: self.ownership.unwrap_or(usual),
-            },
+            users,
             network: NetworkSpec { private: self.private_network.unwrap_or(false) },
             security,
             resources: ResourcesSpec {
@@ -324,6 +284,58 @@ impl SpecPatch {
             bind_users,
             credentials: self.credentials.unwrap_or_default(),
             console: ConsoleSpec { mode: self.console, background: self.background },
+        })
+    }
+
+    /// What excludes each other.
+    fn check_together(&self) -> Result<(), UsageError> {
+        let (ephemeral, cleanup) = (self.ephemeral.unwrap_or(false), self.cleanup.unwrap_or(false));
+        if self.forward_journal.is_none()
+            && self.journal_limits.is_some_and(|limits| limits != JournalLimits::default())
+        {
+            return Err(UsageError::Conflict("the limits of a forwarded journal need --forward-journal="));
+        }
+        if let (true, Some(LinkJournal::Host { optional: false } | LinkJournal::Guest { optional: false })) =
+            (ephemeral, self.link_journal)
+        {
+            return Err(UsageError::Conflict("--ephemeral and --link-journal=host or guest exclude each other"));
+        }
+        if ephemeral && self.template.is_some() {
+            return Err(UsageError::Conflict("--ephemeral and --template= exclude each other"));
+        }
+        if self.template.is_some() && self.directory.is_none() && self.machine.is_none() {
+            return Err(UsageError::Conflict("--template= needs --directory= or --machine= to know what to make"));
+        }
+        if cleanup && self.directory.is_none() && self.machine.is_none() {
+            return Err(UsageError::Conflict("--cleanup needs --directory= or --machine= to know what to clean up"));
+        }
+        if self.keep_unit == Some(true) && [&self.memory, &self.cpus, &self.pids].iter().any(|limit| limit.is_some()) {
+            return Err(UsageError::Conflict(
+                "--keep-unit and --memory=, --cpus=, --pids= exclude each other: the unit is not redd's to limit",
+            ));
+        }
+        Ok(())
+    }
+
+    fn users(&self, private_users: PrivateUsers) -> Result<UsersSpec, UsageError> {
+        let usual = if matches!(private_users, PrivateUsers::Pick | PrivateUsers::Managed) {
+            Ownership::Auto
+        } else {
+            Ownership::Off
+        };
+        if self.private_users_delegate.is_some_and(|count| count > 0) && private_users != PrivateUsers::Managed {
+            return Err(UsageError::Conflict("--private-users-delegate= needs --private-users=managed"));
+        }
+        let temporary = self.volatile.is_some_and(|volatile| volatile != Volatile::No);
+        if self.ownership == Some(Ownership::Chown) && (temporary || self.read_only == Some(true)) {
+            return Err(UsageError::Conflict(
+                "--private-users-ownership=chown changes the tree, which --read-only and --volatile= exclude; use map",
+            ));
+        }
+        Ok(UsersSpec {
+            private_users,
+            optional: self.users_optional.unwrap_or(false),
+            ownership: self.ownership.unwrap_or(usual),
         })
     }
 }
