@@ -171,6 +171,8 @@ pub struct TreeFacts {
     pub timezone: bool,
     /// The machine id that is set in it.
     pub machine_id: Option<Uuid>,
+    /// Why what is in its `/etc/machine-id` is none.
+    pub machine_id_problem: Option<&'static str>,
     /// It has a `/usr` directory and its `/bin` is a link into it.
     pub merged_usr: bool,
 }

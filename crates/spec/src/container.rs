@@ -122,6 +122,10 @@ pub struct ImageSpec {
     pub volatile: Volatile,
     /// Another directory in it becomes the root.
     pub pivot_root: Option<PivotRoot>,
+    /// Only an operating system is booted (`SYSTEMD_NSPAWN_CHECK_OS_RELEASE`).
+    pub check_os_release: bool,
+    /// `/tmp` is in memory (`SYSTEMD_NSPAWN_TMPFS_TMP`).
+    pub tmpfs_tmp: bool,
 }
 
 /// Where the tree is.
@@ -194,6 +198,8 @@ pub struct IdentitySpec {
     pub hostname: Option<HostName>,
     /// The machine's id.
     pub uuid: Option<Uuid>,
+    /// What programs inside are told about who runs them (`SYSTEMD_NSPAWN_CONTAINER_SERVICE`).
+    pub container_service: String,
 }
 
 /// The unit and the registration.

@@ -30,6 +30,7 @@ pub use resource::{CpuSet, Resource, Rlimit, Signal, ValueError};
 
 pub mod command_line;
 mod completions;
+mod environment;
 mod help;
 mod manual;
 pub mod options;

@@ -113,6 +113,28 @@ the default: neither.
 .IR no :
 control groups are seen as the host has them.
 .TP
+.B SYSTEMD_NSPAWN_TMPFS_TMP
+.IR no :
+/tmp is the tree's own, not in memory.
+.TP
+.B SYSTEMD_NSPAWN_CHECK_OS_RELEASE
+.IR no :
+what has no os\-release file is booted, too.
+.TP
+.B SYSTEMD_NSPAWN_CONTAINER_SERVICE
+What the payload finds in
+.B $container
+and /run/host/container\-manager, in place of systemd\-nspawn.
+.TP
+.B SYSTEMD_SUPPRESS_SYNC
+As
+.BR \-\-suppress\-sync= .
+.TP
+.B CREDENTIALS_DIRECTORY
+Where the credentials are that
+.B \-\-load\-credential=
+knows by name.
+.TP
 .B NOTIFY_SOCKET
 Where the service manager is told that the container is ready, see
 .BR sd_notify (3).

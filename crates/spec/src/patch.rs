@@ -1,13 +1,12 @@
 //! What one source of options says, and how several of them become the checked specification.
 
 use std::collections::BTreeMap;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
 
 use crate::command_line::UsageError;
-use crate::options::boolean;
 use crate::{
     AbsPath, AddressFamilies, ApiVfs, Background, BindUsersSpec, CapabilitySet, ConsoleMode, ConsoleSpec,
     ContainerSpec, CpuSet, Credential, CustomMount, DryRun, ExecSpec, FilterItem, ForwardJournal, HostName,
@@ -46,6 +45,12 @@ patch! {
     dry_run: DryRun,
     /// `SYSTEMD_NSPAWN_USE_CGNS`.
     cgroup_namespace: bool,
+    /// `SYSTEMD_NSPAWN_CHECK_OS_RELEASE`.
+    check_os_release: bool,
+    /// `SYSTEMD_NSPAWN_TMPFS_TMP`.
+    tmpfs_tmp: bool,
+    /// `SYSTEMD_NSPAWN_CONTAINER_SERVICE`.
+    container_service: String,
     /// `--directory=`.
     directory: PathBuf,
     /// `--template=`.
@@ -161,55 +166,18 @@ patch! {
 }
 
 impl SpecPatch {
-    /// Takes over what systemd documents as environment variables of systemd-nspawn.
-    ///
-    /// # Errors
-    /// A [`UsageError`] where one of them has a value without meaning.
-    pub fn read_environment(&mut self, variable: &dyn Fn(&OsStr) -> Option<OsString>) -> Result<(), UsageError> {
-        let read = |name: &str| variable(OsStr::new(name)).map(|value| value.to_string_lossy().into_owned());
-        let yes = |name: &str, value: &str| {
-            boolean(value).ok_or_else(|| UsageError::Value {
-                option: format!("${name}={value}"),
-                reason: "it is neither yes nor no".into(),
-            })
-        };
-        const WRITABLE: &str = "SYSTEMD_NSPAWN_API_VFS_WRITABLE";
-        if let Some(value) = read(WRITABLE) {
-            self.api_vfs_writable = Some(match value.as_str() {
-                "network" => ApiVfs::Network,
-                value if yes(WRITABLE, value)? => ApiVfs::Yes,
-                _ => ApiVfs::No,
-            });
-        }
-        const CGNS: &str = "SYSTEMD_NSPAWN_USE_CGNS";
-        if let Some(value) = read(CGNS) {
-            self.cgroup_namespace = Some(yes(CGNS, &value)?);
-        }
-        Ok(())
-    }
-
     /// Checks that everything goes together and fills in the defaults. `current` is the caller's working directory.
     ///
     /// # Errors
     /// A [`UsageError`] for options that exclude each other or miss another one.
     pub fn validate(self, current: &Path) -> Result<ContainerSpec, UsageError> {
-        let mode = match (self.boot.unwrap_or(false), self.as_pid2.unwrap_or(false)) {
-            (true, true) => return Err(UsageError::Conflict("--boot and --as-pid2 exclude each other")),
-            (true, false) => StartMode::Boot,
-            (false, true) => StartMode::Pid2,
-            (false, false) => StartMode::Pid1,
-        };
+        let mode = start_mode(self.boot.unwrap_or(false), self.as_pid2.unwrap_or(false))?;
         self.check_together()?;
         let (ephemeral, cleanup) = (self.ephemeral.unwrap_or(false), self.cleanup.unwrap_or(false));
         let private_users = self.private_users.unwrap_or(PrivateUsers::No);
         let users = self.users(private_users)?;
         let limits: Vec<Property> = [self.memory, self.cpus, self.pids].into_iter().flatten().collect();
-        let bind_users = BindUsersSpec {
-            users: self.bind_users.unwrap_or_default(),
-            shell: self.bind_user_shell.unwrap_or_default(),
-            groups: self.bind_user_groups.unwrap_or_default(),
-        };
-        check_bind_users(&bind_users, private_users)?;
+        let bind_users = bind_users(self.bind_users, self.bind_user_shell, self.bind_user_groups, private_users)?;
         let source = match (self.directory, &self.machine) {
             (Some(path), _) => Source::Directory(path),
             (None, Some(name)) => Source::Machine(name.clone()),
@@ -244,6 +212,8 @@ impl SpecPatch {
                 read_only: self.read_only.unwrap_or(false),
                 volatile: self.volatile.unwrap_or(Volatile::No),
                 pivot_root: self.pivot_root,
+                check_os_release: self.check_os_release.unwrap_or(true),
+                tmpfs_tmp: self.tmpfs_tmp.unwrap_or(true),
             },
             exec: ExecSpec {
                 mode,
@@ -254,7 +224,7 @@ impl SpecPatch {
                 kill_signal: self.kill_signal,
                 notify_ready: self.notify_ready.unwrap_or(false),
             },
-            identity: IdentitySpec { machine: self.machine, hostname: self.hostname, uuid: self.uuid },
+            identity: identity(self.machine, self.hostname, self.uuid, self.container_service),
             property: PropertySpec {
                 keep_unit: self.keep_unit.unwrap_or(false),
                 register: self.register.unwrap_or(Register::Auto),
@@ -340,20 +310,49 @@ impl SpecPatch {
     }
 }
 
-fn check_bind_users(bind: &BindUsersSpec, private_users: PrivateUsers) -> Result<(), UsageError> {
-    if bind.users.is_empty() {
-        return match bind {
-            BindUsersSpec { shell: UserShell::Path(_), .. } => {
-                Err(UsageError::Conflict("--bind-user-shell= needs --bind-user="))
-            }
-            BindUsersSpec { groups, .. } if !groups.is_empty() => {
-                Err(UsageError::Conflict("--bind-user-group= needs --bind-user="))
-            }
-            _ => Ok(()),
-        };
+fn start_mode(boot: bool, as_pid2: bool) -> Result<StartMode, UsageError> {
+    match (boot, as_pid2) {
+        (true, true) => Err(UsageError::Conflict("--boot and --as-pid2 exclude each other")),
+        (true, false) => Ok(StartMode::Boot),
+        (false, true) => Ok(StartMode::Pid2),
+        (false, false) => Ok(StartMode::Pid1),
     }
-    if private_users == PrivateUsers::No {
-        return Err(UsageError::Conflict("--bind-user= needs ids of the container's own, as -U gives them"));
+}
+
+fn bind_users(
+    users: Option<Vec<String>>,
+    shell: Option<UserShell>,
+    groups: Option<Vec<String>>,
+    private_users: PrivateUsers,
+) -> Result<BindUsersSpec, UsageError> {
+    let bind = BindUsersSpec {
+        users: users.unwrap_or_default(),
+        shell: shell.unwrap_or_default(),
+        groups: groups.unwrap_or_default(),
+    };
+    match &bind {
+        BindUsersSpec { users, .. } if !users.is_empty() => {
+            if private_users == PrivateUsers::No {
+                return Err(UsageError::Conflict("--bind-user= needs ids of the container's own, as -U gives them"));
+            }
+        }
+        BindUsersSpec { shell: UserShell::Path(_), .. } => {
+            return Err(UsageError::Conflict("--bind-user-shell= needs --bind-user="));
+        }
+        BindUsersSpec { groups, .. } if !groups.is_empty() => {
+            return Err(UsageError::Conflict("--bind-user-group= needs --bind-user="));
+        }
+        BindUsersSpec { .. } => {}
     }
-    Ok(())
+    Ok(bind)
+}
+
+fn identity(
+    machine: Option<MachineName>,
+    hostname: Option<HostName>,
+    uuid: Option<Uuid>,
+    container_service: Option<String>,
+) -> IdentitySpec {
+    let container_service = container_service.unwrap_or_else(|| "systemd-nspawn".to_owned());
+    IdentitySpec { machine, hostname, uuid, container_service }
 }

@@ -54,7 +54,9 @@ pub(super) fn outer(context: &Context<'_>, steps: &mut Vec<FileStep>) -> Result<
         options: tmpfs_options(context, mode, limits),
         attributes,
     };
-    steps.push(tmpfs(path("/tmp")?, "1777", "size=10%,nr_inodes=400k", shared));
+    if context.spec.image().tmpfs_tmp {
+        steps.push(tmpfs(path("/tmp")?, "1777", "size=10%,nr_inodes=400k", shared));
+    }
     if !context.private_network() {
         steps.push(FileStep::Mount {
             file_system: FileSystem::Sysfs,
@@ -111,7 +113,7 @@ fn run_host(context: &Context<'_>, steps: &mut Vec<FileStep>) -> Result<(), Erro
     let file = |name: &str, mode, contents: String| -> Result<FileStep, Error> {
         Ok(FileStep::File { path: path(&format!("/run/host/{name}"))?, mode, contents: contents.into_bytes() })
     };
-    steps.push(file("container-manager", 0o444, "systemd-nspawn\n".to_owned())?);
+    steps.push(file("container-manager", 0o444, format!("{}\n", context.spec.identity().container_service))?);
     steps.push(file("container-uuid", 0o444, format!("{}\n", context.uuid))?);
     steps.push(file("proc-sys-kernel-random-boot-id", 0o444, format!("{}\n", context.facts.random.boot_id))?);
     steps.push(directory("/run/host/incoming", 0o600)?);

@@ -37,6 +37,14 @@ pub enum Error {
     /// `-b` on something that is no operating system.
     #[error("{0} has neither /usr/lib/os-release nor /etc/os-release, so it is not booted")]
     NoOsRelease(String),
+    /// `/etc/machine-id` says something that is no id.
+    #[error("the file /etc/machine-id in {tree} {problem}; remove it or empty it to have a new one made")]
+    MachineId {
+        /// The tree.
+        tree: String,
+        /// Why.
+        problem: &'static str,
+    },
     /// A name cannot be made of the path.
     #[error("no machine name can be made of {0:?}; give one with --machine=")]
     NoName(String),
@@ -188,11 +196,16 @@ pub fn resolve(spec: &ContainerSpec, facts: &HostFacts) -> Result<Plan, Error> {
     if facts.tree.host_root && !temporary {
         return Err(Error::HostRoot);
     }
-    if spec.exec().mode == StartMode::Boot && !facts.tree.os_release {
+    if spec.exec().mode == StartMode::Boot && spec.image().check_os_release && !facts.tree.os_release {
         return Err(Error::NoOsRelease(tree));
     }
     if spec.image().volatile == Volatile::Yes && !facts.tree.merged_usr {
         return Err(Error::NotMergedUsr(tree));
+    }
+    if let Some(problem) = facts.tree.machine_id_problem
+        && spec.image().volatile != Volatile::Yes
+    {
+        return Err(Error::MachineId { tree, problem });
     }
     let machine = machine_name(spec, facts)?;
     let user = users::resolve(spec, facts)?;
@@ -281,6 +294,8 @@ impl Context<'_> {
 /// The machine's id: that of the tree, else as given, else a random one (systemd-nspawn(1), `--uuid=`).
 #[must_use]
 pub fn machine_uuid(spec: &ContainerSpec, tree: Option<Uuid>, random: &crate::Random) -> Uuid {
+    // With --volatile=yes the tree's /etc is not there.
+    let tree = tree.filter(|_| spec.image().volatile != Volatile::Yes);
     tree.or(spec.identity().uuid).unwrap_or(random.container_uuid)
 }
 

@@ -97,7 +97,7 @@ fn environment(context: &Context<'_>) -> Vec<OsString> {
     let caller = &context.facts.caller;
     let mut variables: Vec<OsString> = vec![
         SEARCH_PATH.into(),
-        "container=systemd-nspawn".into(),
+        format!("container={}", context.spec.identity().container_service).into(),
         "LANG=C.UTF-8".into(),
         "NOTIFY_SOCKET=/run/host/notify".into(),
         format!("container_uuid={}", context.uuid).into(),

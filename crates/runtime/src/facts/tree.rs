@@ -21,6 +21,7 @@ pub(super) fn probe(
     let copied = target.is_some();
     let fs = target.as_ref().and_then(|path| path.parent()).map_or(tree.fs, |parent| file_system(parent, tree.fs));
     let ephemeral = if spec.image().ephemeral { Some(copy(run, tree)?) } else { None };
+    let (machine_id, machine_id_problem) = machine_id(tree);
     Ok(TreeFacts {
         path: target.unwrap_or_else(|| tree.path.clone()),
         host_root: tree.is_host_root && !copied,
@@ -33,7 +34,8 @@ pub(super) fn probe(
         template: copied.then(|| tree.path.clone()),
         os_release: exists("etc/os-release") || exists("usr/lib/os-release"),
         timezone: zone.is_some_and(|zone| exists(&format!("usr/share/zoneinfo/{zone}"))),
-        machine_id: machine_id(tree),
+        machine_id,
+        machine_id_problem,
         merged_usr: exists("usr") && readlinkat(&tree.fd, "bin", Vec::new()).is_ok(),
     })
 }
@@ -64,16 +66,59 @@ fn open(tree: &Tree, path: &str, flags: OFlags) -> rustix::io::Result<std::os::f
     openat2(&tree.fd, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve)
 }
 
-/// What `/etc/machine-id` says, if it is set (machine-id(5)).
-fn machine_id(tree: &Tree) -> Option<Uuid> {
+/// What `/etc/machine-id` says, if it is set, or why it cannot be (machine-id(5)).
+fn machine_id(tree: &Tree) -> (Option<Uuid>, Option<&'static str>) {
+    let unset = (None, None);
     // Looked at first: opening a device or a fifo can do things by itself.
-    let found = open(tree, "etc/machine-id", OFlags::PATH).ok()?;
-    if !FileType::from_raw_mode(rustix::fs::fstat(found).ok()?.st_mode).is_file() {
-        return None;
+    let Ok(found) = open(tree, "etc/machine-id", OFlags::PATH) else { return unset };
+    let kind = rustix::fs::fstat(found).map(|status| FileType::from_raw_mode(status.st_mode));
+    if kind == Ok(FileType::Directory) {
+        return (None, Some("is a directory"));
     }
-    let file = open(tree, "etc/machine-id", OFlags::RDONLY | OFlags::NONBLOCK).ok()?;
-    let mut text = [0; 33];
-    let length = rustix::io::read(&file, &mut text).ok()?;
-    let text = std::str::from_utf8(&text[..length]).ok()?.trim_end();
-    Uuid::try_parse(text).ok().filter(|id| text.len() == 32 && !id.is_nil())
+    if kind != Ok(FileType::RegularFile) {
+        return unset;
+    }
+    let Ok(file) = open(tree, "etc/machine-id", OFlags::RDONLY | OFlags::NONBLOCK) else { return unset };
+    let mut text = [0; 40];
+    let Ok(length) = rustix::io::read(&file, &mut text) else { return unset };
+    parse_machine_id(&text[..length])
+}
+
+fn parse_machine_id(text: &[u8]) -> (Option<Uuid>, Option<&'static str>) {
+    let text = text.strip_suffix(b"\n").unwrap_or(text);
+    if matches!(text, b"" | b"uninitialized") {
+        return (None, None);
+    }
+    match Uuid::try_parse_ascii(text) {
+        Ok(id) if id.is_nil() => (None, Some("is all zeros")),
+        Ok(id) if text.len() == 32 => (Some(id), None),
+        _ => (None, Some("is no line of 32 hexadecimal digits")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn machine_ids() {
+        let id = Uuid::from_u128(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef);
+        for text in ["0123456789abcdef0123456789abcdef\n", "0123456789ABCDEF0123456789abcdef"] {
+            assert_eq!(parse_machine_id(text.as_bytes()), (Some(id), None), "{text:?}");
+        }
+        for text in ["", "\n", "uninitialized", "uninitialized\n"] {
+            assert_eq!(parse_machine_id(text.as_bytes()), (None, None), "{text:?}");
+        }
+        for text in [
+            "00000000000000000000000000000000\n",
+            "01234567-89ab-cdef-0123-456789abcdef\n",
+            "0123456789abcdef0123456789abcdef\n\n",
+            " 0123456789abcdef0123456789abcdef",
+            "0123456789abcdef0123456789abcde",
+            "nonsense",
+        ] {
+            let (id, problem) = parse_machine_id(text.as_bytes());
+            assert!(id.is_none() && problem.is_some(), "{text:?}");
+        }
+    }
 }

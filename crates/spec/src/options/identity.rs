@@ -35,7 +35,8 @@ pub(super) const ROWS: &[OptionRow] = &[
         setting: trusted("Exec", "MachineID"),
         help: "The machine's id",
         details: "32 hexadecimal digits, with or without dashes, not all zero. Counts where the tree has no machine id \
-                  of its own yet.",
+                  of its own yet: /etc/machine-id is missing or empty, or says uninitialized; or --volatile=yes hides it. \
+                  Without it such a machine has another id each time. An init system writes it to /etc/machine-id.",
         effect: Effect::Patch(uuid),
         ..BASE
     },
