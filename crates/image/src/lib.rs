@@ -9,6 +9,7 @@
 //! | [`lock`] | who may use a tree or a name at the same time |
 //! | [`record`] | what a run has made, for whoever has to undo it |
 //! | [`holder`] | temporary directories that are found again |
+//! | [`disk`] | disk images: partition tables, loop devices, mounts |
 //! | [`ephemeral`] | a temporary copy: snapshot, overlay or faithful copy |
 //! | [`template`] | a new tree made from another one |
 //! | [`snapshot`], [`copy`] | how both are made |
@@ -16,6 +17,7 @@
 
 pub mod access_list;
 pub mod copy;
+pub mod disk;
 pub mod ephemeral;
 mod escape;
 pub mod holder;

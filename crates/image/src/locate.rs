@@ -34,8 +34,8 @@ pub enum Error {
         /// The directories searched.
         searched: Vec<String>,
     },
-    /// A disk image, which cannot be run yet.
-    #[error("{path} is a disk image; disk images are not carried out yet, use a directory tree", path = .0.display())]
+    /// A disk image where a tree is wanted.
+    #[error("{path} is a disk image and not a directory; use it with --image=", path = .0.display())]
     DiskImage(PathBuf),
     /// A directory of versions, which cannot be picked from yet.
     #[error("{path} is a directory of versions; these are not carried out yet, name one of them with -D", path = .0.display())]
@@ -55,30 +55,45 @@ pub fn directory(path: &Path) -> Result<Tree, Error> {
     }
 }
 
-/// The tree of a machine, searched in [`SEARCH`].
+/// What a machine is kept in.
+#[derive(Debug)]
+pub enum Machine {
+    /// A directory tree.
+    Tree(Box<Tree>),
+    /// A disk image.
+    Image {
+        /// The file or block device.
+        path: PathBuf,
+        /// It is not to be written to, because of where it is.
+        read_only: bool,
+    },
+}
+
+/// The tree or image of a machine, searched in [`SEARCH`].
 ///
 /// # Errors
-/// [`Error`]: not found, an image, or a half tree.
-pub fn machine(name: &MachineName) -> Result<Tree, Error> {
+/// [`Error`]: not found, or a half tree.
+pub fn machine(name: &MachineName) -> Result<Machine, Error> {
     machine_in(name.as_str(), &SEARCH.map(PathBuf::from))
 }
 
 /// The same in other places.
-fn machine_in(name: &str, places: &[PathBuf]) -> Result<Tree, Error> {
+fn machine_in(name: &str, places: &[PathBuf]) -> Result<Machine, Error> {
     for place in places {
+        let read_only = place.starts_with("/usr");
         let path = place.join(name);
         match kind(&path) {
             Some(FileType::Directory) => {
                 let mut tree = Tree::open(&path)?;
-                tree.read_only |= place.starts_with("/usr");
-                return Ok(tree);
+                tree.read_only |= read_only;
+                return Ok(Machine::Tree(Box::new(tree)));
             }
-            Some(FileType::BlockDevice) => return Err(Error::DiskImage(path)),
+            Some(FileType::BlockDevice) => return Ok(Machine::Image { path, read_only }),
             _ => {}
         }
         let raw = place.join(format!("{name}.raw"));
         if kind(&raw).is_some_and(is_image) {
-            return Err(Error::DiskImage(raw));
+            return Ok(Machine::Image { path: raw, read_only });
         }
         for versions in [format!("{name}.v"), format!("{name}.raw.v")].map(|file| place.join(file)) {
             if kind(&versions) == Some(FileType::Directory) {

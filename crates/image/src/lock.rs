@@ -30,7 +30,7 @@ use crate::escape::{escape, unescape};
 use crate::lock_file::{LockFile, list, read_all};
 use crate::record::{self, Entry, Record};
 use crate::run_directory::{RunDirectory, open_file};
-use crate::tree::Tree;
+use crate::tree::{Identity, Tree};
 
 const TREE_PREFIX: &[u8] = b"inode-";
 const NAME_PREFIX: &str = "name-";
@@ -90,6 +90,20 @@ fn advice(wanted: Mode) -> &'static str {
     }
 }
 
+/// What is locked.
+#[derive(Clone, Copy)]
+struct Target<'a> {
+    path: &'a Path,
+    identity: Identity,
+    is_host_root: bool,
+}
+
+impl<'a> From<&'a Tree> for Target<'a> {
+    fn from(tree: &'a Tree) -> Self {
+        Self { path: &tree.path, identity: tree.identity, is_host_root: tree.is_host_root }
+    }
+}
+
 /// A tree kept from others for as long as this lives.
 #[derive(Debug)]
 pub struct TreeLock {
@@ -105,7 +119,7 @@ impl TreeLock {
     /// # Errors
     /// [`Error::TreeBusy`] or [`Error::NestedBusy`] while a writer exists.
     pub fn shared(run: &RunDirectory, tree: &Tree, holder: &MachineName) -> Result<Self, Error> {
-        Self::take(run, tree, holder, Mode::Shared)
+        Self::take(run, &Target::from(tree), holder, Mode::Shared)
     }
 
     /// For a writer.
@@ -116,10 +130,24 @@ impl TreeLock {
         if tree.is_host_root {
             return Err(Error::HostRoot);
         }
-        Self::take(run, tree, holder, Mode::Exclusive)
+        Self::take(run, &Target::from(tree), holder, Mode::Exclusive)
     }
 
-    fn take(run: &RunDirectory, tree: &Tree, holder: &MachineName, mode: Mode) -> Result<Self, Error> {
+    /// For a disk image, which is locked before it is looked into.
+    ///
+    /// # Errors
+    /// As those of a tree.
+    pub fn of_image(
+        run: &RunDirectory,
+        (path, identity): (&Path, Identity),
+        holder: &MachineName,
+        shared: bool,
+    ) -> Result<Self, Error> {
+        let mode = if shared { Mode::Shared } else { Mode::Exclusive };
+        Self::take(run, &Target { path, identity, is_host_root: false }, holder, mode)
+    }
+
+    fn take(run: &RunDirectory, tree: &Target<'_>, holder: &MachineName, mode: Mode) -> Result<Self, Error> {
         let name = OsString::from(format!("inode-{}", tree.identity));
         let directory = run.locks();
         let own = match acquire(&directory, &name, mode)? {
@@ -128,7 +156,7 @@ impl TreeLock {
                 .ok_or_else(|| busy(&directory, &name, tree, mode))?,
         };
         let dead = dead_holders(&own).map_err(|source| Error::File { path: own.path().to_owned(), source })?;
-        let line = Holder::line(mode, holder.as_str(), &tree.path);
+        let line = Holder::line(mode, holder.as_str(), tree.path);
         own.append(line.as_bytes()).map_err(|source| Error::File { path: own.path().to_owned(), source })?;
         if !tree.is_host_root {
             refuse_nested(&directory, &name, tree, mode)?;
@@ -170,7 +198,7 @@ pub fn is_written(run: &RunDirectory, tree: &Tree) -> Result<bool, Error> {
             Ok(_) => {}
         }
     }
-    match refuse_nested(&directory, &name, tree, Mode::Shared) {
+    match refuse_nested(&directory, &name, &Target::from(tree), Mode::Shared) {
         Ok(()) => Ok(false),
         Err(Error::NestedBusy { .. }) => Ok(true),
         Err(error) => Err(error),
@@ -178,13 +206,13 @@ pub fn is_written(run: &RunDirectory, tree: &Tree) -> Result<bool, Error> {
 }
 
 /// The reference's lock, if its directory exists.
-fn take_peer(run: &RunDirectory, name: &OsStr, tree: &Tree, mode: Mode) -> Result<Option<LockFile>, Error> {
+fn take_peer(run: &RunDirectory, name: &OsStr, tree: &Target<'_>, mode: Mode) -> Result<Option<LockFile>, Error> {
     if rustix::fs::access(run.peer_locks(), rustix::fs::Access::EXISTS).is_err() {
         return Ok(None);
     }
     match acquire(run.peer_locks(), name, mode)? {
         Some(lock) => Ok(Some(lock)),
-        None => Err(Error::TreeBusy { path: tree.path.clone(), machine: None, wanted: mode }),
+        None => Err(Error::TreeBusy { path: tree.path.to_owned(), machine: None, wanted: mode }),
     }
 }
 
@@ -216,14 +244,14 @@ fn outlive(directory: &Path, name: &OsStr, mode: Mode, dying: impl Fn() -> bool)
     Ok(None)
 }
 
-fn busy(directory: &Path, name: &OsStr, tree: &Tree, mode: Mode) -> Error {
+fn busy(directory: &Path, name: &OsStr, tree: &Target<'_>, mode: Mode) -> Error {
     let machine = holders(directory, name).into_iter().next().map(|holder| holder.machine);
-    Error::TreeBusy { path: tree.path.clone(), machine, wanted: mode }
+    Error::TreeBusy { path: tree.path.to_owned(), machine, wanted: mode }
 }
 
 /// Looks at every other lock file for a tree above or below that is held in a mode that `mode` does not go with. A lock
 /// file that cannot be read is that of a tree whose holder has just gone.
-fn refuse_nested(directory: &Path, own: &OsStr, tree: &Tree, mode: Mode) -> Result<(), Error> {
+fn refuse_nested(directory: &Path, own: &OsStr, tree: &Target<'_>, mode: Mode) -> Result<(), Error> {
     let names = list(directory).map_err(|source| Error::File { path: directory.to_owned(), source })?;
     for name in names.iter().filter(|name| name.as_bytes().starts_with(TREE_PREFIX) && *name != own) {
         let Ok(fd) = open_file(directory, name, OFlags::RDWR) else { continue };
@@ -231,7 +259,7 @@ fn refuse_nested(directory: &Path, own: &OsStr, tree: &Tree, mode: Mode) -> Resu
         let holders: Vec<Holder> = contents.split(|&byte| byte == b'\n').filter_map(Holder::parse).collect();
         let root = Path::new("/");
         let nested = |holder: &&Holder| {
-            holder.path != root && (holder.path.starts_with(&tree.path) || tree.path.starts_with(&holder.path))
+            holder.path != root && (holder.path.starts_with(tree.path) || tree.path.starts_with(&holder.path))
         };
         let Some(other) = holders.iter().rev().find(nested) else { continue };
         if file_lock::would_conflict(fd.as_fd(), mode)
@@ -239,7 +267,7 @@ fn refuse_nested(directory: &Path, own: &OsStr, tree: &Tree, mode: Mode) -> Resu
         {
             let machine = holders.iter().find(|holder| holder.is_alive(directory, name)).map(|h| h.machine.clone());
             return Err(Error::NestedBusy {
-                path: tree.path.clone(),
+                path: tree.path.to_owned(),
                 other: other.path.clone(),
                 machine,
                 wanted: mode,

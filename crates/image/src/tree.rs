@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, StatVfsMountFlags, StatxAttributes, StatxFlags};
 use rustix::io::Errno;
 
+use crate::disk::Disk;
+
 /// What a file system can do for copies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileSystem {
@@ -20,6 +22,10 @@ pub enum FileSystem {
     Tmpfs,
     /// overlayfs: cannot be an upper layer.
     Overlay,
+    /// squashfs: cannot be written.
+    Squashfs,
+    /// EROFS: cannot be written.
+    Erofs,
     /// Anything else, by its magic number of [`statfs(2)`](https://man7.org/linux/man-pages/man2/statfs.2.html).
     Other(u64),
 }
@@ -34,6 +40,8 @@ impl FileSystem {
             0x5846_5342 => Self::Xfs,
             0x0102_1994 => Self::Tmpfs,
             0x794C_7630 => Self::Overlay,
+            0x7371_7368 => Self::Squashfs,
+            0xE0F5_E1E2 => Self::Erofs,
             other => Self::Other(other),
         }
     }
@@ -105,6 +113,8 @@ pub struct Tree {
     pub is_subvolume: bool,
     /// Whether it cannot be written: a read-only mount or subvolume, or a machine found below `/usr`.
     pub read_only: bool,
+    /// The disk image that it is in. The path is then the image's, and so is the identity.
+    pub disk: Option<Box<Disk>>,
 }
 
 /// Why a path is no usable tree.
@@ -181,6 +191,29 @@ impl Tree {
             is_mount_point,
             is_subvolume,
             read_only,
+            disk: None,
+            fd,
+        })
+    }
+
+    /// The root of a disk image; `fd` is its detached mount.
+    ///
+    /// # Errors
+    /// Those of looking at it.
+    pub fn of_image(fd: OwnedFd, disk: Disk) -> rustix::io::Result<Self> {
+        let stat = rustix::fs::fstat(&fd)?;
+        let read_only = rustix::fs::fstatvfs(&fd)?.f_flag.contains(StatVfsMountFlags::RDONLY);
+        Ok(Self {
+            path: disk.path().to_owned(),
+            identity: disk.identity(),
+            uid: stat.st_uid,
+            gid: stat.st_gid,
+            fs: FileSystem::of(fd.as_fd())?,
+            is_host_root: false,
+            is_mount_point: false,
+            is_subvolume: false,
+            read_only,
+            disk: Some(Box::new(disk)),
             fd,
         })
     }

@@ -219,6 +219,10 @@ impl Display for LaunchStep {
                 let what = subdirectory.map_or("the tree".to_owned(), |name| format!("the tree's /{name}"));
                 write!(f, "take a mount of {what}{}", if *recursive { " with all below" } else { "" })
             }
+            Self::TakePartition { role, layers } => {
+                let how = if layers.is_some() { ", below a temporary layer" } else { "" };
+                write!(f, "mount the partition for {} of the disk image{how}", role.name())
+            }
             Self::TakeTemporary(number) => write!(f, "take a mount of the temporary directory for mount {number}"),
             Self::TakeLayers { number, from: None } => {
                 write!(f, "take a mount of the temporary layers for mount {number}")
@@ -355,6 +359,7 @@ impl Display for SpecialKind {
 impl Display for SourceNumber {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Partition(role) => write!(f, "the partition for {}", role.name()),
             Self::OsRelease => f.write_str("the host's os-release"),
             Self::ResolvConf => f.write_str("the host's resolv.conf"),
             Self::Journal => f.write_str("the host's journal directory"),

@@ -175,6 +175,56 @@ pub struct TreeFacts {
     pub machine_id_problem: Option<&'static str>,
     /// It has a `/usr` directory and its `/bin` is a link into it.
     pub merged_usr: bool,
+    /// The partitions of its disk image beside the one that it is in itself.
+    pub partitions: Vec<PartitionFacts>,
+}
+
+/// A partition of a disk image beside the root.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct PartitionFacts {
+    /// What it is for.
+    pub role: PartitionRole,
+    /// Where it is mounted; absent where the tree has no place for it.
+    pub place: Option<&'static str>,
+    /// Nothing in it can be changed.
+    pub read_only: bool,
+    /// Ids can be mapped on its file system.
+    pub idmap: bool,
+}
+
+/// What a partition is for (Discoverable Partitions Specification).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+pub enum PartitionRole {
+    /// The operating system.
+    Usr,
+    /// The homes of users.
+    Home,
+    /// What the system serves.
+    Srv,
+    /// What the system keeps.
+    Var,
+    /// Temporary files that outlive a reboot.
+    Tmp,
+    /// The EFI system partition.
+    Esp,
+    /// More room for boot loaders.
+    Xbootldr,
+}
+
+impl PartitionRole {
+    /// As people call it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Usr => "usr",
+            Self::Home => "home",
+            Self::Srv => "srv",
+            Self::Var => "var",
+            Self::Tmp => "tmp",
+            Self::Esp => "esp",
+            Self::Xbootldr => "xbootldr",
+        }
+    }
 }
 
 /// The copy that lives as long as the container.

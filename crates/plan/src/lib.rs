@@ -18,10 +18,10 @@ use uuid::Uuid;
 pub use explain::explain;
 pub use facts::{
     BindUserFacts, CallerFacts, DeviceNumber, EphemeralFacts, EphemeralKind, Hierarchy, HostFacts, HostSystem,
-    JournalEntry, JournalFacts, JournalRemoteFacts, LayerFacts, LimitFacts, Listen, Localtime, NodeKind, Random,
-    ResolvConf, SourceFacts, StandardStreams, TreeFacts, UserFacts,
+    JournalEntry, JournalFacts, JournalRemoteFacts, LayerFacts, LimitFacts, Listen, Localtime, NodeKind,
+    PartitionFacts, PartitionRole, Random, ResolvConf, SourceFacts, StandardStreams, TreeFacts, UserFacts,
 };
-pub use resolve::{BOUND_IDS, BindUserError, Error, JOURNALS, machine_name, machine_uuid, resolve};
+pub use resolve::{BOUND_IDS, BindUserError, Error, JOURNALS, machine_name, machine_name_of, machine_uuid, resolve};
 pub use step::{
     CredentialsStep, FileStep, FileSystem, GroupFile, GroupPlace, HierarchyGroup, IdLine, InnerStep, LaunchStep,
     LayerSource, MountFlags, MountIds, OuterStep, OverlayLayer, OverlayStep, ParentStep, Registration, Root, RootIds,

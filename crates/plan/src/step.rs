@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use crate::{EphemeralKind, Hierarchy, json};
+use crate::{EphemeralKind, Hierarchy, PartitionRole, json};
 use serde::Serialize;
 
 use uuid::Uuid;
@@ -94,6 +94,13 @@ pub enum LaunchStep {
         subdirectory: Option<&'static str>,
         /// Its submounts too.
         recursive: bool,
+    },
+    /// Mount a partition of the disk image, detached from the host.
+    TakePartition {
+        /// Which.
+        role: PartitionRole,
+        /// It gets an upper layer, whose root directory is to be like its own: the one for the mount with this number.
+        layers: Option<usize>,
     },
     /// Take the directory that was made for the custom mount with this number.
     TakeTemporary(usize),
@@ -214,6 +221,8 @@ pub enum GroupPlace {
 /// Stands for a mount that was taken from the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 pub enum SourceNumber {
+    /// A partition of the disk image.
+    Partition(PartitionRole),
     /// The host's os-release file.
     OsRelease,
     /// The host's resolv.conf file.

@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
+use image::disk::Disk;
 use image::ephemeral::{Ephemeral, Kind};
 use image::holder::{Holder, Purpose};
 use image::lock::{NameLock, TreeLock};
@@ -94,6 +95,12 @@ impl Acquired {
         self.ephemeral.as_ref().and_then(Ephemeral::tree).unwrap_or(&self.tree).fd.as_fd()
     }
 
+    /// The disk image that becomes the root, as it is or below a layer.
+    pub fn disk(&self) -> Option<&Disk> {
+        let copied = self.ephemeral.as_ref().is_some_and(|copy| copy.tree().is_some());
+        self.tree.disk.as_deref().filter(|_| !copied)
+    }
+
     /// A mount of the directory of the layers of an ephemeral overlay.
     ///
     /// # Errors
@@ -141,13 +148,17 @@ impl Acquired {
 
     /// Gives everything back, the copy first. All errors are told; what they are about is found again by `--cleanup`.
     pub fn release(self) -> Vec<String> {
-        let Self { tree: _, ephemeral, mounts, _range, _tree_lock, name, journal } = self;
+        let Self { tree: Tree { fd, disk, .. }, ephemeral, mounts, _range, _tree_lock, name, journal } = self;
         let journal = journal.and_then(|prepared| journal_link::undo(&prepared).err());
         let copy = ephemeral.map(Ephemeral::remove);
         let mounts = mounts.into_iter().map(Holder::remove);
         let mut errors: Vec<String> =
             copy.into_iter().chain(mounts).filter_map(Result::err).map(|error| crate::chain(&error)).collect();
         errors.extend(journal.map(|error| crate::chain(&error)));
+        drop(fd);
+        if let Some(Err(error)) = disk.map(|disk| disk.release()) {
+            errors.push(crate::chain(&error));
+        }
         drop((_range, _tree_lock));
         if let (Some(name), false) = (name, errors.is_empty()) {
             name.keep();
@@ -194,6 +205,11 @@ impl Parent<'_> {
     fn carry_out(&mut self, step: &ParentStep) -> Result<(), Error> {
         match step {
             ParentStep::LockName => self.lock_name()?,
+            // It had to be before anything could be looked at.
+            ParentStep::LockTree { .. } if self.acquired.tree.disk.is_some() => {
+                let dead = self.acquired.tree.disk.iter().flat_map(|disk| disk.dead().to_vec()).collect::<Vec<_>>();
+                self.heal(&dead);
+            }
             ParentStep::LockTree { shared } => {
                 let lock = if *shared { TreeLock::shared } else { TreeLock::exclusive };
                 let lock = lock(&self.run, &self.acquired.tree, &self.machine)?;

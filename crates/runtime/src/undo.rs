@@ -156,7 +156,7 @@ pub fn cleanup(spec: &ContainerSpec) -> Undone {
     let run = RunDirectory::system();
     let mut undone = Undone::default();
     let mut places: Vec<PathBuf> = match &spec.image().source {
-        Source::Directory(path) => {
+        Source::Directory(path) | Source::Image(path) => {
             let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.clone());
             path.parent().map(Path::to_owned).into_iter().collect()
         }

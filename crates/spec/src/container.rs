@@ -133,6 +133,8 @@ pub struct ImageSpec {
 pub enum Source {
     /// A directory of the host.
     Directory(PathBuf),
+    /// A disk image of the host: a file or block device.
+    Image(PathBuf),
     /// A name that is searched for in the machine directories.
     Machine(MachineName),
 }

@@ -53,6 +53,8 @@ patch! {
     container_service: String,
     /// `--directory=`.
     directory: PathBuf,
+    /// `--image=`.
+    image: PathBuf,
     /// `--template=`.
     template: PathBuf,
     /// `--ephemeral`.
@@ -178,10 +180,11 @@ impl SpecPatch {
         let users = self.users(private_users)?;
         let limits: Vec<Property> = [self.memory, self.cpus, self.pids].into_iter().flatten().collect();
         let bind_users = bind_users(self.bind_users, self.bind_user_shell, self.bind_user_groups, private_users)?;
-        let source = match (self.directory, &self.machine) {
-            (Some(path), _) => Source::Directory(path),
-            (None, Some(name)) => Source::Machine(name.clone()),
-            (None, None) => Source::Directory(current.to_owned()),
+        let source = match (self.directory, self.image, &self.machine) {
+            (Some(path), ..) => Source::Directory(path),
+            (None, Some(path), _) => Source::Image(path),
+            (None, None, Some(name)) => Source::Machine(name.clone()),
+            (None, None, None) => Source::Directory(current.to_owned()),
         };
         let security = SecuritySpec {
             capabilities: self.capabilities.unwrap_or_default(),
@@ -273,11 +276,19 @@ impl SpecPatch {
         if ephemeral && self.template.is_some() {
             return Err(UsageError::Conflict("--ephemeral and --template= exclude each other"));
         }
+        if self.image.is_some() && self.directory.is_some() {
+            return Err(UsageError::Conflict("--image= and --directory= exclude each other"));
+        }
+        if self.image.is_some() && self.template.is_some() {
+            return Err(UsageError::Conflict("--image= and --template= exclude each other"));
+        }
         if self.template.is_some() && self.directory.is_none() && self.machine.is_none() {
             return Err(UsageError::Conflict("--template= needs --directory= or --machine= to know what to make"));
         }
-        if cleanup && self.directory.is_none() && self.machine.is_none() {
-            return Err(UsageError::Conflict("--cleanup needs --directory= or --machine= to know what to clean up"));
+        if cleanup && self.directory.is_none() && self.image.is_none() && self.machine.is_none() {
+            return Err(UsageError::Conflict(
+                "--cleanup needs --directory=, --image= or --machine= to know what to clean up",
+            ));
         }
         if self.keep_unit == Some(true) && [&self.memory, &self.cpus, &self.pids].iter().any(|limit| limit.is_some()) {
             return Err(UsageError::Conflict(

@@ -5,6 +5,7 @@ mod bind_user;
 mod credentials;
 mod custom_mounts;
 mod forward_journal;
+mod image;
 mod integration;
 mod journal;
 mod limits;
@@ -111,6 +112,18 @@ pub enum Error {
     /// `--volatile=yes` needs a merged /usr.
     #[error("--volatile=yes needs an operating system whose /bin is a link into /usr, and {0} is none")]
     NotMergedUsr(String),
+    /// The owners of a partition's files cannot be those of the container.
+    #[error(
+        "the files of the partition for {partition} in {tree} cannot be given to the container's users: its file system \
+         cannot map ids, or --private-users-ownership=chown was asked for, which is for trees and images without \
+         other partitions; use --private-users=no, or --private-users-ownership=map with ext4, btrfs or xfs"
+    )]
+    PartitionIds {
+        /// The image.
+        tree: String,
+        /// What the partition is for.
+        partition: &'static str,
+    },
     /// The source of a bind mount is not there.
     #[error("the source {0} of a bind mount does not exist")]
     NoSource(String),
@@ -224,6 +237,7 @@ pub fn resolve(spec: &ContainerSpec, facts: &HostFacts) -> Result<Plan, Error> {
     let mut context = Context { spec, facts, user, console, uuid, machine: &machine, journal: Linking::Not };
     context.journal = journal::resolve(&context)?;
     let registration = unit::registration(&context)?;
+    image::check(&context)?;
     let bounds = limits::resolve(&context)?;
     let (mut outer, mut inner) = (outer_steps(&context)?, inner_steps(&context)?);
     selinux::label(&context, &mut outer, &mut inner)?;
@@ -308,19 +322,33 @@ pub fn machine_name(spec: &ContainerSpec, facts: &HostFacts) -> Result<String, E
     if let Some(name) = &spec.identity().machine {
         return Ok(name.as_str().to_owned());
     }
+    if facts.tree.host_root && matches!(spec.image().source, Source::Directory(_)) {
+        let host = std::path::Path::new(&facts.host.hostname);
+        return machine_name_of(spec, host, facts.random.suffix);
+    }
+    machine_name_of(spec, &facts.tree.path, facts.random.suffix)
+}
+
+/// The same for a tree or disk image at `path`, before anything else is known of it. `suffix` is the random end.
+///
+/// # Errors
+/// [`Error::NoName`].
+pub fn machine_name_of(spec: &ContainerSpec, path: &std::path::Path, suffix: u64) -> Result<String, Error> {
+    if let Some(name) = &spec.identity().machine {
+        return Ok(name.as_str().to_owned());
+    }
+    let last = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let base = match &spec.image().source {
         Source::Machine(name) => name.as_str().to_owned(),
-        Source::Directory(_) if facts.tree.host_root => facts.host.hostname.clone(),
-        Source::Directory(_) => {
-            facts.tree.path.file_name().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default()
-        }
+        Source::Directory(_) => last,
+        Source::Image(_) => last.strip_suffix(".raw").map(str::to_owned).unwrap_or(last),
     };
     let Some(name) = spec::MachineName::made_of(&base) else { return Err(Error::NoName(base)) };
     if !spec.image().ephemeral {
         return Ok(name.as_str().to_owned());
     }
     let cut: String = name.as_str().chars().take(64 - 17).collect();
-    Ok(format!("{}-{:016x}", cut.trim_end_matches(['-', '.']), facts.random.suffix))
+    Ok(format!("{}-{:016x}", cut.trim_end_matches(['-', '.']), suffix))
 }
 
 fn console_mode(spec: &ContainerSpec, facts: &HostFacts) -> ConsoleMode {
@@ -383,6 +411,7 @@ fn notices(context: &Context<'_>) -> Vec<String> {
     if image.template.is_some() && context.facts.tree.template.is_none() {
         notices.push(format!("{} exists, so the template is not used.", context.facts.tree.path.display()));
     }
+    notices.extend(image::notices(context));
     notices.extend(integration::notices(context));
     notices.extend(journal::notice(context));
     if context.spec.console().background == Some(Background::NotSaid) {
@@ -402,7 +431,8 @@ fn parent_steps(context: &Context<'_>) -> Vec<ParentStep> {
     // mind who writes to the tree.
     let alone = context.copies(EphemeralKind::Snapshot) || context.copies(EphemeralKind::Copy);
     if !context.facts.tree.host_root && !alone {
-        let shared = context.root_read_only() || image.ephemeral || image.volatile != Volatile::No;
+        let kept = context.root_read_only() || image.ephemeral || image.volatile != Volatile::No;
+        let shared = kept && !image::is_written(context);
         steps.push(ParentStep::LockTree { shared });
     }
     steps.extend(context.user.and_then(|user| users::lock(context.spec, user.range)));
@@ -414,6 +444,7 @@ fn parent_steps(context: &Context<'_>) -> Vec<ParentStep> {
     if let Some(user) = context.user.filter(|user| user.shift_tree) {
         steps.push(ParentStep::ShiftTree { base: user.range.start() });
     }
+    image::parent(context, &mut steps);
     custom_mounts::parent(context, &mut steps);
     steps.extend(journal::parent(context));
     // Last: there is no way back out of it.
@@ -429,6 +460,7 @@ fn launch_steps(context: &Context<'_>, bounds: Vec<LaunchStep>) -> Vec<LaunchSte
         subdirectory: (image.volatile == Volatile::Yes).then_some("usr"),
         recursive: !image.ephemeral && image.volatile != Volatile::Overlay,
     });
+    image::launch(context, &mut steps);
     if let Some(path) = &context.facts.host.os_release {
         let number = crate::SourceNumber::OsRelease;
         steps.push(LaunchStep::TakeSource { path: path.clone(), recursive: false, number });
@@ -443,6 +475,7 @@ fn launch_steps(context: &Context<'_>, bounds: Vec<LaunchStep>) -> Vec<LaunchSte
 fn outer_steps(context: &Context<'_>) -> Result<Vec<OuterStep>, Error> {
     let mut steps = vec![OuterStep::Isolate];
     root::steps(context, &mut steps)?;
+    image::outer(context, &mut steps)?;
     custom_mounts::root(context, &mut steps)?;
     let mut files = Vec::new();
     api_mounts::outer(context, &mut files)?;

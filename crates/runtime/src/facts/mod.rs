@@ -3,6 +3,7 @@
 mod bind_user;
 mod credentials;
 mod host;
+mod image;
 mod integration;
 mod journal;
 mod layers;
@@ -12,7 +13,7 @@ mod tree;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
-use image::{RunDirectory, Tree};
+use ::image::{RunDirectory, Tree, locate};
 use plan::{CallerFacts, HostFacts, Localtime, NodeKind, Random, SourceFacts};
 use rustix::fs::{FileType, major, minor};
 use spec::{BindSource, ContainerSpec, CustomMount, PrivateUsers, Source};
@@ -28,7 +29,13 @@ const MACHINES: &str = "/var/lib/machines";
 pub enum Error {
     /// The tree.
     #[error(transparent)]
-    Tree(#[from] image::locate::Error),
+    Tree(#[from] locate::Error),
+    /// The disk image.
+    #[error(transparent)]
+    Image(#[from] ::image::disk::attach::Error),
+    /// The machine's name.
+    #[error(transparent)]
+    Name(plan::Error),
     /// Where a tree is to be made.
     #[error("cannot make a tree in {path}", path = .path.display())]
     Parent {
@@ -39,7 +46,7 @@ pub enum Error {
     },
     /// Locks of the tree.
     #[error(transparent)]
-    Lock(#[from] image::lock::Error),
+    Lock(#[from] ::image::lock::Error),
     /// A range of user ids.
     #[error(transparent)]
     Range(#[from] crate::id_range::Error),
@@ -79,8 +86,8 @@ pub enum Error {
 /// An [`Error`] for what the container cannot do without.
 pub fn probe(spec: &ContainerSpec, caller: CallerFacts) -> Result<(HostFacts, Tree, Option<Managed>), Error> {
     let run = RunDirectory::system();
-    let (tree, target) = find(spec)?;
     let random = random()?;
+    let (tree, target) = find(spec, random.suffix)?;
     let machine = spec.identity().machine.as_ref().map(|name| name.as_str().to_owned());
     let name = machine.unwrap_or_else(|| {
         target
@@ -123,15 +130,21 @@ pub fn probe(spec: &ContainerSpec, caller: CallerFacts) -> Result<(HostFacts, Tr
     Ok((facts, tree, managed))
 }
 
-/// The tree. If it is still to be made from a template: that, and where the tree will be.
-fn find(spec: &ContainerSpec) -> Result<(Tree, Option<PathBuf>), Error> {
-    use image::locate;
+/// The tree, or the root of a disk image. If it is still to be made from a template: that, and where the tree will be.
+fn find(spec: &ContainerSpec, suffix: u64) -> Result<(Tree, Option<PathBuf>), Error> {
     let found = match &spec.image().source {
         Source::Directory(path) => locate::directory(path),
-        Source::Machine(name) => locate::machine(name),
+        Source::Image(path) => return Ok((self::image::open(spec, path, suffix, false)?, None)),
+        Source::Machine(name) => match locate::machine(name) {
+            Ok(locate::Machine::Image { path, read_only }) => {
+                return Ok((self::image::open(spec, &path, suffix, read_only)?, None));
+            }
+            Ok(locate::Machine::Tree(tree)) => Ok(*tree),
+            Err(error) => Err(error),
+        },
     };
     let target = match (&found, &spec.image().source) {
-        (Err(locate::Error::Tree(image::tree::Error::Missing(_))), Source::Directory(path)) => path.clone(),
+        (Err(locate::Error::Tree(::image::tree::Error::Missing(_))), Source::Directory(path)) => path.clone(),
         (Err(locate::Error::NoMachine { .. }), Source::Machine(name)) => Path::new(MACHINES).join(name.as_str()),
         _ => return Ok((found?, None)),
     };

@@ -17,7 +17,7 @@ pub(super) fn probe(
     target: Option<PathBuf>,
     zone: Option<&str>,
 ) -> Result<TreeFacts, image::lock::Error> {
-    let exists = |path: &str| open(tree, path, OFlags::PATH).is_ok();
+    let exists = |path: &str| open(tree, path, OFlags::PATH).is_ok() || super::image::usr_has(tree, path);
     let copied = target.is_some();
     let fs = target.as_ref().and_then(|path| path.parent()).map_or(tree.fs, |parent| file_system(parent, tree.fs));
     let ephemeral = if spec.image().ephemeral { Some(copy(run, tree)?) } else { None };
@@ -29,7 +29,7 @@ pub(super) fn probe(
         owner: tree.uid,
         group: tree.gid,
         half_shifted: image::shift::is_half_way(tree.uid),
-        idmap: maps_ids(fs),
+        idmap: super::image::maps_ids(fs),
         ephemeral,
         template: copied.then(|| tree.path.clone()),
         os_release: exists("etc/os-release") || exists("usr/lib/os-release"),
@@ -37,6 +37,7 @@ pub(super) fn probe(
         machine_id,
         machine_id_problem,
         merged_usr: exists("usr") && readlinkat(&tree.fd, "bin", Vec::new()).is_ok(),
+        partitions: super::image::partitions(tree),
     })
 }
 
@@ -54,11 +55,6 @@ fn copy(run: &RunDirectory, tree: &Tree) -> Result<EphemeralFacts, image::lock::
 fn file_system(directory: &std::path::Path, otherwise: FileSystem) -> FileSystem {
     let opened = rustix::fs::open(directory, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
     opened.and_then(|fd| FileSystem::of(fd.as_fd())).unwrap_or(otherwise)
-}
-
-/// File systems whose mounts can map ids; the kernel has the last word.
-fn maps_ids(fs: FileSystem) -> bool {
-    !matches!(fs, FileSystem::Overlay | FileSystem::Other(_))
 }
 
 fn open(tree: &Tree, path: &str, flags: OFlags) -> rustix::io::Result<std::os::fd::OwnedFd> {

@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use sys::mount::{Change, Propagation, set_attributes};
 
 use super::files::{About, Failure, Sources, take_mount};
+use super::{overlay, partition};
 use crate::parent::Acquired;
 
 /// The ephemeral copy's directory: the layers `upper` and `work` are in it.
@@ -140,6 +141,16 @@ fn carry_out(plan: &Plan, acquired: &Acquired, groups: &mut Groups) -> Result<La
             LaunchStep::TakeTree { subdirectory, recursive } => {
                 tree = Some(take_tree(acquired, *subdirectory, *recursive).map_err(failed)?);
             }
+            LaunchStep::TakePartition { role, layers } => {
+                let disk = acquired.disk().ok_or(Error::NoTree)?;
+                let mount = partition::other(disk, *role).map_err(failed)?;
+                if let Some(number) = layers {
+                    let around = sources.iter().find(|(known, _)| *known == SourceNumber::Around(*number));
+                    let (_, around) = around.ok_or(Error::NoTree)?;
+                    partition::prepare_layer(&mount, around, overlay::shift(plan)).map_err(failed)?;
+                }
+                sources.push((SourceNumber::Partition(*role), mount));
+            }
             LaunchStep::TakeTemporary(number) => {
                 let path = acquired.temporary(*number).ok_or_else(|| failed(Errno::NOENT.into()))?;
                 let mount = take_source(&path, false).map_err(failed)?;
@@ -232,6 +243,9 @@ pub fn restrict_devices(plan: &Plan, group: &cgroup::Group) -> Result<(), Error>
 }
 
 fn take_tree(acquired: &Acquired, subdirectory: Option<&str>, recursive: bool) -> Result<OwnedFd, Failure> {
+    if let Some(disk) = acquired.disk() {
+        return partition::root(disk, subdirectory);
+    }
     let Some(name) = subdirectory else { return Ok(take_mount(acquired.root(), recursive)?) };
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;

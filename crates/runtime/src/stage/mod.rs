@@ -12,6 +12,7 @@ mod journal;
 pub mod launch;
 pub mod outer;
 pub mod overlay;
+mod partition;
 mod passwd;
 pub mod payload;
 mod stub_init;

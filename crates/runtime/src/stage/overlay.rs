@@ -49,14 +49,16 @@ pub(super) fn over_tree_in_memory(
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let upper = rustix::fs::openat(&bench, "upper", flags, Mode::empty())?;
     // The root directory of an overlay is that of its upper layer, and memory is not mapped as the tree is.
-    let shift = plan
-        .namespaces
-        .user
-        .filter(|user| user.map_tree)
-        .map_or(0, |user| user.range.start().wrapping_sub(user.tree_base));
-    image::copy::attributes_of_root(launched.root_directory.as_fd(), upper.as_fd(), shift).about("the upper layer")?;
+    image::copy::attributes_of_root(launched.root_directory.as_fd(), upper.as_fd(), shift(plan))
+        .about("the upper layer")?;
     rustix::fs::mkdirat(&bench, "work", Mode::from_raw_mode(0o755))?;
     mount_over(launched, &bench, Path::new("."), users)
+}
+
+/// What the map of the tree's mount adds to ids.
+pub(super) fn shift(plan: &Plan) -> u32 {
+    let user = plan.namespaces.user.filter(|user| user.map_tree);
+    user.map_or(0, |user| user.range.start().wrapping_sub(user.tree_base))
 }
 
 /// A place to put the layers together: an empty file system in memory, which the container's root can reach, as it

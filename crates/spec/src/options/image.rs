@@ -5,7 +5,8 @@ use super::{Argument, Effect, Given, OptionRow, Problem, ValueKind, anyone};
 use crate::{PivotRoot, SpecPatch, Volatile};
 
 const BASE: OptionRow = OptionRow::BASE;
-const IMAGES: Effect = Effect::Later("it is for disk images, which are not taken apart yet");
+const POLICY: Effect = Effect::Later("policies for disk images are not judged yet");
+const VERITY: Effect = Effect::Later("dm-verity, which protects the file systems of disk images, is not set up yet");
 
 pub(super) const ROWS: &[OptionRow] = &[
     OptionRow {
@@ -48,8 +49,12 @@ pub(super) const ROWS: &[OptionRow] = &[
         argument: Argument::Required("PATH"),
         kind: ValueKind::Path,
         help: "The disk image to use as root directory",
-        details: "A file or block device with a file system or a partition table.",
-        effect: Effect::Later("disk images are not taken apart yet; use --directory= with a tree"),
+        details: "A file or block device with a file system (ext4, xfs, btrfs, squashfs, erofs), with an MBR that has one \
+                  bootable partition of type 83, or with a GPT whose partitions are marked as the Discoverable \
+                  Partitions Specification says, or that has one partition for Linux. Partitions for /usr, /home, /srv, \
+                  /var, /var/tmp and the boot loader are mounted in their places. Nothing of it is seen on the host. \
+                  Excludes --directory= and --template=. Encrypted partitions and dm-verity are refused.",
+        effect: Effect::Patch(image),
         ..BASE
     },
     OptionRow {
@@ -57,7 +62,7 @@ pub(super) const ROWS: &[OptionRow] = &[
         argument: Argument::Required("POLICY"),
         help: "What a disk image must be like",
         details: "A policy as systemd.image-policy(7) describes it.",
-        effect: IMAGES,
+        effect: POLICY,
         ..BASE
     },
     OptionRow {
@@ -105,7 +110,7 @@ pub(super) const ROWS: &[OptionRow] = &[
         argument: Argument::Required("HEX"),
         help: "The verity hash of the root file system",
         details: "The dm-verity root hash, in hexadecimal digits.",
-        effect: IMAGES,
+        effect: VERITY,
         ..BASE
     },
     OptionRow {
@@ -114,7 +119,7 @@ pub(super) const ROWS: &[OptionRow] = &[
         kind: ValueKind::Path,
         help: "The signature of the verity hash",
         details: "A path, or base64: and the signature.",
-        effect: IMAGES,
+        effect: VERITY,
         ..BASE
     },
     OptionRow {
@@ -123,7 +128,7 @@ pub(super) const ROWS: &[OptionRow] = &[
         kind: ValueKind::Path,
         help: "The file with the verity data",
         details: "Where the image does not hold it itself.",
-        effect: IMAGES,
+        effect: VERITY,
         ..BASE
     },
     OptionRow {
@@ -141,6 +146,11 @@ pub(super) const ROWS: &[OptionRow] = &[
 
 fn directory(patch: &mut SpecPatch, given: &Given<'_>) -> Result<(), Problem> {
     patch.directory = given.host_path();
+    Ok(())
+}
+
+fn image(patch: &mut SpecPatch, given: &Given<'_>) -> Result<(), Problem> {
+    patch.image = given.host_path();
     Ok(())
 }
 

@@ -1,0 +1,29 @@
+//! Disk images: a file or block device with a file system in it, or with a partition table and several.
+//!
+//! An image is hostile input. What is read here is compared with what is there before it is used; the file systems
+//! themselves are the kernel's to judge.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`storage`] | bytes to read |
+//! | [`format`](mod@format) | what a partition holds |
+//! | [`role`] | what a partition is for |
+//! | `gpt`, `mbr` | tables of partitions |
+//! | [`layout`] | which partitions are used |
+//! | [`attach`] | loop devices and mounts |
+
+pub mod attach;
+pub mod format;
+mod gpt;
+pub mod layout;
+mod mbr;
+pub mod role;
+pub mod storage;
+
+pub use attach::Disk;
+pub use format::Format;
+pub use layout::{Layout, dissect};
+pub use role::Role;
+
+#[cfg(test)]
+mod tests;
