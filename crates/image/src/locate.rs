@@ -69,6 +69,17 @@ pub enum Machine {
     },
 }
 
+impl Machine {
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Tree(tree) => &tree.path,
+            Self::Image { path, .. } => path,
+        }
+    }
+}
+
 /// The tree or image of a machine, searched in [`SEARCH`].
 ///
 /// # Errors

@@ -26,7 +26,7 @@ pub struct Search<'a> {
 
 impl Files for Search<'_> {
     fn find(&self, command_line: &SpecPatch) -> Result<Option<File>, Error> {
-        let tree = match (&command_line.directory, &command_line.machine) {
+        let tree = match (command_line.directory.as_ref().or(command_line.image.as_ref()), &command_line.machine) {
             (Some(path), _) => Some(real(path)),
             (None, Some(_)) => None,
             (None, None) => Some(real(self.directory)),
@@ -35,7 +35,9 @@ impl Files for Search<'_> {
             (Some(name), _) => Some(name.clone()),
             (None, Some(tree)) if tree == Path::new("/") => MachineName::made_of(&host_name()),
             (None, tree) => {
-                tree.as_deref().and_then(Path::file_name).and_then(|name| MachineName::made_of(&name.to_string_lossy()))
+                let last = tree.as_deref().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
+                let image = command_line.image.as_ref().and(last.as_deref()).and_then(|name| name.strip_suffix(".raw"));
+                image.or(last.as_deref()).and_then(MachineName::made_of)
             }
         };
         // That it can have no name is told where the name is needed.
@@ -51,7 +53,7 @@ impl Files for Search<'_> {
         let beside = match &tree {
             Some(tree) => tree.parent().map(|parent| parent.join(&name)),
             // Where there is no such machine, the engine says so.
-            None => image::locate::machine(&machine).ok().and_then(|tree| Some(tree.path.parent()?.join(&name))),
+            None => image::locate::machine(&machine).ok().and_then(|found| Some(found.path().parent()?.join(&name))),
         };
         let Some(path) = beside else { return Ok(None) };
         Ok(read(&path, OFlags::NOFOLLOW)?.map(|text| found(path, text, false)))

@@ -33,8 +33,11 @@ pub(super) fn open(spec: &ContainerSpec, path: &Path, suffix: u64, kept: bool) -
 }
 
 /// The partitions beside the root, in the tree's places for them.
-pub(super) fn partitions(tree: &Tree) -> Vec<PartitionFacts> {
+pub(super) fn partitions(spec: &ContainerSpec, tree: &Tree) -> Vec<PartitionFacts> {
     let Some(disk) = &tree.disk else { return Vec::new() };
+    // A layer above can be written to whatever is below; and a question is about what would be.
+    let image = spec.image();
+    let above = image.ephemeral || image.volatile == Volatile::Overlay || spec.run().dry_run.is_some();
     let has = |role| disk.parts().any(|(part, _)| part.role == role);
     let parts = disk.parts().filter_map(|(part, read_only)| {
         let (role, place) = match part.role {
@@ -54,6 +57,7 @@ pub(super) fn partitions(tree: &Tree) -> Vec<PartitionFacts> {
         // Boot partitions are of no use to a container, and not every kernel has their file system.
         let boot = matches!(role, PartitionRole::Esp | PartitionRole::Xbootldr);
         let place = place.filter(|_| !boot || knows(file_system));
+        let read_only = if above { !part.can_be_written() } else { read_only };
         Some(PartitionFacts { role, place, read_only, idmap: true })
     });
     parts.collect()

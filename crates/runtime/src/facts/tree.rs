@@ -37,7 +37,7 @@ pub(super) fn probe(
         machine_id,
         machine_id_problem,
         merged_usr: exists("usr") && readlinkat(&tree.fd, "bin", Vec::new()).is_ok(),
-        partitions: super::image::partitions(tree),
+        partitions: super::image::partitions(spec, tree),
     })
 }
 
