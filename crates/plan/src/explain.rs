@@ -70,7 +70,10 @@ fn payload(plan: &Plan) -> Vec<String> {
     for (name, value) in &payload.environment_override {
         lines.push(format!("with {}={}", name.display(), value.display()));
     }
-    lines.push(format!("as the user {}", payload.user.as_deref().unwrap_or("root")));
+    match &payload.user_ids {
+        Some(user) => lines.push(format!("as the user {} and the groups {}, {:?}", user.uid, user.gid, user.groups)),
+        None => lines.push(format!("as the user {}", payload.user.as_deref().unwrap_or("root"))),
+    }
     match &payload.directory {
         WorkingDirectory::Root => lines.push("in /".into()),
         WorkingDirectory::Home => lines.push("in the user's home".into()),
@@ -291,6 +294,7 @@ impl Display for InnerStep {
             Self::LinkTimezone(zone) => write!(f, "link /etc/localtime to {zone}"),
             Self::BringUpLoopback => f.write_str("bring up the link lo"),
             Self::AllowPing { last } => write!(f, "let the groups 0 to {last} ping"),
+            Self::SetParameter { path, value } => write!(f, "write {value} to {path}"),
             Self::SetHostname(name) => write!(f, "set the host name to {name}"),
             Self::PivotRoot => f.write_str("make the root the root and let go of the host's"),
             Self::ShareMounts => f.write_str("share mounts with the namespaces made inside"),

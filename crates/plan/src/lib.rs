@@ -10,6 +10,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use serde::Serialize;
+use spec::oci::BundleUser;
 use spec::{
     AbsPath, AddressFamilies, ApiVfs, CapabilitySet, ConsoleMode, FilterItem, Personality, Resource, Rlimit, UidRange,
 };
@@ -110,6 +111,10 @@ pub struct Payload {
     pub environment_override: Vec<(OsString, OsString)>,
     /// The user, by name or number, looked up in the container's own database; root where absent.
     pub user: Option<String>,
+    /// The user by numbers, without a look at any database, in place of the other.
+    pub user_ids: Option<BundleUser>,
+    /// The mask of the modes of new files.
+    pub umask: u32,
     /// The working directory.
     pub directory: WorkingDirectory,
     /// How many of our own descriptors from number 3 on it gets, under the same numbers.
@@ -149,6 +154,8 @@ pub struct Limits {
     pub no_new_privileges: bool,
     /// Put in the ambient set of the program.
     pub ambient_capabilities: CapabilitySet,
+    /// The inheritable set of a program of root's, where it is not all that it has.
+    pub inheritable: Option<CapabilitySet>,
     /// Changes to the default system call filter.
     pub system_call_filter: Vec<FilterItem>,
     /// The families of sockets that it may make.

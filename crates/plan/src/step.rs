@@ -353,6 +353,13 @@ pub enum InnerStep {
         /// The highest group.
         last: u32,
     },
+    /// Set a kernel parameter of the container's own namespaces.
+    SetParameter {
+        /// Its file.
+        path: AbsPath,
+        /// What is written.
+        value: String,
+    },
     /// Set the host name.
     SetHostname(String),
     /// Make the root the root, and let go of the host's.

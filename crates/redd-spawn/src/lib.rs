@@ -1,5 +1,7 @@
 //! The command line of the container engine: `redd-spawn`, also under the name `systemd-nspawn`.
 
+mod bundle;
+
 use std::ffi::{OsStr, OsString};
 use std::io::{IsTerminal, Write};
 use std::os::fd::AsFd;
@@ -9,7 +11,7 @@ use std::process::ExitCode;
 use plan::{CallerFacts, Listen, StandardStreams};
 use runtime::engine::{Done, run};
 use spec::HelpStyle;
-use spec::command_line::{Request, read_with};
+use spec::command_line::{Request, read_with, with_bundle};
 use spec::options::Caller;
 
 /// What wrong words on the command line end with.
@@ -35,6 +37,19 @@ pub fn main(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let files = runtime::settings::Search { directory: &current, say: &complain };
     let spec = match read_with(&arguments, who, &files) {
         Ok(Request::Run(spec)) => spec,
+        Ok(Request::Bundle(directory, patch)) => match bundle::read(&directory) {
+            Ok(bundle) => match with_bundle(*patch, bundle, &current) {
+                Ok(spec) => Box::new(spec),
+                Err(error) => {
+                    complain(&format!("{error} (see \"{name} --help\")"));
+                    return ExitCode::from(USAGE);
+                }
+            },
+            Err(error) => {
+                complain(&runtime::chain(&error));
+                return ExitCode::FAILURE;
+            }
+        },
         Ok(Request::Help) => return print(&spec::help(&name, help_style())),
         Ok(Request::Version) => return print(&version(&name)),
         Ok(Request::Values(text)) => return print(&text),

@@ -124,6 +124,8 @@ const CASES: &[(&[&str], Outcome, Differs)] = &[
     (&["--pivot-root=/a:/b"], Taken, Never),
     (&["--pivot-root=/a/../b"], Refused, Never),
     (&["--pivot-root=/a:/b:/c"], Refused, In(STRICT)),
+    (&["--oci-bundle"], Refused, Never),
+    (&["--oci-bundle=."], Taken, In("the original says that in other words")),
     // exec
     (&["-ab"], Refused, Never),
     (&["-bP"], Taken, Never),

@@ -7,6 +7,7 @@ mod tests;
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
@@ -63,6 +64,8 @@ pub enum Request {
     Values(String),
     /// A container.
     Run(Box<ContainerSpec>),
+    /// A container, once the bundle in this directory has been read and put below the rest ([`with_bundle`]).
+    Bundle(PathBuf, Box<SpecPatch>),
 }
 
 /// Reads a command line, without the program's own name. As with getopt_long, words count in their order: what comes
@@ -100,6 +103,11 @@ pub fn read_with(
     }
     let rest = words.rest();
     patch.arguments = Some(rest.to_vec()).filter(|rest| !rest.is_empty());
+    if let Some(directory) = patch.oci_bundle.take() {
+        // It takes the place of a settings file.
+        patch.read_environment(caller.variable)?;
+        return Ok(Request::Bundle(directory, Box::new(patch)));
+    }
     let mut patch = with_settings(patch, caller, files)?;
     patch.read_environment(caller.variable)?;
     patch.validate(caller.directory).map(|spec| Request::Run(Box::new(spec)))
@@ -120,6 +128,24 @@ fn with_settings(
     let read = settings::read(&file, trusted, files, caller)?;
     read.warnings.iter().for_each(|warning| files.warn(warning));
     Ok(settings::combine(patch, read.patch, mode))
+}
+
+/// What the command line says over what the bundle says, checked.
+///
+/// # Errors
+/// A [`UsageError`] for what does not go together.
+pub fn with_bundle(patch: SpecPatch, bundle: SpecPatch, current: &Path) -> Result<ContainerSpec, UsageError> {
+    let mut bundle = bundle;
+    if let (true, Some(extra)) = (patch.user.is_some(), &mut bundle.bundle) {
+        extra.user = None;
+    }
+    // A set that was asked for outside is not cut down by what the bundle knows of it.
+    if let (true, Some(extra)) =
+        (patch.ambient_capabilities.is_some() || patch.capabilities.is_some(), &mut bundle.bundle)
+    {
+        extra.inheritable = None;
+    }
+    patch.over(bundle).validate(current)
 }
 
 fn completions(word: &Word) -> Result<Request, UsageError> {

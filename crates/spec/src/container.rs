@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 use uuid::Uuid;
 
+use crate::oci::BundleSpec;
 use crate::{
     AbsPath, AddressFamilies, Background, BindUsersSpec, CapabilitySet, CpuSet, Credential, HostName, IntegrationSpec,
     MachineName, Property, Resource, Rlimit, Signal, SliceName, UidRange,
@@ -27,6 +28,7 @@ pub struct ContainerSpec {
     pub(crate) integration: IntegrationSpec,
     pub(crate) mounts: Vec<CustomMount>,
     pub(crate) bind_users: BindUsersSpec,
+    pub(crate) bundle: BundleSpec,
     pub(crate) credentials: Vec<Credential>,
     pub(crate) console: ConsoleSpec,
 }
@@ -66,6 +68,8 @@ getters! {
     bind_users: BindUsersSpec,
     /// Credentials.
     credentials: Vec<Credential>,
+    /// What only an OCI bundle can ask for.
+    bundle: BundleSpec,
     /// The console.
     console: ConsoleSpec,
 }

@@ -33,6 +33,7 @@ mod completions;
 mod environment;
 mod help;
 mod manual;
+pub mod oci;
 pub mod options;
 mod patch;
 mod property;

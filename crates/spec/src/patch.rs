@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
 use crate::command_line::UsageError;
+use crate::oci::BundleSpec;
+use crate::options::boolean;
 use crate::{
     AbsPath, AddressFamilies, ApiVfs, Background, BindUsersSpec, CapabilitySet, ConsoleMode, ConsoleSpec,
     ContainerSpec, CpuSet, Credential, CustomMount, DryRun, ExecSpec, FilterItem, ForwardJournal, HostName,
@@ -51,6 +53,10 @@ patch! {
     tmpfs_tmp: bool,
     /// `SYSTEMD_NSPAWN_CONTAINER_SERVICE`.
     container_service: String,
+    /// `--oci-bundle=`: the directory that it is in.
+    oci_bundle: PathBuf,
+    /// What the bundle asks for that no option does.
+    bundle: BundleSpec,
     /// `--directory=`.
     directory: PathBuf,
     /// `--image=`.
@@ -253,6 +259,7 @@ impl SpecPatch {
                     .forward_journal
                     .map(|path| ForwardJournal { path, limits: self.journal_limits.unwrap_or_default() }),
             },
+            bundle: self.bundle.unwrap_or_default(),
             mounts: self.mounts.unwrap_or_default(),
             bind_users,
             credentials: self.credentials.unwrap_or_default(),

@@ -2,6 +2,7 @@
 
 mod api_mounts;
 mod bind_user;
+mod bundle;
 mod credentials;
 mod custom_mounts;
 mod forward_journal;
@@ -537,7 +538,9 @@ fn inner_steps(context: &Context<'_>) -> Result<Vec<InnerStep>, Error> {
     steps.push(InnerStep::ListenForNotifications);
     steps.push(InnerStep::MakeKmsg);
     forward_journal::inner(context, &mut steps)?;
+    bundle::parameters(context, &mut steps);
     let mut late = Vec::new();
+    bundle::paths(context, &mut late);
     api_mounts::seal(context, &mut late)?;
     integration::inner(context, &mut steps)?;
     steps.extend(journal::inner(context));
@@ -562,6 +565,7 @@ fn limits(context: &Context<'_>, device_access: crate::DeviceAccess) -> Limits {
         last_capability: context.facts.host.last_capability,
         no_new_privileges: security.no_new_privileges,
         ambient_capabilities: security.ambient_capabilities,
+        inheritable: spec.bundle().inheritable,
         system_call_filter: security.system_call_filter.clone(),
         address_families: security.address_families,
         selinux_context: security.selinux_context.clone(),

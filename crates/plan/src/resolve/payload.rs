@@ -41,6 +41,8 @@ pub(super) fn resolve(context: &Context<'_>) -> Payload {
         environment: environment(context),
         environment_override: overrides,
         user: exec.user.clone(),
+        user_ids: context.spec.bundle().user.clone(),
+        umask: context.spec.bundle().umask.unwrap_or(0o022),
         directory: match &exec.chdir {
             Some(path) => WorkingDirectory::Path(path.clone()),
             None if shell => WorkingDirectory::Home,

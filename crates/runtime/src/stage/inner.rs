@@ -155,6 +155,10 @@ fn carry_out(
             other => Ok(other?),
         },
         InnerStep::BringUpLoopback => Ok(sys::loopback::bring_up()?),
+        InnerStep::SetParameter { path, value } => {
+            let file = files.open(path.as_path(), OFlags::WRONLY).about(path)?;
+            write_all(file.as_fd(), value.as_bytes()).about(path)
+        }
         InnerStep::SetHostname(name) => Ok(rustix::system::sethostname(name.as_bytes())?),
         InnerStep::PivotRoot => files.become_root(),
         InnerStep::ShareMounts => {

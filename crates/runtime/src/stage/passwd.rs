@@ -22,6 +22,12 @@ pub(super) struct User {
 }
 
 impl User {
+    /// One whose name no database is asked for.
+    pub(super) fn of_ids(uid: u32, gid: u32) -> Self {
+        let (name, home) = if uid == 0 { ("root", "/root") } else { ("", "/") };
+        Self { name: name.into(), uid, gid, home: home.into(), shell: None }
+    }
+
     /// Root, as every system has it.
     pub(super) fn root() -> Self {
         Self { name: "root".into(), uid: 0, gid: 0, home: "/root".into(), shell: None }

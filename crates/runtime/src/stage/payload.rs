@@ -44,7 +44,10 @@ fn try_start(
     sender: &Sender,
 ) -> Result<std::convert::Infallible, Failure> {
     let payload = &plan.payload;
-    let (user, groups) = look_up(payload.user.as_deref())?;
+    let (user, groups) = match &payload.user_ids {
+        Some(ids) => (User::of_ids(ids.uid, ids.gid), ids.groups.clone()),
+        None => look_up(payload.user.as_deref())?,
+    };
     take_terminal(inside.console)?;
     for limit in &plan.limits.resources {
         apply_limit(limit)?;
@@ -59,7 +62,7 @@ fn try_start(
         })?;
     }
     let environment = environment(plan, &user);
-    rustix::process::umask(Mode::from_raw_mode(0o022));
+    rustix::process::umask(Mode::from_raw_mode(payload.umask));
     sys::process::close_on_exec_from(3)?;
     sys::inherited::inherit(payload.inherited, true).about("the descriptors of $LISTEN_FDS")?;
     confine(&plan.limits, &prepared.filter)?;
@@ -70,6 +73,9 @@ fn try_start(
     become_user(&user, &groups, ambient)?;
     if user.uid == 0 {
         limit_capabilities(&plan.limits)?;
+        if let Some(inheritable) = plan.limits.inheritable {
+            limit_inheritable(inheritable)?;
+        }
     }
     // As the user, who may not be allowed to.
     enter_directory(&payload.directory, &user)?;
@@ -175,8 +181,11 @@ fn environment(plan: &Plan, user: &User) -> Vec<OsString> {
         variable.push(value);
         variable
     };
-    for (name, value) in [("HOME", &user.home), ("USER", &user.name), ("LOGNAME", &user.name)] {
-        variables.push(pair(name.as_ref(), value));
+    // Who is known by a number alone has neither.
+    if plan.payload.user_ids.is_none() || user.uid == 0 {
+        for (name, value) in [("HOME", &user.home), ("USER", &user.name), ("LOGNAME", &user.name)] {
+            variables.push(pair(name.as_ref(), value));
+        }
     }
     for (name, value) in &plan.payload.environment_override {
         variables.retain(|variable| {
@@ -208,6 +217,13 @@ pub(super) fn limit_capabilities(limits: &Limits) -> Result<(), Failure> {
     let held = CapabilitySet::from_bits_retain(keep) & rustix::thread::capabilities(None)?.permitted;
     let sets = CapabilitySets { effective: held, permitted: held, inheritable: held };
     rustix::thread::set_capabilities(None, sets).about("the capabilities")
+}
+
+/// Hands no more on to what is executed than this.
+fn limit_inheritable(inheritable: spec::CapabilitySet) -> Result<(), Failure> {
+    let mut sets = rustix::thread::capabilities(None)?;
+    sets.inheritable &= CapabilitySet::from_bits_retain(inheritable.bits());
+    rustix::thread::set_capabilities(None, sets).about("the inheritable capabilities")
 }
 
 /// Becomes somebody else than root, who then has the ambient capabilities alone.

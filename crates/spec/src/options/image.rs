@@ -79,8 +79,11 @@ pub(super) const ROWS: &[OptionRow] = &[
         argument: Argument::Required("PATH"),
         kind: ValueKind::Directory,
         help: "The OCI runtime bundle to run",
-        details: "A directory with a config.json and a root file system.",
-        effect: Effect::Later("OCI bundles are not read yet"),
+        details: "A directory with a config.json of the OCI runtime specification, version 1, and a root file system. \
+                  Its program, user, capabilities, limits, mounts, namespaces and the like are used; what the command \
+                  line says comes first. No settings file is read. What cannot be carried out is refused by its \
+                  place in the JSON document.",
+        effect: Effect::Patch(oci_bundle),
         ..BASE
     },
     OptionRow {
@@ -161,6 +164,11 @@ fn template(patch: &mut SpecPatch, given: &Given<'_>) -> Result<(), Problem> {
 
 fn ephemeral(patch: &mut SpecPatch, _: &Given<'_>) -> Result<(), Problem> {
     patch.ephemeral = Some(true);
+    Ok(())
+}
+
+fn oci_bundle(patch: &mut SpecPatch, given: &Given<'_>) -> Result<(), Problem> {
+    patch.oci_bundle = given.host_path();
     Ok(())
 }
 

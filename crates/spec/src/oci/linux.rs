@@ -1,0 +1,227 @@
+//! `linux`: namespaces, kernel parameters, paths that are closed, limits.
+
+use super::node::{Node, Object};
+use super::{BundleError, inside};
+use crate::{AbsPath, Ownership, Personality, PrivateUsers, Property, SpecPatch, UidRange};
+
+pub(super) fn read(node: Node, patch: &mut SpecPatch) -> Result<(), BundleError> {
+    let mut linux = node.object()?;
+    let users = users(&mut linux)?;
+    if let Some(list) = linux.take("namespaces") {
+        namespaces(list, users, patch)?;
+    } else if let Some((_, path)) = users {
+        return Err(BundleError::Value { path, reason: "there is no user namespace to map".to_owned() });
+    }
+    if let Some(list) = linux.take("sysctl") {
+        for (name, value) in list.object()?.entries() {
+            sysctl(&name, &value, patch)?;
+        }
+    }
+    let bundle = patch.bundle.get_or_insert_default();
+    for (name, paths) in [("maskedPaths", &mut bundle.masked), ("readonlyPaths", &mut bundle.read_only)] {
+        for path in linux.take(name).map(Node::array).transpose()?.unwrap_or_default() {
+            let inside = inside(&path)?;
+            if inside.as_path().parent().is_none() {
+                return Err(path.error("the root itself is none of these; see root.readonly"));
+            }
+            paths.push(inside);
+        }
+    }
+    if let Some(node) = linux.take("rootfsPropagation") {
+        match node.text()? {
+            "" | "slave" | "rslave" | "private" | "rprivate" => {}
+            "shared" | "rshared" => return Err(node.refused("mounts made inside do not reach the host")),
+            "unbindable" | "runbindable" => return Err(node.refused("the root can be bound elsewhere")),
+            _ => return Err(node.error("it is no propagation type")),
+        }
+    }
+    if let Some(node) = linux.take("mountLabel") {
+        patch.selinux_apifs_context = Some(node.text()?.to_owned()).filter(|label| !label.is_empty());
+    }
+    if let Some(node) = linux.take("personality") {
+        patch.personality = Some(personality(node)?);
+    }
+    if let Some(node) = linux.take("resources") {
+        resources(node, patch)?;
+    }
+    linux.refuse(&[
+        ("cgroupsPath", "redd chooses the place of the control group"),
+        ("devices", "no devices are made; bind those that are wanted by mounts"),
+        ("seccomp", "filters of a bundle's own are not compiled; use --system-call-filter="),
+        ("intelRdt", "resource director groups are not joined"),
+        ("timeOffsets", "there is no time namespace"),
+        ("memoryPolicy", "the memory policy is not set"),
+        ("netDevices", "no network devices are moved"),
+    ])?;
+    linux.finish()
+}
+
+/// The range of the mappings, and where it stands.
+fn users(linux: &mut Object) -> Result<Option<(UidRange, String)>, BundleError> {
+    let mapping = |node: Node| -> Result<(UidRange, String), BundleError> {
+        let path = node.path.clone();
+        let error = |reason: &str| BundleError::Value { path: path.clone(), reason: reason.to_owned() };
+        let mut entries = node.array()?.into_iter();
+        let (Some(entry), None) = (entries.next(), entries.next()) else {
+            return Err(error("only one entry is carried out"));
+        };
+        let mut entry = entry.object()?;
+        let first = entry.need("containerID")?;
+        if first.id()? != 0 {
+            return Err(first.error("only mappings from zero on are carried out"));
+        }
+        let (start, count) = (entry.need("hostID")?.id()?, entry.need("size")?);
+        let range = u32::try_from(count.unsigned()?).ok().and_then(|count| UidRange::new(start, count));
+        let range = range.ok_or_else(|| count.error("these ids are no range"))?;
+        entry.finish()?;
+        Ok((range, path))
+    };
+    let uid = linux.take("uidMappings").filter(|node| !node.is_empty()).map(mapping).transpose()?;
+    let gid = linux.take("gidMappings").filter(|node| !node.is_empty()).map(mapping).transpose()?;
+    match (uid, gid) {
+        (Some((one, path)), Some((other, _))) if one == other => Ok(Some((one, path))),
+        (None, None) => Ok(None),
+        (Some((_, path)), _) | (None, Some((_, path))) => {
+            Err(BundleError::Value { path, reason: "users and groups have to be mapped alike".to_owned() })
+        }
+    }
+}
+
+fn namespaces(list: Node, users: Option<(UidRange, String)>, patch: &mut SpecPatch) -> Result<(), BundleError> {
+    let path = list.path.clone();
+    let mut seen: Vec<String> = Vec::new();
+    for entry in list.array()? {
+        let mut entry = entry.object()?;
+        let kind = entry.need("type")?;
+        let name = kind.text()?.to_owned();
+        entry.refuse(&[("path", "namespaces that exist already are not joined")])?;
+        entry.finish()?;
+        match name.as_str() {
+            "mount" | "pid" | "ipc" | "uts" | "network" | "user" | "cgroup" => {}
+            "time" => return Err(kind.refused("there is no time namespace")),
+            _ => return Err(kind.error("it is no namespace")),
+        }
+        if seen.contains(&name) {
+            return Err(kind.error("the same namespace is there twice"));
+        }
+        seen.push(name);
+    }
+    let has = |name: &str| seen.iter().any(|seen| seen == name);
+    if let Some(name) = ["mount", "pid", "ipc", "uts"].into_iter().find(|name| !has(name)) {
+        return Err(BundleError::Value { path, reason: format!("a container always has its own {name} namespace") });
+    }
+    patch.private_network = Some(has("network"));
+    patch.cgroup_namespace = Some(has("cgroup"));
+    match (has("user"), users) {
+        (true, Some((range, _))) => {
+            patch.private_users = Some(PrivateUsers::Range(range));
+            patch.ownership = Some(Ownership::Off);
+        }
+        (false, None) => patch.private_users = Some(PrivateUsers::No),
+        (true, None) => return Err(BundleError::Missing("linux.uidMappings".to_owned())),
+        (false, Some((_, path))) => {
+            return Err(BundleError::Value { path, reason: "there is no user namespace to map".to_owned() });
+        }
+    }
+    Ok(())
+}
+
+/// Those that belong to the container's namespaces; others would change the host.
+fn sysctl(name: &str, value: &Node, patch: &mut SpecPatch) -> Result<(), BundleError> {
+    let text = value.text()?;
+    let ipc = ["kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall", "kernel.shmmax"];
+    let more = ["kernel.shmmni", "kernel.shm_rmid_forced"];
+    let own = ipc.contains(&name) || more.contains(&name) || name.starts_with("fs.mqueue.");
+    let network = name.starts_with("net.");
+    if name.contains('/') || !(own || network) {
+        return Err(value.refused("it belongs to the host, not to a namespace of the container's own"));
+    }
+    if network && patch.private_network != Some(true) {
+        return Err(value.refused("the container shares the host's network; add a network namespace"));
+    }
+    let path = format!("/proc/sys/{}", name.replace('.', "/"));
+    let path = AbsPath::try_from(path.as_str()).map_err(|error| value.error(error.to_string()))?;
+    patch.bundle.get_or_insert_default().sysctls.push((path, text.to_owned()));
+    Ok(())
+}
+
+fn personality(node: Node) -> Result<Personality, BundleError> {
+    let mut personality = node.object()?;
+    let domain = personality.need("domain")?;
+    let found = match domain.text()? {
+        "LINUX" => Personality::X86_64,
+        "LINUX32" => Personality::X86,
+        _ => return Err(domain.error("it is neither LINUX nor LINUX32")),
+    };
+    personality.refuse(&[("flags", "no flags of personality(2) are set")])?;
+    personality.finish()?;
+    Ok(found)
+}
+
+fn resources(node: Node, patch: &mut SpecPatch) -> Result<(), BundleError> {
+    let mut resources = node.object()?;
+    let mut properties = Vec::new();
+    let mut set = |node: &Node, assignment: String| -> Result<(), BundleError> {
+        properties.push(Property::parse(&assignment).map_err(|error| node.error(error.to_string()))?);
+        Ok(())
+    };
+    for rule in resources.take("devices").map(Node::array).transpose()?.unwrap_or_default() {
+        device_rule(rule)?;
+    }
+    let number = |node: &Node| Ok(if node.signed()? < 0 { "infinity".to_owned() } else { node.signed()?.to_string() });
+    if let Some(memory) = resources.take("memory") {
+        let mut memory = memory.object()?;
+        for (name, property) in [("limit", "MemoryMax"), ("reservation", "MemoryLow")] {
+            if let Some(node) = memory.take(name) {
+                set(&node, format!("{property}={}", number(&node)?))?;
+            }
+        }
+        let why = "only limit and reservation are carried out; use --property=";
+        memory.refuse(
+            &["swap", "kernel", "kernelTCP", "swappiness", "disableOOMKiller", "useHierarchy", "checkBeforeUpdate"]
+                .map(|name| (name, why)),
+        )?;
+        memory.finish()?;
+    }
+    if let Some(pids) = resources.take("pids") {
+        let mut pids = pids.object()?;
+        let limit = pids.need("limit")?;
+        set(&limit, format!("TasksMax={}", number(&limit)?))?;
+        pids.finish()?;
+    }
+    if let Some(cpu) = resources.take("cpu") {
+        let mut cpu = cpu.object()?;
+        if let Some(cpus) = cpu.take("cpus") {
+            set(&cpus, format!("AllowedCPUs={}", cpus.text()?))?;
+        }
+        if let Some(mems) = cpu.take("mems") {
+            set(&mems, format!("AllowedMemoryNodes={}", mems.text()?))?;
+        }
+        let why = "only cpus and mems are carried out; use --property=";
+        cpu.refuse(
+            &["shares", "quota", "burst", "period", "realtimeRuntime", "realtimePeriod", "idle"]
+                .map(|name| (name, why)),
+        )?;
+        cpu.finish()?;
+    }
+    let why = "it is not limited; use --property=";
+    resources.refuse(&["blockIO", "hugepageLimits", "network", "rdma", "unified"].map(|name| (name, why)))?;
+    resources.finish()?;
+    if !properties.is_empty() {
+        patch.properties.get_or_insert_default().extend(properties);
+    }
+    Ok(())
+}
+
+/// That nothing is allowed beside the devices that every container has is so anyway.
+fn device_rule(node: Node) -> Result<(), BundleError> {
+    let refused = node.refused("devices beyond those of every container are not allowed; bind those that are wanted");
+    let mut rule = node.object()?;
+    let allow = rule.need("allow")?.boolean()?;
+    let access = rule.take("access").map(|node| node.text().map(str::to_owned)).transpose()?;
+    let kind = rule.take("type").map(|node| node.text().map(str::to_owned)).transpose()?;
+    let (major, minor) = (rule.take("major"), rule.take("minor"));
+    rule.finish()?;
+    let everything = kind.is_none_or(|kind| kind == "a") && access.is_none_or(|access| access == "rwm");
+    if allow || !everything || major.is_some() || minor.is_some() { Err(refused) } else { Ok(()) }
+}
