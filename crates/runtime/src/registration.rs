@@ -55,14 +55,27 @@ impl Registered {
     }
 
     /// Takes it out of the list. That it is not there any more is no error: it goes with its first process, too.
+    ///
+    /// If systemd-machined sees the first process end before it hears of this, it asks the service manager to stop the
+    /// machine's unit, and forgets it. A request that is still on its way when the next machine of the name has started would
+    /// stop that one: so the service manager is asked something behind it, and has read it when it answers.
     pub(crate) fn end(self) {
+        let Ok(mut connection) = Connection::open_bus(&self.bus) else { return };
         let mut body = Writer::default();
         body.string(&self.machine);
-        let ended = Connection::open_bus(&self.bus)
-            .and_then(|mut connection| connection.call(&manager("UnregisterMachine", "s"), body));
-        drop(ended);
+        drop(connection.call(&manager("UnregisterMachine", "s"), body));
+        drop(connection.call(&PING, Writer::default()));
     }
 }
+
+/// Asks the service manager for nothing but an answer.
+const PING: Call<'static> = Call {
+    destination: "org.freedesktop.systemd1",
+    path: "/org/freedesktop/systemd1",
+    interface: "org.freedesktop.DBus.Peer",
+    member: "Ping",
+    signature: "",
+};
 
 fn manager<'a>(member: &'a str, signature: &'a str) -> Call<'a> {
     Call {
