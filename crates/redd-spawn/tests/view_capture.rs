@@ -87,6 +87,8 @@ fn normalise(view: View, tree: &str) -> View {
     let base: u64 = map.split_whitespace().nth(1).and_then(|word| word.parse().ok()).unwrap_or(0);
     let one = |section: &str, line: &str| match section {
         "environment" => environment(line),
+        // The captured host had no zone.
+        "mounts" if line.starts_with("/etc/localtime ") => None,
         "mounts" => Some(mount(line, base)),
         "dev" => device(line),
         "cgroup" => line.rsplit(':').next().map(str::to_owned),
