@@ -65,7 +65,9 @@ fn a_system_writes_its_journal_to_the_host() {
             requires!(userns, idmap);
         }
         let before = HostState::capture(&tree, &[]);
-        let options = ["--volatile=overlay", "--link-journal=host", &format!("--uuid={ID}")];
+        // The tree's own name may be another test's.
+        let name = format!("--machine=journal-{}", std::process::id());
+        let options = ["--volatile=overlay", "--link-journal=host", &name, &format!("--uuid={ID}")];
         let ended = boot(&tree, work.path(), &[&options[..], users].concat());
         assert_eq!(ended.code(), 0, "{ended}");
         before.assert_same();
@@ -81,7 +83,7 @@ fn a_system_writes_its_journal_to_the_host() {
         for file in std::fs::read_dir(&entry).expect("directory").flatten() {
             std::fs::remove_file(file.path()).expect("remove");
         }
-        let options = ["--volatile=overlay", &format!("--uuid={ID}")];
+        let options = ["--volatile=overlay", &name, &format!("--uuid={ID}")];
         assert_eq!(boot(&tree, work.path(), &[&options[..], users].concat()).code(), 0);
         assert!(has_words(&entry), "{users:?}: auto");
         std::fs::remove_dir_all(&entry).expect("remove");

@@ -4,7 +4,7 @@
 //! The tree is hostile: in place of the file there may be a link, a fifo, a device, a directory.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use plan::MountFlags;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
@@ -14,8 +14,6 @@ use super::files::{Files, place_at, restrict, write_all};
 
 /// How a copy is called until it is complete.
 const STAGED: &str = ".#redd.staged";
-/// How many links from the file's place are followed before it is said to be none.
-const MOST_LINKS: usize = 8;
 
 /// Writes the file unless it says the same already. One that is no regular file is left alone, as is a missing
 /// directory.
@@ -118,56 +116,27 @@ pub(super) fn link_timezone(files: &mut Files, zone: &str) -> Result<()> {
     moved
 }
 
-/// Puts a mount of the host's file on top, read-only. Links are followed inside the root; where the last one leads to
-/// nothing an empty file is made, if its directory exists.
+/// Puts a mount of the host's file on top of whatever is there, a link itself included, read-only. Where nothing is
+/// there an empty file is made.
 pub(super) fn bind(files: &mut Files, mount: &OwnedFd, target: &Path) -> Result<()> {
-    let at = match files.open(target, OFlags::PATH) {
-        Err(Errno::NOENT) => make_empty(files, target)?,
-        other => other?,
+    let (directory, name) = files.parent(target)?;
+    let look = || {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        rustix::fs::openat(directory, name, flags, Mode::empty())
     };
+    let at = match look() {
+        Err(Errno::NOENT) => {
+            let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            drop(rustix::fs::openat(directory, name, flags, Mode::from_raw_mode(0o644))?);
+            look()
+        }
+        other => other,
+    }?;
     if FileType::from_raw_mode(rustix::fs::fstat(&at)?.st_mode).is_dir() {
         return Err(Errno::ISDIR);
     }
     restrict(mount.as_fd(), MountFlags { read_only: true, ..MountFlags::NO_SUID_DEV }, false)?;
     place_at(mount, &at)
-}
-
-/// Makes an empty file at the end of the links.
-fn make_empty(files: &mut Files, target: &Path) -> Result<OwnedFd> {
-    let mut place = target.to_owned();
-    for _ in 0..MOST_LINKS {
-        let (directory, name) = files.parent(&place)?;
-        match rustix::fs::readlinkat(directory, name, Vec::new()) {
-            Ok(link) => {
-                use std::os::unix::ffi::OsStrExt;
-                let link = std::ffi::OsStr::from_bytes(link.to_bytes());
-                place = without_dots(&place.parent().unwrap_or(Path::new("/")).join(link));
-            }
-            Err(Errno::NOENT) => {
-                let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-                drop(rustix::fs::openat(directory, name, flags, Mode::from_raw_mode(0o644))?);
-                return files.open(&place, OFlags::PATH);
-            }
-            Err(errno) => return Err(errno),
-        }
-    }
-    Err(Errno::LOOP)
-}
-
-/// Takes the dots out by words alone. Where a directory on the way is a link that may lead elsewhere than the kernel
-/// would go, but never out of the root, which every look-up starts from.
-fn without_dots(path: &Path) -> PathBuf {
-    let mut clean = PathBuf::from("/");
-    for component in path.components() {
-        match component {
-            std::path::Component::Normal(name) => clean.push(name),
-            std::path::Component::ParentDir => {
-                clean.pop();
-            }
-            _ => {}
-        }
-    }
-    clean
 }
 
 fn existing_parent<'a>(
