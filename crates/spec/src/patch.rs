@@ -8,7 +8,6 @@ use uuid::Uuid;
 
 use crate::command_line::UsageError;
 use crate::oci::BundleSpec;
-use crate::options::boolean;
 use crate::{
     AbsPath, AddressFamilies, ApiVfs, Background, BindUsersSpec, CapabilitySet, ConsoleMode, ConsoleSpec,
     ContainerSpec, CpuSet, Credential, CustomMount, DryRun, ExecSpec, FilterItem, ForwardJournal, HostName,
