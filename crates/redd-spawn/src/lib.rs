@@ -10,6 +10,7 @@ use std::process::ExitCode;
 
 use plan::{CallerFacts, Listen, StandardStreams};
 use runtime::engine::{Done, run};
+pub use runtime::settings::Search;
 use spec::HelpStyle;
 use spec::command_line::{Request, read_with, with_bundle};
 use spec::options::Caller;
@@ -34,7 +35,7 @@ pub fn main(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
         }
     };
     let who = Caller { directory: &current, variable: &|name| std::env::var_os(name) };
-    let files = runtime::settings::Search { directory: &current, say: &complain };
+    let files = Search { directory: &current, say: &complain };
     let spec = match read_with(&arguments, who, &files) {
         Ok(Request::Run(spec)) => spec,
         Ok(Request::Bundle(directory, patch)) => match bundle::read(&directory) {

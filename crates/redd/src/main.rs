@@ -28,6 +28,7 @@ fn main() -> ExitCode {
         Command::Spawn => commands::spawn::run(std::iter::empty()),
         Command::Bootstrap(arguments) => failure::report(commands::bootstrap::run(&arguments)),
         Command::Run(arguments) => failure::report(commands::run::run(&arguments)),
+        Command::Settings(arguments) => failure::report(commands::settings::run(&arguments)),
         Command::Completions(arguments) => failure::report(commands::completions::run(&arguments)),
     }
 }

@@ -3,6 +3,7 @@
 pub(crate) mod bootstrap;
 pub(crate) mod completions;
 pub(crate) mod run;
+pub(crate) mod settings;
 pub(crate) mod spawn;
 
 const EXAMPLES: &str = "\
@@ -12,7 +13,8 @@ Examples:
   redd run ubuntu -- apt-get --version  one command in a throw-away Ubuntu
   redd run host                         a root shell in a throw-away copy of this system
   redd bootstrap debian /srv/web        install Debian into a directory
-  redd spawn -b -D /srv/web             boot it";
+  redd spawn -b -D /srv/web             boot it
+  redd settings /srv/web                what its settings file and the defaults say";
 
 /// Runs whole Linux systems in lightweight containers.
 #[derive(Debug, clap::Parser)]
@@ -28,5 +30,6 @@ pub(crate) enum Command {
     Spawn,
     Run(run::Arguments),
     Bootstrap(bootstrap::Arguments),
+    Settings(settings::Arguments),
     Completions(completions::Arguments),
 }

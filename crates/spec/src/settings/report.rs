@@ -103,6 +103,9 @@ fn command_line(arguments: &[OsString]) -> Result<Vec<(String, String)>, UsageEr
                 let name = name.trim_start_matches("RLIMIT_");
                 said.push((format!("Limit{name}"), limit.to_owned()));
             }
+            Some(setting) if setting.key == "Environment" => {
+                said.push((setting.key.to_owned(), quoted(&[value.unwrap_or_default()])));
+            }
             Some(setting) => said.push((setting.key.to_owned(), value.unwrap_or_else(|| "yes".to_owned()))),
             None => also(word.row, &mut said),
         }

@@ -1,0 +1,82 @@
+//! `redd settings`, as people and programs call it.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+fn redd(directory: &Path, words: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_redd"))
+        .arg("settings")
+        .args(words)
+        .current_dir(directory)
+        .output()
+        .expect("redd runs")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn every_setting_has_its_source() {
+    let place = tempfile::tempdir().expect("directory");
+    let file = place.path().join("box.nspawn");
+    std::fs::create_dir_all(place.path().join("box/usr")).expect("tree");
+    std::fs::write(&file, "[Exec]\nUser=me\nHostname=%i-inside\n[Files]\nBind=/srv\n").expect("write");
+    let output = redd(place.path(), &["./box", "--chdir=/usr", "-E", "A=b c"]);
+    let (shown, told) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{told}");
+    let line = |key: &str| {
+        let start = format!("{key}=");
+        let line = shown.lines().find(|line| line.starts_with(&start)).unwrap_or_else(|| panic!("{key}: {shown}"));
+        line.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    let place_of = |number: u32| format!("{}:{number}", file.display());
+    assert_eq!(line("User"), format!("User=me {}", place_of(2)));
+    assert_eq!(line("Hostname"), format!("Hostname=box-inside {}", place_of(3)));
+    assert_eq!(line("WorkingDirectory"), "WorkingDirectory=/usr command line");
+    assert_eq!(line("Environment"), "Environment=\"A=b c\" command line");
+    assert_eq!(line("Boot"), "Boot=no default");
+    assert_eq!(line("Bind"), "Bind=- default");
+    assert!(told.contains(&format!("{}: Bind= is ignored", place_of(5))), "{told}");
+    assert!(shown.contains("not trusted") && !shown.contains('\u{1b}'), "{shown}");
+    let trusted = text(&redd(place.path(), &["./box", "--settings=trusted"]).stdout);
+    assert!(trusted.lines().any(|line| line.starts_with("Bind=/srv ")), "{trusted}");
+}
+
+#[test]
+fn programs_get_json() {
+    let place = tempfile::tempdir().expect("directory");
+    let file = place.path().join("box.nspawn");
+    std::fs::write(&file, "[Exec]\nUser=me\n").expect("write");
+    let output = redd(place.path(), &["--json", "./box", "-b"]);
+    let whole: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(whole["file"].as_str(), file.to_str());
+    assert_eq!((whole["trusted"].as_bool(), whole["mode"].as_str()), (Some(false), Some("yes")));
+    let find = |key: &str| {
+        let all = whole["settings"].as_array().expect("a list");
+        all.iter().find(|one| one["key"] == key).unwrap_or_else(|| panic!("{key}"))
+    };
+    assert_eq!(find("User")["source"]["line"], 2);
+    assert_eq!(find("Boot")["source"]["kind"], "command line");
+    assert_eq!(find("Zone")["value"], serde_json::Value::Null);
+}
+
+#[test]
+fn what_is_wrong_is_told() {
+    let place = tempfile::tempdir().expect("directory");
+    std::fs::write(place.path().join("box.nspawn"), "[Exec]\nUser=%q\n").expect("write");
+    for (words, told) in [
+        (&["./box"][..], "box.nspawn:2: User=: %q has no meaning here"),
+        (&["./box", "--nonsense"], "there is no option --nonsense"),
+        (&["./box", "--help"], "only options"),
+        (&[], "NAME|PATH"),
+    ] {
+        let output = redd(place.path(), words);
+        assert_eq!(output.status.code(), Some(2), "{words:?}");
+        assert!(text(&output.stderr).contains(told), "{words:?}: {}", text(&output.stderr));
+    }
+    let output = redd(place.path(), &["./box", "--settings=no"]);
+    assert!(output.status.success() && text(&output.stdout).starts_with("No settings file is looked for"));
+    let output = redd(place.path(), &["no-such-machine"]);
+    assert!(output.status.success() && text(&output.stdout).starts_with("There is no settings file."));
+}
