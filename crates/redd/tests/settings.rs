@@ -68,7 +68,7 @@ fn what_is_wrong_is_told() {
     for (words, told) in [
         (&["./box"][..], "box.nspawn:2: User=: %q has no meaning here"),
         (&["./box", "--nonsense"], "there is no option --nonsense"),
-        (&["./box", "--help"], "only options"),
+        (&["./box", "--completions=bash"], "only options"),
         (&[], "NAME|PATH"),
     ] {
         let output = redd(place.path(), words);
