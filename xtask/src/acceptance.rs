@@ -16,8 +16,8 @@ use crate::workspace::{cargo, cargo_with, find_program, root, run, say, target_d
 const SECOND_START: f64 = 1.0;
 
 /// The fuzz targets, and how long each is run, in seconds.
-const FUZZED: [&str; 8] =
-    ["archive", "deb", "signature", "command_line", "dbus", "oci_config", "settings", "option_arguments"];
+const FUZZED: [&str; 9] =
+    ["archive", "deb", "signature", "command_line", "dbus", "oci_config", "settings", "option_arguments", "gpt"];
 const FUZZING: u32 = 60;
 
 /// Everything; a failure does not keep the rest from being done.

@@ -208,6 +208,10 @@ impl Parent<'_> {
             // It had to be before anything could be looked at.
             ParentStep::LockTree { .. } if self.acquired.tree.disk.is_some() => {
                 let dead = self.acquired.tree.disk.iter().flat_map(|disk| disk.dead().to_vec()).collect::<Vec<_>>();
+                if !self.plan.quiet {
+                    let notices = self.acquired.tree.disk.iter().flat_map(|disk| disk.notices());
+                    notices.for_each(|notice| (self.caller.say)(&notice));
+                }
                 self.heal(&dead);
             }
             ParentStep::LockTree { shared } => {

@@ -132,6 +132,20 @@ impl LoopDevice {
         path(self.number)
     }
 
+    /// Lets go of it, and waits a moment until it is taken apart: somebody may just be looking at it.
+    pub fn release(self) {
+        let Self { fd, number } = self;
+        let over = |number| std::fs::read_to_string(format!("/sys/block/loop{number}/loop/backing_file")).ok();
+        let ours = over(number);
+        drop(fd);
+        for _ in 0..1000 {
+            if ours.is_none() || over(number) != ours {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+    }
+
     /// Whether a file system is mounted from it, or somebody else has it for themselves alone.
     ///
     /// # Errors
@@ -175,7 +189,14 @@ pub fn users(backing: BorrowedFd<'_>) -> Result<Vec<User>> {
     let Ok(entries) = std::fs::read_dir("/sys/block") else { return Ok(users) };
     for entry in entries.flatten() {
         let number = entry.file_name().to_str().and_then(|name| name.strip_prefix("loop")?.parse().ok());
-        let Some(number) = number.filter(|_| entry.path().join("loop/backing_file").exists()) else { continue };
+        let Some(number) = number else { continue };
+        let Ok(named) = std::fs::read_to_string(entry.path().join("loop/backing_file")) else { continue };
+        // A device that is open is not taken apart: those that are known to be others' are left alone.
+        if let Ok(other) = rustix::fs::stat(named.trim_end_matches('\n'))
+            && (other.st_dev, other.st_ino, other.st_rdev) != (status.st_dev, status.st_ino, status.st_rdev)
+        {
+            continue;
+        }
         let Ok(info) = info(number) else { continue };
         let same = if block {
             info.rdevice == kernel_number(status.st_rdev)

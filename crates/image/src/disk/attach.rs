@@ -106,16 +106,6 @@ pub enum Error {
         /// Why.
         source: Errno,
     },
-    /// The file system does not become larger.
-    #[error("cannot make {part} in {path} as large as its partition", path = .path.display())]
-    Grow {
-        /// The image.
-        path: PathBuf,
-        /// Which part.
-        part: String,
-        /// Why.
-        source: Errno,
-    },
     /// It is still being written.
     #[error("{path} is still being written after two minutes; do not use it before {device} is gone", path = .path.display(), device = .device.display())]
     StillWritten {
@@ -258,24 +248,30 @@ impl Disk {
         })
     }
 
-    /// Makes the file systems that are marked so as large as their partitions. `root` is the mount of the one for
-    /// `role`.
-    ///
-    /// # Errors
-    /// [`Error::Grow`].
-    pub fn grow(&self, role: Role, root: &OwnedFd) -> Result<(), Error> {
-        let device = self.devices.iter().find(|device| device.part.role == role);
-        let Some(device) = device.filter(|device| device.part.grow && !device.read_only) else { return Ok(()) };
-        let error = |source| Error::Grow { path: self.path.clone(), part: device.part.to_string(), source };
+    /// Makes the file systems that are marked so as large as their partitions. Where that does not work, all else does.
+    fn grow(&mut self) {
+        let wanted = self.devices.iter().filter(|device| device.part.grow && !device.read_only);
+        let failed: Vec<String> = wanted
+            .filter_map(|device| {
+                let errno = self.grow_one(device).err()?;
+                let reason = std::io::Error::from_raw_os_error(errno.raw_os_error());
+                Some(format!("{} does not become as large as its partition: {reason}", device.part))
+            })
+            .collect();
+        self.layout.notices.extend(failed);
+    }
+
+    fn grow_one(&self, device: &Device) -> rustix::io::Result<()> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let root = openat(root, ".", flags, Mode::empty()).map_err(error)?;
+        // Its mount is told of where it is used.
+        let Ok(mount) = self.mount(device.part.role) else { return Ok(()) };
+        let root = openat(&mount, ".", flags, Mode::empty())?;
         match device.part.format {
             Format::Ext4 => sys::grow::ext4(root.as_fd(), device.part.size),
             Format::Btrfs => sys::grow::btrfs(root.as_fd()),
             Format::Xfs => sys::grow::xfs(root.as_fd(), device.part.size),
             _ => Ok(()),
         }
-        .map_err(error)
     }
 
     /// Gives the image back once all is written: the kernel takes file systems apart a moment after the last process
@@ -283,7 +279,7 @@ impl Disk {
     ///
     /// # Errors
     /// [`Error::StillWritten`].
-    pub fn release(self) -> Result<(), Error> {
+    pub fn release(mut self) -> Result<(), Error> {
         let limit = Instant::now() + WRITING;
         for device in &self.devices {
             while device.node.is_claimed().unwrap_or(false) {
@@ -293,6 +289,7 @@ impl Disk {
                 std::thread::sleep(Duration::from_millis(1));
             }
         }
+        self.devices.drain(..).for_each(|device| device.node.release());
         Ok(())
     }
 }
@@ -301,9 +298,9 @@ impl Disk {
 ///
 /// # Errors
 /// As [`Disk::mount`], and that it is no tree of an operating system.
-pub fn tree(disk: Disk) -> Result<Tree, Error> {
+pub fn tree(mut disk: Disk) -> Result<Tree, Error> {
+    disk.grow();
     let root = disk.mount(Role::Root)?;
-    disk.grow(Role::Root, &root)?;
     let path = disk.path.clone();
     Tree::of_image(root, disk).map_err(|source| Error::Open { path, source })
 }

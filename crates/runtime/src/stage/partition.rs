@@ -46,9 +46,7 @@ pub(super) fn other(disk: &Disk, role: PartitionRole) -> Result<OwnedFd, Failure
         PartitionRole::Esp => Role::Esp,
         PartitionRole::Xbootldr => Role::Xbootldr,
     };
-    let mount = take(disk, role)?;
-    disk.grow(role, &mount).map_err(|error| told(&error))?;
-    Ok(mount)
+    take(disk, role)
 }
 
 fn take(disk: &Disk, role: Role) -> Result<OwnedFd, Failure> {
@@ -60,7 +58,7 @@ fn take(disk: &Disk, role: Role) -> Result<OwnedFd, Failure> {
 fn told(error: &image::disk::attach::Error) -> Failure {
     use image::disk::attach::Error;
     let errno = match error {
-        Error::Mount { source, .. } | Error::Grow { source, .. } => *source,
+        Error::Mount { source, .. } => *source,
         Error::Unknown { .. } => Errno::NODEV,
         _ => Errno::IO,
     };
