@@ -76,3 +76,17 @@ fn what_is_carried_out_in_part_says_what_differs() {
         assert!(carried_out == "yes" || !differences.is_empty(), "{option}: say what is missing");
     }
 }
+
+#[test]
+fn every_key_that_is_carried_out_is_tried_in_a_file() {
+    let read = |file: &str| {
+        let path = root().join("crates/redd-spawn/tests/conformance").join(file);
+        std::fs::read_to_string(path).expect("cases")
+    };
+    let cases = read("settings.rs") + &read("bind_user.rs");
+    for [option, key, carried_out, ..] in table() {
+        let Some((_, key)) = key.split_once('.').filter(|_| carried_out == "yes") else { continue };
+        let given = format!("\\n{}", key.trim_end_matches('*'));
+        assert!(cases.contains(&given), "{option}: {key}= is in no case");
+    }
+}

@@ -52,6 +52,14 @@ pub(crate) const CASES: &[Case] = &[
          \"service\":\"io.systemd.NSpawn\"}\n\
          zoe.user-privileged: {\"privileged\":{\"hashedPassword\":[\"$y$j9T$salt$hash\"]}}\n",
     ),
+    Case::inside("in a settings file", &["--settings=trusted"], RECORDS).before(host!(
+        "printf '[Exec]\nPrivateUsers=4194304:65536\n[Files]\nPrivateUsersOwnership=map\nBindUser=zoe yan\n' >{tree}.nspawn"
+    )),
+    Case::inside("a shell in a settings file", &["--settings=trusted"], RECORDS)
+        .before(host!(
+            "printf '[Exec]\nPrivateUsers=4194304:65536\n[Files]\nPrivateUsersOwnership=map\nBindUser=zoe\nBindUserShell=/bin/sh\n' >{tree}.nspawn"
+        ))
+        .since(258),
     shows("in the next word", &[USERS, MAP, "--bind-user", "zoe"], RECORDS),
     shows("owners and modes", &[USERS, MAP, "--bind-user=zoe"], "cd /run/host/userdb; stat -c '%n %a %u %g %F' . *; readlink 60514.user 60514.group 60514.user-privileged"),
     shows("a locked password", &[USERS, MAP, "--bind-user=yan"], RECORDS),

@@ -123,6 +123,9 @@ pub(crate) const CASES: &[Case] = &[
     trusted("PrivateUsers=no", "printf '[Exec]\nPrivateUsers=no\n' >{tree}.nspawn", "cat /proc/self/uid_map"),
     trusted("NotifyReady", "printf '[Exec]\nNotifyReady=yes\n' >{tree}.nspawn", "test -S $NOTIFY_SOCKET && echo ok").prints("ok\n"),
     trusted("SystemCallFilter", "printf '[Exec]\nSystemCallFilter=~mkdirat mkdir\n' >{tree}.nspawn", "mkdir /tmp/x || echo refused"),
+    Case::inside("RestrictAddressFamilies", &[], "/probe sockets 1 2 10 16")
+        .before("printf '[Exec]\nRestrictAddressFamilies=~AF_INET\n' >{tree}.nspawn")
+        .since(261),
     trusted("SuppressSync", "printf '[Exec]\nSuppressSync=yes\n' >{tree}.nspawn", "echo ok").prints("ok\n"),
     trusted("LimitNOFILE", "printf '[Exec]\nLimitNOFILE=64:128\n' >{tree}.nspawn", "ulimit -Sn; ulimit -Hn").prints("64\n128\n"),
     trusted("LimitCORE, with a unit", "printf '[Exec]\nLimitCORE=1M\n' >{tree}.nspawn", "grep core /proc/self/limits"),
