@@ -52,7 +52,7 @@ fn bash() {
         (&["-D", "/", "--bo"], &["--boot"]),
         (&["-D", "/", "ls", "--bo"], &[""]),
         (&["--", "--bo"], &[""]),
-        (&["--imag"], &[""]),
+        (&["--msta"], &[""]),
         (&["--rlimit", "=", "RLIMIT_NOF"], &["RLIMIT_NOFILE="]),
     ] {
         assert_eq!(completed(words), expected, "{words:?}");
@@ -79,7 +79,7 @@ fn fish() {
         ("redd-spawn --capability=cap_kill,cap_sys_a", &["--capability=cap_kill,cap_sys_admin"]),
         ("redd-spawn --volatile=o", &["--volatile=overlay"]),
         ("redd-spawn -qx --boo", &["--boot"]),
-        ("redd-spawn --imag", &[]),
+        ("redd-spawn --msta", &[]),
         ("redd-spawn --rlimit=RLIMIT_NOF", &["--rlimit=RLIMIT_NOFILE="]),
         ("redd-spawn -D /us", &["/usr/"]),
     ] {
@@ -121,7 +121,7 @@ fn zsh() {
         ("redd-spawn --capability=cap_kill,cap_sys_adm", "redd-spawn --capability=cap_kill,cap_sys_admin,"),
         ("redd-spawn --volatile=ov", "redd-spawn --volatile=overlay "),
         ("redd-spawn -qx --boo", "redd-spawn -qx --boot "),
-        ("redd-spawn --imag", "redd-spawn --imag"),
+        ("redd-spawn --msta", "redd-spawn --msta"),
         ("redd-spawn --rlimit=RLIMIT_NOF", "redd-spawn --rlimit=RLIMIT_NOFILE="),
         ("redd-spawn -D/us", "redd-spawn -D/usr/"),
     ];

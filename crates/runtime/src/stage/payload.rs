@@ -270,7 +270,7 @@ fn execute(programs: &[Program], environment: &[OsString]) -> Failure {
             let Ok(path_string) = CString::new(path.as_bytes()) else { return Errno::INVAL.into() };
             match sys::process::execute(&path_string, &arguments, &variables) {
                 Errno::NOENT | Errno::NOTDIR if !exists(&path) => {}
-                Errno::NOEXEC => last = execute_by_shell(&path_string, program, &variables),
+                Errno::NOEXEC if is_text(&path_string) => last = execute_by_shell(&path_string, program, &variables),
                 errno => last = Failure { errno, detail: explain(&path, errno) },
             }
             if last.errno != Errno::NOENT {
@@ -283,6 +283,15 @@ fn execute(programs: &[Program], environment: &[OsString]) -> Failure {
         last.detail = format!("{} (no such program in the container)", names.join(", "));
     }
     last
+}
+
+/// Whether the file begins like one that people have written: a shell that is given another one prints it as an error.
+fn is_text(path: &CStr) -> bool {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let mut start = [0; 256];
+    let read = rustix::fs::open(path, flags, Mode::empty()).and_then(|file| rustix::io::read(&file, &mut start));
+    let odd = |byte: &u8| byte.is_ascii_control() && !byte.is_ascii_whitespace();
+    read.is_ok_and(|length| !start[..length].iter().any(odd))
 }
 
 /// A file that is no program is a script of the shell's, as execvp(3) has it.

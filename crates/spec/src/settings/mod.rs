@@ -163,7 +163,7 @@ fn is_limit(name: &str) -> bool {
 /// are seen from.
 ///
 /// # Errors
-/// An [`Error`] for what must not be ignored.
+/// An [`enum@Error`] for what must not be ignored.
 pub fn read(file: &File, trusted: bool, files: &dyn Files, caller: Caller<'_>) -> Result<Settings, Error> {
     let place = |line: usize| format!("{}:{line}", file.path.display());
     let parsed = parse(&file.text).map_err(|error| Error::Section { place: place(error.line), text: error.text })?;

@@ -44,7 +44,7 @@ enum Place {
 /// Takes a file apart.
 ///
 /// # Errors
-/// [`NoSection`]: then it is unclear what all that follows belongs to.
+/// `NoSection`: then it is unclear what all that follows belongs to.
 pub fn parse(text: &[u8]) -> Result<Parsed, NoSection> {
     let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
     let mut parsed = Parsed::default();
