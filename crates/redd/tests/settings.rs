@@ -48,6 +48,9 @@ fn programs_get_json() {
     let place = tempfile::tempdir().expect("directory");
     let file = place.path().join("box.nspawn");
     std::fs::write(&file, "[Exec]\nUser=me\n").expect("write");
+    std::fs::write(place.path().join("box.raw"), "").expect("write");
+    let beside = redd(place.path(), &["./box.raw"]);
+    assert!(text(&beside.stdout).starts_with(&format!("Settings file: {}", file.display())), "{beside:?}");
     let output = redd(place.path(), &["--json", "./box", "-b"]);
     let whole: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert_eq!(whole["file"].as_str(), file.to_str());

@@ -25,7 +25,7 @@ pub(crate) struct Arguments {
     /// Print JSON, for programs
     #[arg(long)]
     json: bool,
-    /// The machine: its name, or the path of its tree
+    /// The machine: its name, or the path of its tree or disk image
     #[arg(value_name = "NAME|PATH")]
     machine: OsString,
     /// Options of 'redd spawn' that a start would be given
@@ -66,7 +66,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     };
     let found = Found { search: Search { directory: &current, say: &say }, file: RefCell::default() };
     let named = arguments.machine.to_str().is_some_and(|name| MachineName::try_from(name).is_ok());
-    let mut words = vec![OsString::from(if named { "--machine" } else { "--directory" }), arguments.machine.clone()];
+    let is_image = std::fs::metadata(&arguments.machine).is_ok_and(|status| !status.is_dir());
+    let switch = match (named, is_image) {
+        (true, _) => "--machine",
+        (false, true) => "--image",
+        (false, false) => "--directory",
+    };
+    let mut words = vec![OsString::from(switch), arguments.machine.clone()];
     words.extend_from_slice(&arguments.options);
     let spec: ContainerSpec = match read_with(&words, caller, &found).map_err(Failure::usage)? {
         Request::Run(spec) => *spec,
