@@ -247,7 +247,7 @@ fn canonical(fd: &OwnedFd, path: &Path) -> rustix::io::Result<PathBuf> {
 fn has_directory(root: &OwnedFd, name: &str) -> bool {
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    rustix::fs::openat2(root, name, flags, Mode::empty(), resolve).is_ok()
+    sys::open::openat2(root, name, flags, Mode::empty(), resolve).is_ok()
 }
 
 fn is_empty(root: &OwnedFd) -> rustix::io::Result<bool> {

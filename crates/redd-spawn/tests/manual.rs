@@ -41,7 +41,7 @@ fn check(text: &str) {
         "--volatile[=MODE] Keep changes in memory only.",
         "In settings files: [Exec] Boot=.",
         "In settings files: [Files] Bind= (trusted files only).",
-        "Refused by this version: disk images are not taken apart yet",
+        "Refused by this version: stacks of mounts are not put together yet",
         r"--system-call-filter=[~]CALL...",
     ] {
         assert!(text.contains(part), "{part:?} is missing in\n{text}");

@@ -28,15 +28,18 @@ fn scripts_read_the_version_of_systemd_under_its_name() {
 
 #[test]
 fn what_is_not_carried_out_is_refused_before_anything_is_looked_at() {
-    let (code, text, errors) = run(Command::new(REDD_SPAWN).args(["-D/nonexistent", "--image=/nonexistent"]));
+    let (code, text, errors) = run(Command::new(REDD_SPAWN).args(["-D/nonexistent", "--mstack=/nonexistent"]));
     assert_eq!((code, text.as_str()), (Some(2), ""));
     assert!(
-        errors.starts_with("redd-spawn: the option --image is not carried out by this version of redd: "),
+        errors.starts_with("redd-spawn: the option --mstack is not carried out by this version of redd: "),
         "{errors}"
     );
-    let (code, _, errors) = run(Command::new(REDD_SPAWN).args(["-D/nonexistent", "--register=yes"]));
+    let (code, _, errors) = run(Command::new(REDD_SPAWN).args(["-D/nonexistent", "--private-users-delegate=1"]));
     assert_eq!(code, Some(2));
-    assert!(errors.starts_with("redd-spawn: --register=yes: not carried out by this version of redd: "), "{errors}");
+    assert!(
+        errors.starts_with("redd-spawn: --private-users-delegate=1: not carried out by this version of redd: "),
+        "{errors}"
+    );
 }
 
 /// Runs the program on a terminal of 60 columns.

@@ -11,6 +11,7 @@ use image::record::Entry;
 use image::{RunDirectory, Tree, copy, template};
 use plan::{EphemeralKind, ParentStep, Plan};
 use spec::MachineName;
+use sys::open::openat2;
 
 use crate::id_range::RangeLock;
 use crate::journal_link;
@@ -381,7 +382,7 @@ impl Parent<'_> {
 }
 
 fn open_without_links(place: &Path) -> rustix::io::Result<rustix::fd::OwnedFd> {
-    use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+    use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     openat2(CWD, place, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS)
 }

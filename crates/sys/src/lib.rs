@@ -11,6 +11,7 @@ pub mod loop_device;
 pub mod loopback;
 pub mod mount;
 pub mod notify;
+pub mod open;
 pub mod process;
 pub mod pty;
 pub mod seccomp;

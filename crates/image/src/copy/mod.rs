@@ -14,10 +14,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use rustix::fs::{
-    AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, linkat, mkdirat, mknodat, openat, openat2, readlinkat,
-    statat, symlinkat,
+    AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, linkat, mkdirat, mknodat, openat, readlinkat, statat,
+    symlinkat,
 };
 use rustix::io::Errno;
+use sys::open::openat2;
 
 use crate::Tree;
 use crate::tree::Identity;

@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use image::Tree;
 use plan::{BOUND_IDS, BindUserFacts, UserFacts};
-use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, openat2};
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use serde_json::{Value, json};
 use spec::{ContainerSpec, Secret};
+use sys::open::openat2;
 
 /// Where records of users lie as files, see nss-systemd(8).
 const RECORDS: [&str; 5] =

@@ -7,8 +7,9 @@ use image::disk::attach::{self, Request};
 use image::disk::{Disk, Role};
 use image::{FileSystem, RunDirectory, Tree};
 use plan::{PartitionFacts, PartitionRole};
-use rustix::fs::{Dir, Mode, OFlags, ResolveFlags, openat2};
+use rustix::fs::{Dir, Mode, OFlags, ResolveFlags};
 use spec::{ContainerSpec, MachineName, Volatile};
+use sys::open::openat2;
 
 use super::Error;
 

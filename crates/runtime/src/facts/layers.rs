@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 
 use image::{FileSystem, Tree};
 use plan::LayerFacts;
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxFlags, openat, openat2, statx};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxFlags, openat, statx};
 use rustix::io::Errno;
 use spec::{AbsPath, BindSource, CustomMount};
+use sys::open::openat2;
 
 use super::Error;
 

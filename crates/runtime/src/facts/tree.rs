@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use image::ephemeral::{self, Kind};
 use image::{FileSystem, RunDirectory, Tree};
 use plan::{EphemeralFacts, EphemeralKind, TreeFacts};
-use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, openat2, readlinkat};
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, readlinkat};
+use sys::open::openat2;
 use uuid::Uuid;
 
 /// `target` is where the tree will be, if it is to be made from `tree`; `zone` a time zone that it may have data of.

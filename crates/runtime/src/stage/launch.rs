@@ -249,7 +249,7 @@ fn take_tree(acquired: &Acquired, subdirectory: Option<&str>, recursive: bool) -
     let Some(name) = subdirectory else { return Ok(take_mount(acquired.root(), recursive)?) };
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let directory = rustix::fs::openat2(acquired.root(), name, flags, Mode::empty(), resolve).about(name)?;
+    let directory = sys::open::openat2(acquired.root(), name, flags, Mode::empty(), resolve).about(name)?;
     Ok(take_mount(directory.as_fd(), recursive)?)
 }
 

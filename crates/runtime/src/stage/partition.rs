@@ -5,10 +5,11 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use image::disk::{Disk, Role};
 use plan::{MountFlags, PartitionRole};
-use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, mount_change};
 use sys::clone::Namespaces;
+use sys::open::openat2;
 
 use super::files::{About, Failure, place_on_host, restrict, take_mount};
 use super::{assembly, delegated_mount};
