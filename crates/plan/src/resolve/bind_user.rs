@@ -114,14 +114,9 @@ pub(super) fn outer(context: &Context<'_>, steps: &mut Vec<OuterStep>) -> Result
     Ok(())
 }
 
-/// The user's files are the user's. What others inside make there is theirs, under their ids on the host, as in every
-/// mount that maps none.
+/// The user's files are the user's. Nobody else inside, not even root, has an id there to make one with.
 fn lines(user: &Bound<'_>) -> Vec<IdLine> {
-    let (start, count) = (user.namespace.range.start(), user.namespace.range.count());
-    let same = |offset, count| IdLine { file_system: start + offset, host: start + offset, count };
-    let own = IdLine { file_system: user.facts.uid, host: start + user.id, count: 1 };
-    let all = [own, same(0, user.id), same(user.id + 1, count - user.id - 1)];
-    all.into_iter().filter(|line| line.count > 0).collect()
+    vec![IdLine { file_system: user.facts.uid, host: user.namespace.range.start() + user.id, count: 1 }]
 }
 
 fn home(user: &Bound<'_>) -> String {

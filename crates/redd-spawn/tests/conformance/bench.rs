@@ -94,13 +94,18 @@ impl Bench {
             fs::remove_dir_all(self.host()).expect("the last directory goes away");
         }
         fs::create_dir(self.host()).expect("directory");
+        // A settings file of the case before.
+        drop(fs::remove_file(self.directory.path().join(format!("{}.nspawn", self.name))));
         self.script(case, case.before, true);
         let ended = run_limited(self.command(case), Vec::new(), LIMIT);
         let outside = self.script(case, case.after, false);
         let mut inside = self.plain(&ended.output);
         let errors = ended.errors.clone();
         let end = match ended.status.map(|status| status.code()) {
-            None => End::Never,
+            None => {
+                self.tidy_up();
+                End::Never
+            }
             Some(Some(code)) if case.end == End::Code(code) => End::Code(code),
             // Both ways to say that nothing has run; the payload would have printed something.
             Some(Some(1 | 2)) if !errors.is_empty() && inside.is_empty() => End::Refused,
@@ -111,6 +116,13 @@ impl Bench {
             inside.clear();
         }
         (Seen { end, inside, outside }, errors)
+    }
+
+    /// Takes away what the original, when it is killed, leaves in the way of the next machine of the name.
+    fn tidy_up(&self) {
+        let left = Path::new("/run/systemd/nspawn").join(&self.name);
+        drop(Command::new("umount").arg("--lazy").arg(left.join("unix-export")).output());
+        drop(fs::remove_dir_all(left));
     }
 
     fn command(&self, case: &Case) -> Command {
@@ -163,5 +175,6 @@ impl Bench {
             .replace(&*self.host().to_string_lossy(), "{host}")
             .replace(&*self.tree().to_string_lossy(), "{tree}")
             .replace(&self.name, "{name}")
+            .replace(&*self.directory.path().file_name().unwrap_or_default().to_string_lossy(), "{top}")
     }
 }

@@ -31,6 +31,12 @@ macro_rules! host {
 const HOST: &str = host!("");
 const USERS: &str = "--private-users=4194304:65536";
 const MAP: &str = "--private-users-ownership=map";
+/// Whom the home is for.
+const OWN: &str = "nobody but the user can make files in the home, as from version 257 on";
+/// What version 262 does without.
+const NEEDED: &str = "the home is not mapped to ids of the host's own yet";
+/// What the records of version 262 have more.
+const MEMBERS: &str = "a list of groups without members is left out, as in earlier versions";
 const RECORDS: &str = "cd /run/host/userdb; for f in *; do echo \"$f: $(cat \"$f\")\"; done";
 
 const fn shows(name: &'static str, options: &'static [&'static str], script: &'static str) -> Case {
@@ -51,25 +57,25 @@ pub(crate) const CASES: &[Case] = &[
          zoe.user: {\"userName\":\"zoe\",\"uid\":60514,\"gid\":60514,\"homeDirectory\":\"/run/host/home/zoe\",\
          \"service\":\"io.systemd.NSpawn\"}\n\
          zoe.user-privileged: {\"privileged\":{\"hashedPassword\":[\"$y$j9T$salt$hash\"]}}\n",
-    ),
+    ).differs_since(257, MEMBERS),
     Case::inside("in a settings file", &["--settings=trusted"], RECORDS).before(host!(
         "printf '[Exec]\nPrivateUsers=4194304:65536\n[Files]\nPrivateUsersOwnership=map\nBindUser=zoe yan\n' >{tree}.nspawn"
-    )),
+    )).differs_since(257, MEMBERS),
     Case::inside("a shell in a settings file", &["--settings=trusted"], RECORDS)
         .before(host!(
             "printf '[Exec]\nPrivateUsers=4194304:65536\n[Files]\nPrivateUsersOwnership=map\nBindUser=zoe\nBindUserShell=/bin/sh\n' >{tree}.nspawn"
         ))
-        .since(258),
-    shows("in the next word", &[USERS, MAP, "--bind-user", "zoe"], RECORDS),
+        .since(258).differs_since(257, MEMBERS),
+    shows("in the next word", &[USERS, MAP, "--bind-user", "zoe"], RECORDS).differs_since(257, MEMBERS),
     shows("owners and modes", &[USERS, MAP, "--bind-user=zoe"], "cd /run/host/userdb; stat -c '%n %a %u %g %F' . *; readlink 60514.user 60514.group 60514.user-privileged"),
-    shows("a locked password", &[USERS, MAP, "--bind-user=yan"], RECORDS),
+    shows("a locked password", &[USERS, MAP, "--bind-user=yan"], RECORDS).differs_since(257, MEMBERS),
     shows("no password", &[USERS, MAP, "--bind-user=zoe"], RECORDS)
         .before(host!("sed -i 's/^zoe:[^:]*:/zoe:*:/' /etc/shadow"))
-        .after("sed -i 's/^zoe:[^:]*:/zoe:$y$j9T$salt$hash:/' /etc/shadow"),
+        .after("sed -i 's/^zoe:[^:]*:/zoe:$y$j9T$salt$hash:/' /etc/shadow").differs_since(257, MEMBERS),
     shows("an empty password", &[USERS, MAP, "--bind-user=zoe"], RECORDS)
         .before(host!("sed -i 's/^zoe:[^:]*:/zoe::/' /etc/shadow"))
-        .after("sed -i 's/^zoe:[^:]*:/zoe:$y$j9T$salt$hash:/' /etc/shadow"),
-    shows("two users", &[USERS, MAP, "--bind-user=yan", "--bind-user=zoe"], RECORDS),
+        .after("sed -i 's/^zoe:[^:]*:/zoe:$y$j9T$salt$hash:/' /etc/shadow").differs_since(257, MEMBERS),
+    shows("two users", &[USERS, MAP, "--bind-user=yan", "--bind-user=zoe"], RECORDS).differs_since(257, MEMBERS),
     shows("two users in another order", &[USERS, MAP, "--bind-user=zoe", "--bind-user=yan"], "cd /run/host/home; stat -c '%n %u %g' *"),
     shows("the same user twice", &[USERS, MAP, "--bind-user=zoe", "--bind-user=zoe"], "ls /run/host/userdb | cat"),
     shows("the home", &[USERS, MAP, "--bind-user=zoe"], "cd /run/host/home; stat -c '%n %a %u %g %F' . zoe zoe/* zoe/.ssh; cat zoe/file"),
@@ -77,21 +83,21 @@ pub(crate) const CASES: &[Case] = &[
     shows("the user writes to the home", &[USERS, MAP, "--bind-user=zoe"], "setpriv --reuid 60514 --regid 60514 --clear-groups sh -c 'echo new >/run/host/home/zoe/new'; stat -c '%u %g' /run/host/home/zoe/new")
         .after("stat -c '%n %u %g' /etc/home/zoe/new; cat /etc/home/zoe/new"),
     shows("others cannot write to it", &[USERS, MAP, "--bind-user=zoe"], "setpriv --reuid 60515 --regid 60515 --clear-groups sh -c 'echo new >/run/host/home/zoe/new' 2>/dev/null || echo no; (echo x >/run/host/home/zoe/new) 2>/dev/null || echo no")
-        .after("ls -A /etc/home/zoe"),
+        .after("ls -A /etc/home/zoe").differs_until(257, OWN),
     shows("files of others", &[USERS, MAP, "--bind-user=zoe"], "cd /run/host/home/zoe; touch 0; for id in 33 60513 60514 60515 65000; do setpriv --reuid $id --regid $id --clear-groups touch $id; done; stat -c '%n %u %g' *")
         .before(host!("chmod 777 /etc/home/zoe; echo >/etc/home/zoe/x; chown 4254818:4254818 /etc/home/zoe/x"))
-        .after("cd /etc/home/zoe; stat -c '%n %u %g' *"),
+        .after("cd /etc/home/zoe; stat -c '%n %u %g' *").differs_until(257, OWN),
     shows("a picked range", &["--private-users=pick", MAP, "--bind-user=zoe"], "stat -c '%u %g' /run/host/home/zoe /run/host/userdb/zoe.user-privileged"),
     shows("-U", &["-U", MAP, "--bind-user=zoe"], "stat -c '%u %g' /run/host/home/zoe"),
-    shows("in a read-only root", &[USERS, MAP, "--read-only", "--bind-user=zoe"], RECORDS),
+    shows("in a read-only root", &[USERS, MAP, "--read-only", "--bind-user=zoe"], RECORDS).differs_since(257, MEMBERS),
     shows("an id that is taken", &[USERS, MAP, "--bind-user=zoe"], "stat -c '%u %g' /run/host/home/zoe; ls /run/host/userdb | cat")
         .before(host!("echo guest:x:60514:100::/: >>{tree}/etc/passwd; echo guests:x:60515: >>{tree}/etc/group")),
     shows("nobody else's records", &[USERS, MAP], "ls -d /run/host/userdb /run/host/home 2>/dev/null || echo none").prints("none\n"),
     shows("records are read-only", &[USERS, MAP, "--bind-user=zoe"], "(echo >/run/host/userdb/zoe.user) 2>/dev/null || echo no").prints("no\n"),
-    refuses("without users of its own", &["--bind-user=zoe"]),
-    refuses("without users of its own, as said", &["--private-users=no", "--bind-user=zoe"]),
-    refuses("with the host's ids", &["--private-users=identity", "--bind-user=zoe"]),
-    refuses("with ids around the user's", &["--private-users=4096:65536", "--bind-user=zoe"]),
+    refuses("without users of its own", &["--bind-user=zoe"]).differs_since(257, NEEDED),
+    refuses("without users of its own, as said", &["--private-users=no", "--bind-user=zoe"]).differs_since(257, NEEDED),
+    refuses("with the host's ids", &["--private-users=identity", "--bind-user=zoe"]).differs_since(257, NEEDED),
+    refuses("with ids around the user's", &["--private-users=4096:65536", "--bind-user=zoe"]).differs_since(257, NEEDED),
     Case::refused("a user that is not there", &["--bind-user=nosuchuser", "--private-users=pick"]),
     refuses("root", &[USERS, MAP, "--bind-user=root"]),
     refuses("nobody", &[USERS, MAP, "--bind-user=nobody"]),
@@ -106,11 +112,11 @@ pub(crate) const CASES: &[Case] = &[
     refuses("a name with a colon", &[USERS, MAP, "--bind-user=zoe:x"]),
     refuses("a path", &[USERS, MAP, "--bind-user=/etc/home/zoe"]),
     refuses("one of several that is not there", &[USERS, MAP, "--bind-user=zoe", "--bind-user=nosuchuser"]),
-    shows("the container's shell", &[USERS, MAP, "--bind-user=zoe", "--bind-user-shell=no"], "cat /run/host/userdb/zoe.user").since(258),
-    shows("the host's shell", &[USERS, MAP, "--bind-user=zoe", "--bind-user-shell=yes"], "cat /run/host/userdb/zoe.user").since(258),
-    shows("no shell on the host", &[USERS, MAP, "--bind-user=yan", "--bind-user-shell=yes"], "cat /run/host/userdb/yan.user; echo").since(258),
-    shows("a shell", &[USERS, MAP, "--bind-user=zoe", "--bind-user-shell=/bin/zsh"], "cat /run/host/userdb/zoe.user").since(258),
-    shows("the last shell counts", &[USERS, MAP, "--bind-user-shell=/a", "--bind-user=zoe", "--bind-user-shell=/b"], "cat /run/host/userdb/zoe.user").since(258),
+    shows("the container's shell", &[USERS, MAP, "--bind-user=zoe", "--bind-user-shell=no"], "cat /run/host/userdb/zoe.user").since(258).differs_since(257, MEMBERS),
+    shows("the host's shell", &[USERS, MAP, "--bind-user=zoe", "--bind-user-shell=yes"], "cat /run/host/userdb/zoe.user").since(258).differs_since(257, MEMBERS),
+    shows("no shell on the host", &[USERS, MAP, "--bind-user=yan", "--bind-user-shell=yes"], "cat /run/host/userdb/yan.user; echo").since(258).differs_since(257, MEMBERS),
+    shows("a shell", &[USERS, MAP, "--bind-user=zoe", "--bind-user-shell=/bin/zsh"], "cat /run/host/userdb/zoe.user").since(258).differs_since(257, MEMBERS),
+    shows("the last shell counts", &[USERS, MAP, "--bind-user-shell=/a", "--bind-user=zoe", "--bind-user-shell=/b"], "cat /run/host/userdb/zoe.user").since(258).differs_since(257, MEMBERS),
     refuses("a relative shell", &[USERS, MAP, "--bind-user=zoe", "--bind-user-shell=sh"]),
     refuses("an empty shell", &[USERS, MAP, "--bind-user=zoe", "--bind-user-shell="]),
     refuses("a shell for nobody", &["--bind-user-shell=/bin/sh"]),

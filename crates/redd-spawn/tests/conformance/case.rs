@@ -35,6 +35,8 @@ pub(crate) struct Case {
     /// Redd does something else on purpose than the original from this version on, for this reason; then that must differ,
     /// and an earlier one must not.
     pub(crate) differs: Option<(u32, &'static str)>,
+    /// The first version that does as redd again.
+    pub(crate) differs_until: u32,
 }
 
 /// What runs inside.
@@ -75,6 +77,7 @@ impl Case {
             systemd: false,
             elsewhere: false,
             differs: None,
+            differs_until: u32::MAX,
         }
     }
 
@@ -136,6 +139,11 @@ impl Case {
     /// The original does something else; why redd does not.
     pub(crate) const fn differs(self, reason: &'static str) -> Self {
         self.differs_since(0, reason)
+    }
+
+    /// The original does something else before this version; why redd does not.
+    pub(crate) const fn differs_until(self, version: u32, reason: &'static str) -> Self {
+        Self { differs_until: version, ..self.differs(reason) }
     }
 
     /// The original does something else from this version on; why redd does not.
