@@ -493,6 +493,8 @@ fn theirs(words: &[&str], directory: &Path) -> (Outcome, String) {
     let outcome = match output.status.code() {
         Some(0) => Printed,
         Some(1) if errors.contains("doesn't look like") => Taken,
+        // With --user it wants the service that gives ranges before it looks at the tree.
+        Some(1) if errors.contains("connect to nsresourced") => Taken,
         Some(1) => Refused,
         other => panic!("{words:?}: {other:?}\n{errors}"),
     };
