@@ -38,8 +38,8 @@ const OPTIONS: [&str; 12] = [
 const UNIT: &str = "[Unit]\nAfter=dbus.service\n[Service]\nType=oneshot\nTimeoutStartSec=infinity\n\
     ExecStart=/bin/bash /conformance/script\n";
 
-/// A proc without anything on top, as every host has: without one the kernel lets no user namespace mount another.
-const PROC: &str = "mkdir -p /tmp/proc && mount -t proc proc /tmp/proc";
+/// A proc and a sysfs without anything on top, as every host has: without them the kernel lets no user namespace mount others.
+const WHOLE: &str = "mkdir -p /tmp/proc /tmp/sys && mount -t proc proc /tmp/proc && mount -t sysfs sysfs /tmp/sys";
 
 /// Which hosts.
 #[derive(Debug, clap::Args)]
@@ -108,7 +108,7 @@ fn install(build: &Path, suite: &str) -> Result<PathBuf> {
 /// What runs as a service of the host. Programs run from where they were built.
 fn script(build: &Path, tests: &[PathBuf], group: &str) -> String {
     let mut script = format!(
-        "exec >/conformance/log 2>&1\n{PROC}\nexport REDD_REQUIRED=1 REDD_SPAWN={}\nsystemd-nspawn --version | head -n 1\ncode=0\n",
+        "exec >/conformance/log 2>&1\n{WHOLE}\nexport REDD_REQUIRED=1 REDD_SPAWN={}\nsystemd-nspawn --version | head -n 1\ncode=0\n",
         build.join("redd-spawn").display()
     );
     for test in tests {
