@@ -196,18 +196,21 @@ pub fn read(file: &File, trusted: bool, files: &dyn Files, caller: Caller<'_>) -
                 continue;
             }
         };
-        let resolve = |word: &String| {
-            specifier::expand(word, |letter| match letter {
-                'i' | 'I' => Ok(file.machine.clone()),
-                _ if !trusted && specifier::tells_of_the_host(letter) => Err("is for trusted files only"),
-                _ => files.specifier(letter).ok_or("has no meaning here"),
-            })
+        let value = |letter| match letter {
+            'i' | 'I' => Ok(Some(file.machine.clone())),
+            _ if !trusted && specifier::tells_of_the_host(letter) => Err("is for trusted files only"),
+            _ => Ok(files.specifier(letter)),
         };
+        let mut meaningless = Vec::new();
+        let resolve = |word: &String| specifier::expand(word, value, |what| meaningless.push(what));
         let words: Vec<String> = words
             .iter()
             .map(resolve)
             .collect::<Result<_, _>>()
             .map_err(|reason| Error::Specifier { place: place(line), key: key.clone(), reason })?;
+        settings.warnings.extend(meaningless.iter().map(|what| {
+            format!("{}: {key}=: {what} means nothing and stays as it is; write %% for a percent sign", place(line))
+        }));
         settings.assigned.push(Assigned { row, section, key, words, line });
     }
     apply(&mut settings, &place, caller)?;

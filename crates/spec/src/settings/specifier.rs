@@ -1,7 +1,12 @@
 //! Percent signs in values, as units have them (systemd.unit(5), "Specifiers").
 
-/// Puts in what each letter behind a percent sign stands for; two percent signs are one.
-pub(super) fn expand(text: &str, value: impl Fn(char) -> Result<String, &'static str>) -> Result<String, String> {
+/// Puts in what each letter behind a percent sign stands for; two percent signs are one. What means nothing stays as it
+/// is, because files that were written without a thought of specifiers have it: `meaningless` is given it.
+pub(super) fn expand(
+    text: &str,
+    value: impl Fn(char) -> Result<Option<String>, &'static str>,
+    mut meaningless: impl FnMut(String),
+) -> Result<String, String> {
     let mut expanded = String::new();
     let mut letters = text.chars();
     while let Some(letter) = letters.next() {
@@ -13,9 +18,15 @@ pub(super) fn expand(text: &str, value: impl Fn(char) -> Result<String, &'static
             Some('%') => expanded.push('%'),
             Some(letter) => {
                 let value = value(letter).map_err(|reason| format!("%{} {reason}", letter.escape_debug()))?;
-                expanded.push_str(&value);
+                expanded.push_str(&value.unwrap_or_else(|| {
+                    meaningless(format!("%{}", letter.escape_debug()));
+                    format!("%{letter}")
+                }));
             }
-            None => return Err("a % with nothing behind it has no meaning here".into()),
+            None => {
+                meaningless("% at the end".into());
+                expanded.push('%');
+            }
         }
     }
     Ok(expanded)
