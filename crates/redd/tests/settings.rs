@@ -67,9 +67,9 @@ fn programs_get_json() {
 #[test]
 fn what_is_wrong_is_told() {
     let place = tempfile::tempdir().expect("directory");
-    std::fs::write(place.path().join("box.nspawn"), "[Exec]\nUser=%q\n").expect("write");
+    std::fs::write(place.path().join("box.nspawn"), "[Exec\nUser=a\n").expect("write");
     for (words, told) in [
-        (&["./box"][..], "box.nspawn:2: User=: %q has no meaning here"),
+        (&["./box"][..], "box.nspawn:1: this is no section: [Exec"),
         (&["./box", "--nonsense"], "there is no option --nonsense"),
         (&["./box", "--completions=bash"], "only options"),
         (&[], "NAME|PATH"),
