@@ -1,17 +1,18 @@
 //! Overlays beside the root.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use image::holder::{self, Purpose};
 use plan::{LayerSource, MountFlags, MountIds, OverlayStep, Plan, SourceNumber, UpperLayer};
-use rustix::fs::{Mode, OFlags, mkdirat, symlinkat};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, mkdirat, openat, symlinkat};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, fsconfig_create, fsconfig_set_flag,
     fsconfig_set_string, fsmount, fsopen, mount_change,
 };
 use sys::clone::Namespaces;
+use sys::open::openat2;
 
 use super::files::{About, Failure, Files, place_on_host, restrict, take_mount};
 use super::launch::Launched;
@@ -105,6 +106,22 @@ impl Upper {
             }
         })
     }
+
+    /// Opens both directories, and makes links to what was opened: where the container can write to the directory around
+    /// them, it may have put links of its own in their places before it rebooted.
+    fn link(&self) -> Result<[OwnedFd; 2], Failure> {
+        let around = openat(CWD, ABOVE, DIRECTORY | OFlags::NOFOLLOW, Mode::empty()).about("the layers")?;
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+        let linked = |path: &Path, link| {
+            let directory = openat2(&around, path, DIRECTORY, Mode::empty(), resolve)?;
+            symlinkat(format!("/proc/self/fd/{}", directory.as_raw_fd()), CWD, link)?;
+            Ok(directory)
+        };
+        Ok([
+            linked(&self.upper, UPPER).about("the upper layer")?,
+            linked(&self.work, WORK).about("the work directory")?,
+        ])
+    }
 }
 
 /// All that an overlay is made of.
@@ -122,14 +139,10 @@ impl Layers {
             mkdirat(bench, &name, Mode::from_raw_mode(0o755)).about(&name)?;
             place_on_host(mount.as_fd(), &assembly().join(&name)).about(&name)?;
         }
-        if let Some(upper) = &self.upper {
-            if upper.around.is_none() {
-                for name in ["", "upper", "work"] {
-                    mkdirat(bench, Path::new(ABOVE).join(name), Mode::from_raw_mode(0o755))?;
-                }
+        if self.upper.as_ref().is_some_and(|upper| upper.around.is_none()) {
+            for name in ["", "upper", "work"] {
+                mkdirat(bench, Path::new(ABOVE).join(name), Mode::from_raw_mode(0o755))?;
             }
-            symlinkat(Path::new(ABOVE).join(&upper.upper), bench, UPPER)?;
-            symlinkat(Path::new(ABOVE).join(&upper.work), bench, WORK)?;
         }
         Ok(())
     }
@@ -143,6 +156,8 @@ impl Layers {
             fsconfig_set_flag(&context, "userxattr").about("userxattr")?;
         }
         self.set_lower(&context)?;
+        // Open until the overlay is there.
+        let _open = self.upper.as_ref().map(Upper::link).transpose()?;
         if let Some(upper) = &self.upper {
             if upper.temporary {
                 // Nobody reads it after a crash.
@@ -174,3 +189,4 @@ impl Layers {
 const ABOVE: &str = "above";
 const UPPER: &str = "upper";
 const WORK: &str = "work";
+const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
