@@ -74,6 +74,11 @@ impl FirstBoot<'_> {
         if tree.exists("usr/bin/dbus-daemon") || tree.exists("var/lib/dbus") {
             tree.link("/etc/machine-id", "var/lib/dbus/machine-id")?;
         }
+        // Made at the first start of the login manager, which is not to be lacking where the tree, or an image of it, is
+        // read-only then: whoever asks it to power off waits for more than a minute.
+        if tree.exists("usr/lib/systemd/systemd-logind") {
+            tree.make_directories(b"var/lib/systemd/linger")?;
+        }
         self.sources(tree)?;
         unlock_root(tree)
     }
@@ -209,6 +214,7 @@ mod tests {
                 ("etc/machine-id", "0123\n"),
                 ("var/lib/dbus/machine-id", "0123\n"),
                 ("tmp/a/b", "x"),
+                ("usr/lib/systemd/systemd-logind", "x"),
             ],
             "trixie",
             "http://mirror.example/debian",
@@ -217,6 +223,7 @@ mod tests {
         assert_eq!(text(&tree, "etc/hostname"), "box\n");
         assert_eq!(text(&tree, "var/lib/dbus/machine-id"), "");
         assert!(text(&tree, "etc/hosts").contains("::1"));
+        assert!(tree.exists("var/lib/systemd/linger"));
         for path in ["var/lib/apt/lists/index", "var/log/dpkg.log", "tmp/a"] {
             assert!(!tree.exists(path), "{path}");
         }
