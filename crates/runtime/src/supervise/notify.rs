@@ -29,13 +29,13 @@ pub(super) fn receive(
     if received.sender != Some(first) {
         return Ok(());
     }
-    if text.lines().any(|line| matches!(line, "FDSTORE=1" | "FDSTOREREMOVE=1")) {
+    if lines(text).any(|line| matches!(line, "FDSTORE=1" | "FDSTOREREMOVE=1")) {
         let about_descriptors = only(text, &["FDSTORE=", "FDSTOREREMOVE=", "FDNAME=", "FDPOLL="]);
         upstream.pass_on(&about_descriptors, received.descriptors);
     }
     let mut words = String::new();
-    let status = text.lines().find_map(|line| line.strip_prefix("STATUS="));
-    if text.lines().any(|line| line == "READY=1") {
+    let status = lines(text).find_map(|line| line.strip_prefix("STATUS="));
+    if lines(text).any(|line| line == "READY=1") {
         words.push_str(if wait_for_ready { "READY=1\n" } else { "" });
         words.push_str(if status.is_none() { "STATUS=Container running.\n" } else { "" });
     }
@@ -48,8 +48,14 @@ pub(super) fn receive(
     Ok(())
 }
 
+/// What systemd takes for lines: with it a carriage return ends one as well, so that what is behind it would be a word of
+/// ours, not the container's.
+fn lines(text: &str) -> impl Iterator<Item = &str> {
+    text.split(['\n', '\r'])
+}
+
 fn only(text: &str, fields: &[&str]) -> String {
-    let lines = text.lines().filter(|line| fields.iter().any(|field| line.starts_with(field)));
+    let lines = lines(text).filter(|line| fields.iter().any(|field| line.starts_with(field)));
     lines.flat_map(|line| [line, "\n"]).collect()
 }
 
@@ -86,6 +92,10 @@ mod tests {
         assert_eq!(said("READY=1", us, false).as_deref(), Some("STATUS=Container running.\n"));
         assert_eq!(said(all, us + 1, true), None, "another process of the container");
         assert_eq!(said("FDSTORE=1\nFDNAME=a\nX=1", us, true).as_deref(), Some("FDSTORE=1\nFDNAME=a\n"));
+        let behind = "STATUS=up\rWATCHDOG=trigger\r\nERRNO=5";
+        assert_eq!(said(behind, us, true).as_deref(), Some("STATUS=Container running: up\n"));
+        let behind = "FDSTORE=1\nFDNAME=a\rMAINPID=1";
+        assert_eq!(said(behind, us, true).as_deref(), Some("FDSTORE=1\nFDNAME=a\n"));
         for own in ["MAINPID=1", "STOPPING=1", "RELOADING=1\nMONOTONIC_USEC=1", "WATCHDOG=1", "READY=0", "X_A=1", ""] {
             assert_eq!(said(own, us, true), None, "{own}");
         }
