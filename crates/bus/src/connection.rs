@@ -3,17 +3,16 @@
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::PollFlags;
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+use rustix::net::{RecvFlags, SendFlags};
 
 use crate::message::{Call, FIXED, Kind, Message};
+use crate::socket::{self, Failed, PATIENCE};
 use crate::wire::{Malformed, Writer};
 
-/// How long the other side may take for one answer.
-const PATIENCE: Duration = Duration::from_secs(25);
 /// How many signals are kept while an answer is waited for; the oldest go.
 const KEPT: usize = 256;
 /// The longest line of the authentication.
@@ -52,8 +51,10 @@ pub enum Error {
     },
 }
 
-fn system(what: &'static str) -> impl Fn(Errno) -> Error {
-    move |source| Error::System { what, source }
+impl From<Failed> for Error {
+    fn from(Failed { what, source }: Failed) -> Self {
+        Self::System { what, source }
+    }
 }
 
 /// A connection.
@@ -72,12 +73,7 @@ impl Connection {
     /// # Errors
     /// An [`Error`]; `ENOENT` and `ECONNREFUSED` where nobody listens.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let socket =
-            socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).map_err(system("make a socket"))?;
-        let address = SocketAddrUnix::new(path).map_err(system("connect"))?;
-        connect(&socket, &address).map_err(system("connect"))?;
-        Self::over(socket)
+        Self::over(socket::open(path)?)
     }
 
     /// Connects to a bus and gets a name there.
@@ -226,14 +222,7 @@ impl Connection {
     }
 
     fn wait(&self, what: PollFlags, until: Instant) -> Result<(), Error> {
-        let left = until.saturating_duration_since(Instant::now());
-        let limit = Timespec::try_from(left).map_err(|_| Error::TimedOut)?;
-        let mut watched = [PollFd::new(&self.socket, what)];
-        match poll(&mut watched, Some(&limit)) {
-            Ok(0) => Err(Error::TimedOut),
-            Ok(_) | Err(Errno::INTR) => Ok(()),
-            Err(source) => Err(Error::System { what: "wait for an answer", source }),
-        }
+        if socket::ready(&self.socket, what, until)? { Ok(()) } else { Err(Error::TimedOut) }
     }
 }
 

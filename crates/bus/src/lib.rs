@@ -5,6 +5,7 @@
 
 mod connection;
 mod message;
+mod socket;
 pub mod varlink;
 mod wire;
 

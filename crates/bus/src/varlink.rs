@@ -10,16 +10,13 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::PollFlags;
 use rustix::io::Errno;
-use rustix::net::{
-    AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags,
-    SocketType, connect, recv, sendmsg, socket_with,
-};
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, recv, sendmsg};
 use serde_json::{Value, json};
 
-/// How long the other side may take for one answer.
-const PATIENCE: Duration = Duration::from_secs(25);
+use crate::socket::{self, Failed, PATIENCE, failed};
+
 /// The longest answer, in bytes.
 const LONGEST: usize = 1 << 20;
 /// How many descriptors a call can have.
@@ -55,8 +52,10 @@ pub enum Error {
     },
 }
 
-fn system(what: &'static str) -> impl Fn(Errno) -> Error {
-    move |source| Error::System { what, source }
+impl From<Failed> for Error {
+    fn from(Failed { what, source }: Failed) -> Self {
+        Self::System { what, source }
+    }
 }
 
 /// A connection to a service.
@@ -72,10 +71,7 @@ impl Client {
     /// # Errors
     /// [`Error::System`]; `ENOENT` and `ECONNREFUSED` mean that there is no such service.
     pub fn connect(path: &Path) -> Result<Self, Error> {
-        let address = SocketAddrUnix::new(path).map_err(system("connect"))?;
-        let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None);
-        let socket = socket.map_err(system("make a socket"))?;
-        connect(&socket, &address).map_err(system("connect"))?;
+        let socket = socket::open(path)?;
         Ok(Self { socket, patience: PATIENCE })
     }
 
@@ -92,8 +88,9 @@ impl Client {
     pub fn call(&self, method: &str, parameters: Value, descriptors: &[BorrowedFd<'_>]) -> Result<Value, Error> {
         let mut message = json!({ "method": method, "parameters": parameters }).to_string().into_bytes();
         message.push(0);
-        self.send(&message, descriptors)?;
-        let answer: Value = serde_json::from_slice(&self.receive()?).map_err(|_| Error::Malformed)?;
+        let until = Instant::now() + self.patience;
+        self.send(&message, descriptors, until)?;
+        let answer: Value = serde_json::from_slice(&self.receive(until)?).map_err(|_| Error::Malformed)?;
         let parameters = answer.get("parameters").cloned().unwrap_or_default();
         match answer.get("error").map(Value::as_str) {
             None if answer.is_object() => Ok(parameters),
@@ -102,42 +99,40 @@ impl Client {
         }
     }
 
-    fn send(&self, message: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<(), Error> {
+    fn send(&self, message: &[u8], descriptors: &[BorrowedFd<'_>], until: Instant) -> Result<(), Error> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
         let mut control = SendAncillaryBuffer::new(&mut space);
         if !descriptors.is_empty() && !control.push(SendAncillaryMessage::ScmRights(descriptors)) {
-            return Err(system("send a call")(Errno::NOBUFS));
+            return Err(failed("send a call")(Errno::NOBUFS).into());
         }
         let mut rest = message;
         while !rest.is_empty() {
-            let sent = rustix::io::retry_on_intr(|| {
-                sendmsg(&self.socket, &[IoSlice::new(rest)], &mut control, SendFlags::NOSIGNAL)
-            });
-            rest = &rest[sent.map_err(system("send a call"))?..];
-            control.clear();
+            match sendmsg(&self.socket, &[IoSlice::new(rest)], &mut control, SendFlags::NOSIGNAL) {
+                Ok(sent) => {
+                    rest = &rest[sent..];
+                    control.clear();
+                }
+                Err(Errno::AGAIN) => self.wait(PollFlags::OUT, until)?,
+                Err(Errno::INTR) => {}
+                Err(Errno::PIPE | Errno::CONNRESET) => return Err(Error::Closed),
+                Err(source) => return Err(failed("send a call")(source).into()),
+            }
         }
         Ok(())
     }
 
     /// All up to the next NUL.
-    fn receive(&self) -> Result<Vec<u8>, Error> {
-        let deadline = Instant::now() + self.patience;
+    fn receive(&self, until: Instant) -> Result<Vec<u8>, Error> {
         let mut answer = Vec::new();
         loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let wait = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) };
-            let mut fds = [PollFd::new(&self.socket, PollFlags::IN)];
-            match poll(&mut fds, Some(&wait)) {
-                Ok(0) => return Err(Error::TimedOut),
-                Err(Errno::INTR) => continue,
-                other => other.map_err(system("wait for an answer"))?,
-            };
             let mut buffer = [0; 4096];
-            let (length, _) = recv(&self.socket, &mut buffer, RecvFlags::empty()).map_err(system("read an answer"))?;
-            if length == 0 {
-                return Err(Error::Closed);
+            match recv(&self.socket, &mut buffer, RecvFlags::empty()) {
+                Ok((0, _)) | Err(Errno::CONNRESET) => return Err(Error::Closed),
+                Ok((length, _)) => answer.extend_from_slice(&buffer[..length]),
+                Err(Errno::AGAIN) => self.wait(PollFlags::IN, until)?,
+                Err(Errno::INTR) => {}
+                Err(source) => return Err(failed("read an answer")(source).into()),
             }
-            answer.extend_from_slice(&buffer[..length]);
             if let Some(end) = answer.iter().position(|byte| *byte == 0) {
                 answer.truncate(end);
                 return Ok(answer);
@@ -146,6 +141,10 @@ impl Client {
                 return Err(Error::Malformed);
             }
         }
+    }
+
+    fn wait(&self, what: PollFlags, until: Instant) -> Result<(), Error> {
+        if socket::ready(&self.socket, what, until)? { Ok(()) } else { Err(Error::TimedOut) }
     }
 }
 
