@@ -110,6 +110,9 @@ fn limits(plan: &Plan) -> Vec<String> {
     if limits.suppress_sync {
         lines.push("without waiting for the disk".into());
     }
+    if let Some(profile) = &limits.call_profile {
+        lines.push(format!("with the bundle's own filter of system calls, of {} rules", profile.rules.len()));
+    }
     for item in &limits.system_call_filter {
         let how = match item.refusal {
             Some(spec::Refusal::Errno(number)) => format!(", with the error {number}"),

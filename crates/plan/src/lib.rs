@@ -10,7 +10,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use serde::Serialize;
-use spec::oci::BundleUser;
+use spec::oci::{BundleUser, CallProfile};
 use spec::{
     AbsPath, AddressFamilies, ApiVfs, CapabilitySet, ConsoleMode, FilterItem, Personality, Resource, Rlimit, UidRange,
 };
@@ -158,6 +158,8 @@ pub struct Limits {
     pub inheritable: Option<CapabilitySet>,
     /// Changes to the default system call filter.
     pub system_call_filter: Vec<FilterItem>,
+    /// A filter that takes the place of the default one.
+    pub call_profile: Option<CallProfile>,
     /// The families of sockets that it may make.
     pub address_families: AddressFamilies,
     /// The SELinux label of the program.

@@ -15,7 +15,7 @@ use crate::stage::files::Failure;
 use crate::stage::launch::{self, Launched};
 use crate::stage::payload::Prepared;
 use crate::supervise::{self, Outcome, Signals, Supervised, Upstream};
-use crate::{facts, id_range, journal_remote, parent};
+use crate::{facts, filter, id_range, journal_remote, parent};
 
 /// How often a range of ids is picked again that somebody else was quicker to take.
 const PICKED_AT_ONCE: u32 = 64;
@@ -40,7 +40,7 @@ pub enum Error {
     Launch(#[from] launch::Error),
     /// The system call filter.
     #[error(transparent)]
-    Filter(#[from] seccomp::Error),
+    Filter(#[from] filter::Error),
     /// A stage.
     #[error("{0}")]
     Stage(String),
@@ -104,7 +104,7 @@ pub fn run(spec: &ContainerSpec, caller: CallerFacts, say: &dyn Fn(&str)) -> Res
     let upstream =
         plan.supervision.notify_socket.as_deref().map(Upstream::new).transpose().map_err(Error::NotifySocket)?;
     let signals = Signals::block().map_err(|errno| Error::System("take signals", errno))?;
-    let prepared = Prepared { filter: filter(&plan)?, signal_mask: signals.original_mask() };
+    let prepared = Prepared { filters: filter::compile(&plan.limits)?, signal_mask: signals.original_mask() };
     let watcher = Watcher { signals, upstream, say };
     let asked_to_end = parent::Caller { say, interrupted: &sys::signal::end_is_pending, progress };
     let mut acquired = {
@@ -207,38 +207,6 @@ fn cleanup(spec: &ContainerSpec, say: &dyn Fn(&str)) -> Done {
     }
     let code = if undone.errors.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     Done::Ended(code, undone.errors)
-}
-
-fn filter(plan: &Plan) -> Result<Vec<sys::seccomp::Instruction>, Error> {
-    let edits: Vec<_> = plan
-        .limits
-        .system_call_filter
-        .iter()
-        .map(|item| seccomp::Edit { allow: item.allow, name: item.name.clone(), refusal: item.refusal.map(refusal) })
-        .collect();
-    let policy = seccomp::Policy::container_default(plan.limits.capabilities.bits(), &edits)?
-        .with_suppressed_sync(plan.limits.suppress_sync)
-        .with_families(families(&plan.limits.address_families));
-    let program = seccomp::compile(&policy, seccomp::Arch::native())?;
-    Ok(program
-        .iter()
-        .map(|one| sys::seccomp::Instruction { code: one.code, jt: one.jt, jf: one.jf, k: one.k })
-        .collect())
-}
-
-fn refusal(refusal: spec::Refusal) -> seccomp::Refusal {
-    match refusal {
-        spec::Refusal::Errno(number) => seccomp::Refusal::Errno(number),
-        spec::Refusal::Kill => seccomp::Refusal::Kill,
-    }
-}
-
-fn families(families: &spec::AddressFamilies) -> Option<seccomp::Families> {
-    let deny = families.deny.bits();
-    (!families.is_open()).then(|| match families.allow {
-        Some(allow) => seccomp::Families { known: allow.bits() & !deny, others: false },
-        None => seccomp::Families { known: !deny, others: true },
-    })
 }
 
 /// Who hears of the container, and whom it hears from.

@@ -14,6 +14,7 @@
 
 pub mod engine;
 pub mod facts;
+pub mod filter;
 mod first;
 pub mod id_range;
 mod journal_link;

@@ -99,7 +99,7 @@ const ARM_PRIVATE: &[(u32, &str)] = &[
 ];
 
 /// Bit 30, `__X32_SYSCALL_BIT` of `<asm/unistd.h>`.
-const X32_BIT: u32 = 0x4000_0000;
+pub(crate) const X32_BIT: u32 = 0x4000_0000;
 
 /// The calls that x32 has under numbers of its own, from this one on.
 const X32_FIRST: u32 = 512;
@@ -217,7 +217,7 @@ const fn named(number: u32, name: &str) -> Call {
 }
 
 /// The name that filters use where a table has another one.
-const fn canonical(name: &str) -> &str {
+pub(crate) const fn canonical(name: &str) -> &str {
     match name.as_bytes() {
         b"r#break" => "break",
         b"fstatat" => "newfstatat",

@@ -19,7 +19,9 @@
 //! The 32-bit `socketcall` hands its arguments over in memory, which a filter cannot read: there, audit sockets are
 //! refused for the `socket` call of newer libraries only.
 
+use crate::arch::Call;
 use crate::policy::{Action, EAFNOSUPPORT, EINVAL, ENOSYS, Families};
+use crate::profile::Check;
 use crate::set::CallSet;
 use crate::{Arch, Error, Policy};
 
@@ -47,6 +49,10 @@ pub(crate) const IF_EQUAL: u16 = 0x15;
 pub(crate) const IF_NOT_BELOW: u16 = 0x35;
 /// Jump if the accumulator and the operand have a bit in common.
 pub(crate) const IF_ANY_BIT: u16 = 0x45;
+/// Jump if the accumulator is above the operand, unsigned.
+pub(crate) const IF_ABOVE: u16 = 0x25;
+/// Keep the bits of the accumulator that the operand has.
+pub(crate) const AND: u16 = 0x54;
 /// Return the operand.
 pub(crate) const RETURN: u16 = 0x06;
 
@@ -143,69 +149,57 @@ pub fn compile(policy: &Policy, arches: &[Arch]) -> Result<Vec<Instruction>, Err
     if arches.is_empty() {
         return Err(Error::NoArch);
     }
-    let mut audits: Vec<u32> = Vec::with_capacity(arches.len());
-    for arch in arches {
-        if !audits.contains(&arch.audit()) {
-            audits.push(arch.audit());
-        }
-    }
-    let mut program = Program { reversed: Vec::with_capacity(320), leaves: Vec::with_capacity(5) };
-    // From the last instruction to the first, so that every target is known when a jump to it is made.
-    let mut blocks = Vec::with_capacity(audits.len());
-    for &audit in audits.iter().rev() {
-        let segments = segments(&ranges(policy, arches.iter().copied().filter(|arch| arch.audit() == audit)));
-        let tree = program.tree(&segments);
-        let tree = program.reach(tree);
-        if tree + 1 != program.reversed.len() {
-            program.jump(tree);
-        }
-        blocks.push((audit, program.push(LOAD, NUMBER)));
-    }
-    let mut otherwise = Target::Leaf(Action::Errno(ENOSYS));
-    for (audit, block) in blocks {
-        otherwise = program.branch(IF_EQUAL, audit, Target::At(block), otherwise);
-    }
-    let first = program.reach(otherwise);
-    if first + 1 != program.reversed.len() {
-        program.jump(first);
-    }
-    program.push(LOAD, ARCH);
-    program.reversed.reverse();
-    if program.reversed.len() > MAX_INSTRUCTIONS {
-        return Err(Error::TooLong(program.reversed.len()));
-    }
-    Ok(program.reversed)
+    let program = Program::with_room(320, Vec::new());
+    program.serve(arches, Action::Errno(ENOSYS), |arches| ranges(policy, arches))
 }
 
 /// Numbers from `start` up to the next range, with one action.
 #[derive(Clone, Copy, Debug)]
-struct Range {
+pub(crate) struct Range {
     start: u32,
     action: Action,
     weight: u32,
 }
 
+/// All numbers from zero on, as they are told one after the other.
+#[derive(Debug)]
+pub(crate) struct Ranges(Vec<Range>);
+
+impl Ranges {
+    pub(crate) fn new() -> Self {
+        Self(Vec::with_capacity(128))
+    }
+
+    /// From this number on it is this action; the more weight, the nearer to the root.
+    pub(crate) fn from(&mut self, start: u32, action: Action, weight: u32) {
+        match self.0.last_mut() {
+            Some(last) if last.action == action => last.weight += weight,
+            _ => self.0.push(Range { start, action, weight: 1 + weight }),
+        }
+    }
+
+    /// A call, which may be one that programs make much.
+    pub(crate) fn call(&mut self, call: Call, action: Action) {
+        self.from(call.number, action, if HOT.has(call.id) { HOT_WEIGHT } else { 0 });
+    }
+}
+
 /// The whole space of numbers of the architectures that the kernel reports alike.
-fn ranges(policy: &Policy, arches: impl Iterator<Item = Arch>) -> Vec<Range> {
-    let mut tables: Vec<_> = arches.map(Arch::calls).collect();
+fn ranges(policy: &Policy, arches: &[Arch]) -> Ranges {
+    let mut tables: Vec<_> = arches.iter().copied().map(Arch::calls).collect();
     tables.sort_unstable_by_key(|calls| calls.first().map(|call| call.number));
     tables.dedup_by_key(|calls| calls.first().map(|call| call.number));
-    let mut ranges: Vec<Range> = Vec::with_capacity(128);
-    let mut push = |start, action, weight| match ranges.last_mut() {
-        Some(last) if last.action == action => last.weight += weight,
-        _ => ranges.push(Range { start, action, weight: 1 + weight }),
-    };
+    let mut ranges = Ranges::new();
     let mut next = 0;
     for call in tables.into_iter().flatten() {
         if call.number > next {
-            push(next, Action::Errno(ENOSYS), 0);
+            ranges.from(next, Action::Errno(ENOSYS), 0);
         }
-        let weight = if HOT.has(call.id) { HOT_WEIGHT } else { 0 };
-        push(call.number, policy.action(call.id), weight);
+        ranges.call(*call, policy.action(call.id));
         next = call.number + 1;
     }
-    push(next, Action::Errno(ENOSYS), 0);
-    push(u32::MAX, Action::Allow, 0);
+    ranges.from(next, Action::Errno(ENOSYS), 0);
+    ranges.from(u32::MAX, Action::Allow, 0);
     ranges
 }
 
@@ -239,7 +233,7 @@ fn segments(ranges: &[Range]) -> Vec<Segment> {
 
 /// Where a jump goes.
 #[derive(Clone, Copy, Debug)]
-enum Target {
+pub(crate) enum Target {
     /// To an instruction, by its place from the end.
     At(usize),
     /// To an action, wherever it stands.
@@ -247,14 +241,62 @@ enum Target {
 }
 
 /// A program that grows from its end.
-struct Program {
+pub(crate) struct Program {
     reversed: Vec<Instruction>,
     /// Where each action was emitted last.
     leaves: Vec<(Action, usize)>,
+    /// What [`Action::Check`] numbers.
+    checks: Vec<Check>,
 }
 
 impl Program {
-    fn push(&mut self, code: u16, k: u32) -> usize {
+    /// An empty one, with room for so many instructions.
+    pub(crate) fn with_room(instructions: usize, checks: Vec<Check>) -> Self {
+        Self { reversed: Vec::with_capacity(instructions), leaves: Vec::with_capacity(5), checks }
+    }
+
+    /// The whole program for these architectures: what `ranges` says for those that the kernel reports alike, and
+    /// `otherwise` for all others.
+    pub(crate) fn serve(
+        mut self,
+        arches: &[Arch],
+        otherwise: Action,
+        ranges: impl Fn(&[Arch]) -> Ranges,
+    ) -> Result<Vec<Instruction>, Error> {
+        let mut audits: Vec<u32> = Vec::with_capacity(arches.len());
+        for arch in arches {
+            if !audits.contains(&arch.audit()) {
+                audits.push(arch.audit());
+            }
+        }
+        // From the last instruction to the first, so that every target is known when a jump to it is made.
+        let mut blocks = Vec::with_capacity(audits.len());
+        for &audit in audits.iter().rev() {
+            let alike: Vec<_> = arches.iter().copied().filter(|arch| arch.audit() == audit).collect();
+            let tree = self.tree(&segments(&ranges(&alike).0));
+            let tree = self.reach(tree);
+            if tree + 1 != self.reversed.len() {
+                self.jump(tree);
+            }
+            blocks.push((audit, self.push(LOAD, NUMBER)));
+        }
+        let mut otherwise = Target::Leaf(otherwise);
+        for (audit, block) in blocks {
+            otherwise = self.branch(IF_EQUAL, audit, Target::At(block), otherwise);
+        }
+        let first = self.reach(otherwise);
+        if first + 1 != self.reversed.len() {
+            self.jump(first);
+        }
+        self.push(LOAD, ARCH);
+        self.reversed.reverse();
+        if self.reversed.len() > MAX_INSTRUCTIONS {
+            return Err(Error::TooLong(self.reversed.len()));
+        }
+        Ok(self.reversed)
+    }
+
+    pub(crate) fn push(&mut self, code: u16, k: u32) -> usize {
         self.reversed.push(Instruction { code, jt: 0, jf: 0, k });
         self.reversed.len() - 1
     }
@@ -285,7 +327,7 @@ impl Program {
         }
     }
 
-    fn branch(&mut self, code: u16, k: u32, then: Target, otherwise: Target) -> Target {
+    pub(crate) fn branch(&mut self, code: u16, k: u32, then: Target, otherwise: Target) -> Target {
         let (then, otherwise) = loop {
             let places = (self.reach(then), self.reach(otherwise));
             // An action may be many instructions long, which came since the other place was looked up.
@@ -300,13 +342,18 @@ impl Program {
     }
 
     /// The place of a target, brought near enough for a conditional jump from the next instruction.
-    fn reach(&mut self, target: Target) -> usize {
+    pub(crate) fn reach(&mut self, target: Target) -> usize {
         let limit = self.reversed.len().saturating_sub(REACH);
         match target {
             Target::At(place) if place >= limit => place,
             Target::At(place) => self.jump(place),
             Target::Leaf(action) => match self.leaves.iter().find(|leaf| leaf.0 == action) {
                 Some(&(_, place)) if place >= limit => place,
+                // It can be longer than a conditional jump reaches.
+                Some(&(_, place)) if matches!(action, Action::Check(_)) => {
+                    let place = self.jump(place);
+                    self.keep(action, place)
+                }
                 _ => self.leaf(action),
             },
         }
@@ -317,6 +364,11 @@ impl Program {
             Action::Allow => self.push(RETURN, RETURN_ALLOW),
             Action::Errno(errno) => self.push(RETURN, RETURN_ERRNO | u32::from(errno)),
             Action::Kill => self.push(RETURN, RETURN_KILL_PROCESS),
+            Action::Return(value) => self.push(RETURN, value),
+            Action::Check(number) => {
+                let check = self.checks[usize::from(number)].clone();
+                check.emit(self)
+            }
             Action::AllowFamilies(families) => self.families(families),
             Action::AllowUnlessSocket => {
                 let refuse = Target::Leaf(Action::Errno(EAFNOSUPPORT));
@@ -342,6 +394,10 @@ impl Program {
                 self.push(LOAD, ARGUMENT_0)
             }
         };
+        self.keep(action, place)
+    }
+
+    fn keep(&mut self, action: Action, place: usize) -> usize {
         self.leaves.retain(|leaf| leaf.0 != action);
         self.leaves.push((action, place));
         place

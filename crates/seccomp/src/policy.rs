@@ -230,6 +230,10 @@ pub(crate) enum Action {
     AllowUnlessSocket,
     /// It ends the process.
     Kill,
+    /// What the kernel is told, as it has it.
+    Return(u32),
+    /// It depends on the arguments: a [`crate::profile::Check`], by its number.
+    Check(u16),
     /// It fails with this error number; with 0 it does nothing and succeeds.
     Errno(u16),
     /// It does nothing and succeeds, except that it goes on where its first argument, a descriptor, is negative: programs

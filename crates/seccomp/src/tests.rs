@@ -1,28 +1,27 @@
 use proptest::prelude::*;
 
 use crate::compile::{
-    ARCH, ARGUMENT_0, ARGUMENT_1, ARGUMENT_2, IF_ANY_BIT, IF_EQUAL, IF_NOT_BELOW, JUMP, LOAD, NUMBER, RETURN,
-    RETURN_ERRNO,
+    AND, ARCH, IF_ABOVE, IF_ANY_BIT, IF_EQUAL, IF_NOT_BELOW, JUMP, LOAD, NUMBER, RETURN, RETURN_ERRNO,
 };
 use crate::groups::KNOWN;
 use crate::names::NAMES;
 use crate::{Arch, CallSet, Edit, Error, Families, Instruction, Policy, Refusal, compile, group};
 
-const ALL_ARCHES: [Arch; 5] = [Arch::X86_64, Arch::X86, Arch::X32, Arch::Aarch64, Arch::Arm];
+pub(crate) const ALL_ARCHES: [Arch; 5] = [Arch::X86_64, Arch::X86, Arch::X32, Arch::Aarch64, Arch::Arm];
 const ALLOW: u32 = 0x7fff_0000;
 const EPERM: u32 = RETURN_ERRNO | 1;
 const ENOSYS: u32 = RETURN_ERRNO | 38;
 const EAFNOSUPPORT: u32 = RETURN_ERRNO | 97;
 
 /// What the kernel does with a program.
-struct Outcome {
-    returned: u32,
+pub(crate) struct Outcome {
+    pub(crate) returned: u32,
     steps: usize,
     /// Whether only number and architecture were looked at, so that the kernel can cache the answer.
-    constant: bool,
+    pub(crate) constant: bool,
 }
 
-fn run(program: &[Instruction], arch: u32, number: u32, arguments: [u64; 6]) -> Outcome {
+pub(crate) fn run(program: &[Instruction], arch: u32, number: u32, arguments: [u64; 6]) -> Outcome {
     let (mut accumulator, mut at, mut steps, mut constant) = (0, 0, 0, true);
     loop {
         let Instruction { code, jt, jf, k } = program[at];
@@ -44,6 +43,8 @@ fn run(program: &[Instruction], arch: u32, number: u32, arguments: [u64; 6]) -> 
             JUMP => at += k as usize,
             IF_EQUAL => at += usize::from(if accumulator == k { jt } else { jf }),
             IF_NOT_BELOW => at += usize::from(if accumulator >= k { jt } else { jf }),
+            IF_ABOVE => at += usize::from(if accumulator > k { jt } else { jf }),
+            AND => accumulator &= k,
             IF_ANY_BIT => at += usize::from(if accumulator & k != 0 { jt } else { jf }),
             RETURN => return Outcome { returned: k, steps, constant },
             _ => panic!("unknown operation {code:#x}"),
@@ -52,17 +53,19 @@ fn run(program: &[Instruction], arch: u32, number: u32, arguments: [u64; 6]) -> 
 }
 
 /// The checks of the kernel before it takes a program: every jump stays inside, the last instruction returns.
-fn check(program: &[Instruction]) {
+pub(crate) fn check(program: &[Instruction]) {
     assert!(!program.is_empty() && program.len() <= 4096);
     for (at, instruction) in program.iter().enumerate() {
         match instruction.code {
             JUMP => assert!(at + 1 + (instruction.k as usize) < program.len()),
-            IF_EQUAL | IF_NOT_BELOW | IF_ANY_BIT => {
+            IF_EQUAL | IF_NOT_BELOW | IF_ABOVE | IF_ANY_BIT => {
                 let furthest = usize::from(instruction.jt.max(instruction.jf));
                 assert!(at + 1 + furthest < program.len());
             }
-            LOAD => assert!([NUMBER, ARCH, ARGUMENT_0, ARGUMENT_1, ARGUMENT_2].contains(&instruction.k)),
-            RETURN => {}
+            LOAD => assert!(
+                [NUMBER, ARCH].contains(&instruction.k) || (16..64).contains(&instruction.k) && instruction.k % 4 == 0
+            ),
+            RETURN | AND => {}
             code => panic!("operation {code:#x}"),
         }
     }

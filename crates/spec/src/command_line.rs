@@ -139,6 +139,9 @@ pub fn with_bundle(patch: SpecPatch, bundle: SpecPatch, current: &Path) -> Resul
     if let (true, Some(extra)) = (patch.user.is_some(), &mut bundle.bundle) {
         extra.user = None;
     }
+    if let (true, Some(extra)) = (patch.system_call_filter.is_some(), &mut bundle.bundle) {
+        extra.system_calls = None;
+    }
     // A set that was asked for outside is not cut down by what the bundle knows of it.
     if let (true, Some(extra)) =
         (patch.ambient_capabilities.is_some() || patch.capabilities.is_some(), &mut bundle.bundle)

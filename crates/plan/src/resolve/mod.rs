@@ -567,6 +567,7 @@ fn limits(context: &Context<'_>, device_access: crate::DeviceAccess) -> Limits {
         ambient_capabilities: security.ambient_capabilities,
         inheritable: spec.bundle().inheritable,
         system_call_filter: security.system_call_filter.clone(),
+        call_profile: spec.bundle().system_calls.clone(),
         address_families: security.address_families,
         selinux_context: security.selinux_context.clone(),
         suppress_sync: security.suppress_sync,

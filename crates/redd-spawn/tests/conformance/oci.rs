@@ -26,19 +26,21 @@ macro_rules! bundle {
     };
 }
 
+pub(crate) use bundle;
+
 /// A bundle that runs.
-const fn runs(name: &'static str, bundle: &'static str) -> Case {
+pub(crate) const fn runs(name: &'static str, bundle: &'static str) -> Case {
     Case::inside(name, &["--oci-bundle={host}/b"], "").runs(&[]).before(bundle)
 }
 
 /// A bundle that does not.
-const fn refused(name: &'static str, bundle: &'static str) -> Case {
+pub(crate) const fn refused(name: &'static str, bundle: &'static str) -> Case {
     // The original says nothing else.
     Case::refused(name, &["--oci-bundle={host}/b"]).runs(&[]).before(bundle).environment(&[("SYSTEMD_LOG_LEVEL", "debug")])
 }
 
 /// A bundle and more options.
-const fn with(name: &'static str, options: &'static [&'static str], bundle: &'static str) -> Case {
+pub(crate) const fn with(name: &'static str, options: &'static [&'static str], bundle: &'static str) -> Case {
     Case::inside(name, options, "").runs(&[]).before(bundle)
 }
 

@@ -11,20 +11,20 @@ use rustix::io::Errno;
 use rustix::process::{Gid, Rlimit, Uid};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 use sys::process::{Persona, StringVector};
-use sys::seccomp::Instruction;
 
 use super::files::{About, Failure, write_all};
 use super::inner::Inside;
 use super::passwd::{self, User};
 use super::stub_init;
+use crate::filter::{Filter, Filters};
 use crate::proto::Sender;
 use crate::rlimit;
 
 /// The payload in the form in which it is executed, made ready before the first process is.
 #[derive(Debug)]
 pub struct Prepared {
-    /// The system call filter.
-    pub filter: Vec<Instruction>,
+    /// The system call filters.
+    pub filters: Filters,
     /// The signals that the payload starts with blocked: those that were when redd started.
     pub signal_mask: sys::signal::SignalSet,
 }
@@ -65,7 +65,11 @@ fn try_start(
     rustix::process::umask(Mode::from_raw_mode(payload.umask));
     sys::process::close_on_exec_from(3)?;
     sys::inherited::inherit(payload.inherited, true).about("the descriptors of $LISTEN_FDS")?;
-    confine(&plan.limits, &prepared.filter)?;
+    // Loaded last where no privilege is needed for that, so that it need not allow what is done here until then.
+    let late = plan.limits.no_new_privileges && !payload.stub_init;
+    confine(&plan.limits)?;
+    load(prepared.filters.usual.as_ref())?;
+    load(prepared.filters.profile.as_ref().filter(|_| !late))?;
     if payload.stub_init {
         stub_init::split(&plan.limits)?;
     }
@@ -87,6 +91,7 @@ fn try_start(
     sender.die_with_supervisor();
     sys::signal::reset_dispositions();
     sys::signal::set_mask(&prepared.signal_mask)?;
+    load(prepared.filters.profile.as_ref().filter(|_| late))?;
     Err(execute(&payload.programs, &environment))
 }
 
@@ -199,7 +204,7 @@ fn environment(plan: &Plan, user: &User) -> Vec<OsString> {
 /// Gives up for good what nothing in the container shall have. Done before the stub init and the program part, so that
 /// neither can get more than the other. The capabilities themselves are given up later: loading the filter and becoming
 /// another user takes some.
-fn confine(limits: &Limits, filter: &[Instruction]) -> Result<(), Failure> {
+fn confine(limits: &Limits) -> Result<(), Failure> {
     let keep = limits.capabilities.bits();
     for number in (0..=limits.last_capability).filter(|number| keep & (1 << number) == 0) {
         let capability = CapabilitySet::from_bits_retain(1 << number);
@@ -208,7 +213,12 @@ fn confine(limits: &Limits, filter: &[Instruction]) -> Result<(), Failure> {
     if limits.no_new_privileges {
         rustix::thread::set_no_new_privs(true)?;
     }
-    sys::seccomp::load(filter).about("the system call filter")
+    Ok(())
+}
+
+fn load(filter: Option<&Filter>) -> Result<(), Failure> {
+    let Some(filter) = filter else { return Ok(()) };
+    sys::seccomp::load(&filter.program, filter.flags).about("the system call filter")
 }
 
 /// Keeps no more capabilities than the payload may have.

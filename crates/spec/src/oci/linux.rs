@@ -41,13 +41,15 @@ pub(super) fn read(node: Node, patch: &mut SpecPatch) -> Result<(), BundleError>
     if let Some(node) = linux.take("personality") {
         patch.personality = Some(personality(node)?);
     }
+    if let Some(node) = linux.take("seccomp") {
+        patch.bundle.get_or_insert_default().system_calls = Some(super::seccomp::read(node)?);
+    }
     if let Some(node) = linux.take("resources") {
         resources(node, patch)?;
     }
     linux.refuse(&[
         ("cgroupsPath", "redd chooses the place of the control group"),
         ("devices", "no devices are made; bind those that are wanted by mounts"),
-        ("seccomp", "filters of a bundle's own are not compiled; use --system-call-filter="),
         ("intelRdt", "resource director groups are not joined"),
         ("timeOffsets", "there is no time namespace"),
         ("memoryPolicy", "the memory policy is not set"),

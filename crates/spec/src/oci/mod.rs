@@ -5,6 +5,7 @@ mod linux;
 mod mounts;
 mod node;
 mod process;
+mod seccomp;
 mod strict;
 #[cfg(test)]
 mod tests;
@@ -16,6 +17,8 @@ use thiserror::Error;
 
 use crate::{AbsPath, CapabilitySet, SpecPatch};
 use node::{Node, Object};
+
+pub use seccomp::{CallAction, CallComparison, CallCondition, CallInterface, CallProfile, CallRule};
 
 /// The largest `config.json` that is read, in bytes.
 pub const BUNDLE_LIMIT: u64 = 4 << 20;
@@ -65,6 +68,8 @@ pub struct BundleSpec {
     pub masked: Vec<AbsPath>,
     /// What cannot be changed, if it exists.
     pub read_only: Vec<AbsPath>,
+    /// The system calls, instead of the usual filter.
+    pub system_calls: Option<CallProfile>,
     /// Mounts that get more attributes.
     pub restricted: Vec<Restriction>,
 }

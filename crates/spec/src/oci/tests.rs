@@ -203,7 +203,7 @@ fn what_is_not_carried_out_is_refused_by_its_path() {
         ("/linux/namespaces", json!([{"type": "pid"}]), "linux.namespaces"),
         ("/linux/devices", json!([{"path": "/dev/x", "type": "c"}]), "linux.devices"),
         ("/linux/cgroupsPath", json!("/x"), "linux.cgroupsPath"),
-        ("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW"}), "linux.seccomp"),
+        ("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_NOTIFY"}), "linux.seccomp.defaultAction"),
         ("/linux/intelRdt", json!({"closID": "x"}), "linux.intelRdt"),
         ("/linux/rootfsPropagation", json!("shared"), "linux.rootfsPropagation"),
         ("/linux/rootfsPropagation", json!("foo"), "linux.rootfsPropagation"),

@@ -48,6 +48,7 @@ pub(crate) mod number {
     pub(crate) const FINIT_MODULE: i64 = 313;
     pub(crate) const BPF: i64 = 321;
     pub(crate) const SENDMSG: i64 = 46;
+    pub(crate) const SCHED_YIELD: i64 = 24;
 }
 
 /// Numbers of system calls, by architecture.
@@ -77,6 +78,7 @@ pub(crate) mod number {
     pub(crate) const FINIT_MODULE: i64 = 273;
     pub(crate) const BPF: i64 = 280;
     pub(crate) const SENDMSG: i64 = 211;
+    pub(crate) const SCHED_YIELD: i64 = 124;
 }
 
 /// Those that have one number everywhere.

@@ -28,6 +28,8 @@ fn main() -> ExitCode {
         "restart" => restart(),
         "answer" => answer(),
         "call" => call(&rest),
+        "yield" => give_way(&rest),
+        "yield32" => give_way32(),
         "sync" => sync::run(),
         "escape" => escape::run(&escape::Host::from_arguments(&rest)),
         other => {
@@ -125,6 +127,23 @@ fn call(words: &[String]) {
     let called = std::os::unix::net::UnixStream::connect(words.first().map_or("", String::as_str))
         .and_then(|mut stream| std::io::Read::read_to_string(&mut stream, &mut text));
     say(&format!("call={:?} {}", called.is_ok(), text.trim()));
+}
+
+/// Gives way to others, by a call that has no arguments: only a filter looks at those given here.
+fn give_way(words: &[String]) {
+    let mut arguments = [0; 5];
+    for (argument, word) in arguments.iter_mut().zip(words) {
+        let digits = word.strip_prefix("0x");
+        let value = digits.map_or_else(|| word.parse::<u64>(), |digits| u64::from_str_radix(digits, 16));
+        *argument = value.unwrap_or_default() as usize;
+    }
+    say(&format!("yield={:?}", kernel::attempt(kernel::number::SCHED_YIELD, arguments)));
+}
+
+/// The same in the way of 32-bit programs.
+fn give_way32() {
+    #[cfg(target_arch = "x86_64")]
+    say(&format!("yield32={:?}", kernel::call_i386(158, 0, 0)));
 }
 
 /// Asks for a restart of the system: reboot(2).
