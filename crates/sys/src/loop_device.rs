@@ -3,6 +3,7 @@
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::{Errno, Result};
@@ -15,8 +16,11 @@ const LOOP_CONFIGURE: libc::c_ulong = 0x4C0A;
 const LOOP_CTL_GET_FREE: libc::c_ulong = 0x4C82;
 const READ_ONLY: u32 = 1;
 const AUTOCLEAR: u32 = 4;
-/// How often another device is tried where somebody else was faster.
+/// How often a device is tried whose node is not there, or not yet.
 const ATTEMPTS: u32 = 100;
+/// How long another device is tried where somebody else was faster: the kernel names all who ask at once the same free
+/// one, and takes some milliseconds until that is taken.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -92,19 +96,23 @@ impl LoopDevice {
     /// `ENOENT` where the host has no loop devices, and those of `LOOP_CONFIGURE`.
     pub fn attach(backing: BorrowedFd<'_>, part: Part) -> Result<Self> {
         let control = openat(CWD, CONTROL, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
-        let mut result = Err(Errno::BUSY);
-        for attempt in 0..ATTEMPTS {
-            result = Self::attempt(control.as_fd(), backing, part);
-            match result {
-                // Taken by somebody else, or its node is only just being made.
-                Err(Errno::BUSY | Errno::AGAIN | Errno::NXIO | Errno::NOENT | Errno::NODEV) => {}
-                _ => return result,
+        let end = Instant::now() + PATIENCE;
+        let mut attempt = 0u32;
+        loop {
+            attempt = attempt.saturating_add(1);
+            match Self::attempt(control.as_fd(), backing, part) {
+                // Taken by somebody else.
+                Err(Errno::BUSY | Errno::AGAIN) if Instant::now() < end => {}
+                // Its node is only just being made.
+                Err(Errno::NXIO | Errno::NOENT | Errno::NODEV) if attempt < ATTEMPTS => {}
+                result => return result,
             }
             if attempt > 2 {
-                std::thread::sleep(std::time::Duration::from_millis(1));
+                // Not all at the same time again.
+                let spread = std::process::id().wrapping_mul(attempt).wrapping_mul(0x9e37_79b9) >> 20;
+                std::thread::sleep(Duration::from_micros(500 + u64::from(spread)));
             }
         }
-        result
     }
 
     fn attempt(control: BorrowedFd<'_>, backing: BorrowedFd<'_>, part: Part) -> Result<Self> {
@@ -142,7 +150,7 @@ impl LoopDevice {
             if ours.is_none() || over(number) != ours {
                 return;
             }
-            std::thread::sleep(std::time::Duration::from_millis(1));
+            std::thread::sleep(Duration::from_millis(1));
         }
     }
 
