@@ -55,6 +55,14 @@ pub fn directory(path: &Path) -> Result<Tree, Error> {
     }
 }
 
+/// A directory that need not look like a system: another one in it becomes the root, or it holds nothing but a program.
+///
+/// # Errors
+/// [`Error::Tree`] when it is missing or no directory.
+pub fn any_directory(path: &Path) -> Result<Tree, Error> {
+    Ok(Tree::open_any(path)?)
+}
+
 /// What a machine is kept in.
 #[derive(Debug)]
 pub enum Machine {

@@ -173,6 +173,8 @@ pub struct TreeFacts {
     pub machine_id: Option<Uuid>,
     /// Why what is in its `/etc/machine-id` is none.
     pub machine_id_problem: Option<&'static str>,
+    /// It has a `/usr`, below the directory that becomes the root. A disk image may have it in a partition.
+    pub usr: bool,
     /// It has a `/usr` directory and its `/bin` is a link into it.
     pub merged_usr: bool,
     /// The partitions of its disk image beside the one that it is in itself.

@@ -128,6 +128,8 @@ pub struct ImageSpec {
     pub pivot_root: Option<PivotRoot>,
     /// Only an operating system is booted (`SYSTEMD_NSPAWN_CHECK_OS_RELEASE`).
     pub check_os_release: bool,
+    /// Only a tree with a `/usr` is run. An OCI bundle may have a root with nothing but a program.
+    pub needs_usr: bool,
     /// `/tmp` is in memory (`SYSTEMD_NSPAWN_TMPFS_TMP`).
     pub tmpfs_tmp: bool,
 }

@@ -221,6 +221,7 @@ impl SpecPatch {
                 volatile: self.volatile.unwrap_or(Volatile::No),
                 pivot_root: self.pivot_root,
                 check_os_release: self.check_os_release.unwrap_or(true),
+                needs_usr: self.bundle.is_none(),
                 tmpfs_tmp: self.tmpfs_tmp.unwrap_or(true),
             },
             exec: ExecSpec {

@@ -39,6 +39,12 @@ pub enum Error {
     /// `-b` on something that is no operating system.
     #[error("{0} has neither /usr/lib/os-release nor /etc/os-release, so it is not booted")]
     NoOsRelease(String),
+    /// A command in something that is no operating system.
+    #[error(
+        "{0} has no /usr directory, so it is no operating system and left alone; name the directory of one with -D, or \
+         install one with \"redd bootstrap debian DIRECTORY\""
+    )]
+    NoUsr(String),
     /// `/etc/machine-id` says something that is no id.
     #[error("the file /etc/machine-id in {tree} {problem}; remove it or empty it to have a new one made")]
     MachineId {
@@ -212,6 +218,10 @@ pub fn resolve(spec: &ContainerSpec, facts: &HostFacts) -> Result<Plan, Error> {
     }
     if spec.exec().mode == StartMode::Boot && spec.image().check_os_release && !facts.tree.os_release {
         return Err(Error::NoOsRelease(tree));
+    }
+    if spec.exec().mode != StartMode::Boot && spec.image().needs_usr && !facts.tree.usr {
+        let root = spec.image().pivot_root.as_ref().map(|pivot| format!("{tree}{}", pivot.new));
+        return Err(Error::NoUsr(root.unwrap_or(tree)));
     }
     if spec.image().volatile == Volatile::Yes && !facts.tree.merged_usr {
         return Err(Error::NotMergedUsr(tree));

@@ -56,6 +56,8 @@ pub(crate) const CASES: &[Case] = &[
     refused("another version", "mkdir {host}/b; echo '{\"ociVersion\":\"2.0.0\",\"root\":{\"path\":\"{tree}\"}}' >{host}/b/config.json"),
     runs("a program", bundle!("echo it runs", "", "", "")).prints("it runs\n"),
     runs("its code", bundle!("exit 7", "", "", "")).code(7),
+    with("a root with a program alone", &["--oci-bundle={host}/b"], "mkdir -p {host}/b/root; cp {tree}/probe {host}/b/root/go; echo '{\"ociVersion\":\"1.0.0\",\"root\":{\"path\":\"root\"},\"process\":{\"args\":[\"/go\",\"descriptors\"],\"cwd\":\"/\"},\"linux\":{\"namespaces\":[{\"type\":\"mount\"},{\"type\":\"pid\"},{\"type\":\"ipc\"},{\"type\":\"uts\"}]}}' >{host}/b/config.json")
+        .differs("images made from nothing have no /usr"),
     runs("without a terminal", bundle!("test -t 1 || echo none", ",\"terminal\":false", "", "")).prints("none\n"),
     runs("with a terminal", bundle!("tty", ",\"terminal\":true", "", "")).prints("/dev/pts/0\n"),
     runs("a directory", bundle!("pwd", ",\"cwd\":\"/tmp\"", "", "")),

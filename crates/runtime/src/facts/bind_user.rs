@@ -3,12 +3,12 @@
 //! what else the C library knows, by getent(1). A static program cannot load that library's modules itself.
 
 use std::io::{BufRead, BufReader, Write};
+use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use image::Tree;
 use plan::{BOUND_IDS, BindUserFacts, UserFacts};
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use serde_json::{Value, json};
@@ -52,7 +52,7 @@ pub enum Error {
 }
 
 /// The users, and what of their names and ids the container has itself.
-pub(super) fn probe(spec: &ContainerSpec, tree: &Tree) -> Result<Option<BindUserFacts>, Error> {
+pub(super) fn probe(spec: &ContainerSpec, root: BorrowedFd<'_>) -> Result<Option<BindUserFacts>, Error> {
     let wanted = &spec.bind_users().users;
     if wanted.is_empty() {
         return Ok(None);
@@ -68,7 +68,7 @@ pub(super) fn probe(spec: &ContainerSpec, tree: &Tree) -> Result<Option<BindUser
     }
     let mut facts = BindUserFacts { users, taken_names: Vec::new(), taken_ids: Vec::new() };
     for name in ["etc/passwd", "etc/group"] {
-        for line in inside(tree, name).split(|byte| *byte == b'\n') {
+        for line in inside(root, name).split(|byte| *byte == b'\n') {
             let mut fields = line.split(|byte| *byte == b':');
             let (name, id) = (fields.next().unwrap_or_default(), fields.nth(1).unwrap_or_default());
             facts.taken_names.extend(wanted.iter().filter(|wanted| wanted.as_bytes() == name).cloned());
@@ -80,11 +80,11 @@ pub(super) fn probe(spec: &ContainerSpec, tree: &Tree) -> Result<Option<BindUser
 }
 
 /// A database of the container, which is hostile; one that cannot be read is empty.
-fn inside(tree: &Tree, path: &str) -> Vec<u8> {
+fn inside(root: BorrowedFd<'_>, path: &str) -> Vec<u8> {
     use std::io::Read;
     let open = |flags: OFlags| {
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        openat2(&tree.fd, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve).ok()
+        openat2(root, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve).ok()
     };
     // Looked at first: opening a device or a fifo can do things by itself.
     let is_file = open(OFlags::PATH)

@@ -44,6 +44,14 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
+    /// The directory of the tree that `--pivot-root=` names.
+    #[error("cannot make {path} of the tree the root", path = .path.display())]
+    Pivot {
+        /// Seen from the tree's root.
+        path: PathBuf,
+        /// Why.
+        source: rustix::io::Errno,
+    },
     /// Locks of the tree.
     #[error(transparent)]
     Lock(#[from] ::image::lock::Error),
@@ -111,7 +119,9 @@ pub fn probe(spec: &ContainerSpec, caller: CallerFacts) -> Result<(HostFacts, Tr
         Localtime::Link { zone, .. } if integration::links_timezone(spec) => zone.as_deref(),
         _ => None,
     };
-    let tree_facts = tree::probe(&run, spec, &tree, target, zone)?;
+    let pivot = tree::pivot(spec, &tree)?;
+    let pivot = pivot.as_ref().map(AsFd::as_fd);
+    let tree_facts = tree::probe(&run, spec, (&tree, pivot), target, zone)?;
     let machine_id = plan::machine_uuid(spec, tree_facts.machine_id, &random);
     let facts = HostFacts {
         caller,
@@ -122,7 +132,7 @@ pub fn probe(spec: &ContainerSpec, caller: CallerFacts) -> Result<(HostFacts, Tr
         host,
         sources: spec.mounts().iter().map(source).collect::<Result<_, _>>()?,
         layers: spec.mounts().iter().map(|mount| layers::probe(mount, &tree)).collect::<Result<_, _>>()?,
-        bind_users: bind_user::probe(spec, &tree)?,
+        bind_users: bind_user::probe(spec, pivot.unwrap_or_else(|| tree.fd.as_fd()))?,
         credentials: credentials::probe(spec.credentials())?,
         free_id_range,
         random,
@@ -133,6 +143,9 @@ pub fn probe(spec: &ContainerSpec, caller: CallerFacts) -> Result<(HostFacts, Tr
 /// The tree, or the root of a disk image. If it is still to be made from a template: that, and where the tree will be.
 fn find(spec: &ContainerSpec, suffix: u64) -> Result<(Tree, Option<PathBuf>), Error> {
     let found = match &spec.image().source {
+        Source::Directory(path) if spec.image().pivot_root.is_some() || !spec.image().needs_usr => {
+            locate::any_directory(path)
+        }
         Source::Directory(path) => locate::directory(path),
         Source::Image(path) => return Ok((self::image::open(spec, path, suffix, false)?, None)),
         Source::Machine(name) => match locate::machine(name) {

@@ -1,28 +1,45 @@
 //! The tree that becomes the root. It is hostile: its files are reached inside of it and read as text of limited size.
 
-use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
 
 use image::ephemeral::{self, Kind};
 use image::{FileSystem, RunDirectory, Tree};
 use plan::{EphemeralFacts, EphemeralKind, TreeFacts};
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, readlinkat};
+use spec::ContainerSpec;
 use sys::open::openat2;
 use uuid::Uuid;
 
-/// `target` is where the tree will be, if it is to be made from `tree`; `zone` a time zone that it may have data of.
+use super::Error;
+
+/// The directory of the tree that `--pivot-root=` makes the root, if that is another one.
+pub(super) fn pivot(spec: &ContainerSpec, tree: &Tree) -> Result<Option<OwnedFd>, Error> {
+    let Some(pivot) = &spec.image().pivot_root else { return Ok(None) };
+    let path = pivot.new.as_path();
+    let relative = path.strip_prefix("/").ok().filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    openat2(&tree.fd, relative, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty(), resolve)
+        .map(Some)
+        .map_err(|source| Error::Pivot { path: path.to_owned(), source })
+}
+
+/// `root` is what [`pivot`] has found; `target` is where the tree will be, if it is to be made from `tree`; `zone` a time zone that it may have data of.
 pub(super) fn probe(
     run: &RunDirectory,
-    spec: &spec::ContainerSpec,
-    tree: &Tree,
+    spec: &ContainerSpec,
+    (tree, root): (&Tree, Option<BorrowedFd<'_>>),
     target: Option<PathBuf>,
     zone: Option<&str>,
-) -> Result<TreeFacts, image::lock::Error> {
-    let exists = |path: &str| open(tree, path, OFlags::PATH).is_ok() || super::image::usr_has(tree, path);
+) -> Result<TreeFacts, Error> {
+    let pivots = root.is_some();
+    let root = root.unwrap_or_else(|| tree.fd.as_fd());
+    let exists = |path: &str| open(root, path, OFlags::PATH).is_ok() || !pivots && super::image::usr_has(tree, path);
     let copied = target.is_some();
     let fs = target.as_ref().and_then(|path| path.parent()).map_or(tree.fs, |parent| file_system(parent, tree.fs));
     let ephemeral = if spec.image().ephemeral { Some(copy(run, tree)?) } else { None };
-    let (machine_id, machine_id_problem) = machine_id(tree);
+    let (machine_id, machine_id_problem) = machine_id(root);
+    let usr = exists("usr");
     Ok(TreeFacts {
         path: target.unwrap_or_else(|| tree.path.clone()),
         host_root: tree.is_host_root && !copied,
@@ -37,7 +54,8 @@ pub(super) fn probe(
         timezone: zone.is_some_and(|zone| exists(&format!("usr/share/zoneinfo/{zone}"))),
         machine_id,
         machine_id_problem,
-        merged_usr: exists("usr") && readlinkat(&tree.fd, "bin", Vec::new()).is_ok(),
+        usr: usr || tree.disk.is_some(),
+        merged_usr: usr && readlinkat(root, "bin", Vec::new()).is_ok(),
         partitions: super::image::partitions(spec, tree),
     })
 }
@@ -58,16 +76,16 @@ fn file_system(directory: &std::path::Path, otherwise: FileSystem) -> FileSystem
     opened.and_then(|fd| FileSystem::of(fd.as_fd())).unwrap_or(otherwise)
 }
 
-fn open(tree: &Tree, path: &str, flags: OFlags) -> rustix::io::Result<std::os::fd::OwnedFd> {
+fn open(root: BorrowedFd<'_>, path: &str, flags: OFlags) -> rustix::io::Result<OwnedFd> {
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    openat2(&tree.fd, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve)
+    openat2(root, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve)
 }
 
 /// What `/etc/machine-id` says, if it is set, or why it cannot be (machine-id(5)).
-fn machine_id(tree: &Tree) -> (Option<Uuid>, Option<&'static str>) {
+fn machine_id(root: BorrowedFd<'_>) -> (Option<Uuid>, Option<&'static str>) {
     let unset = (None, None);
     // Looked at first: opening a device or a fifo can do things by itself.
-    let Ok(found) = open(tree, "etc/machine-id", OFlags::PATH) else { return unset };
+    let Ok(found) = open(root, "etc/machine-id", OFlags::PATH) else { return unset };
     let kind = rustix::fs::fstat(found).map(|status| FileType::from_raw_mode(status.st_mode));
     if kind == Ok(FileType::Directory) {
         return (None, Some("is a directory"));
@@ -75,7 +93,7 @@ fn machine_id(tree: &Tree) -> (Option<Uuid>, Option<&'static str>) {
     if kind != Ok(FileType::RegularFile) {
         return unset;
     }
-    let Ok(file) = open(tree, "etc/machine-id", OFlags::RDONLY | OFlags::NONBLOCK) else { return unset };
+    let Ok(file) = open(root, "etc/machine-id", OFlags::RDONLY | OFlags::NONBLOCK) else { return unset };
     let mut text = [0; 40];
     let Ok(length) = rustix::io::read(&file, &mut text) else { return unset };
     parse_machine_id(&text[..length])
