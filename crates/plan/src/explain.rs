@@ -330,6 +330,9 @@ impl Display for FileStep {
             }
             Self::Symlink { path, target } => write!(f, "make the link {path} to {}", target.display()),
             Self::Node { path, mode, kind } => write!(f, "make {kind} {path} ({mode:04o})"),
+            Self::Device { path, mode, kind, uid, gid } => {
+                write!(f, "make {kind} {path} ({mode:04o}) for the user {uid} and the group {gid}")
+            }
         }
     }
 }

@@ -10,7 +10,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use serde::Serialize;
-use spec::oci::{BundleUser, CallProfile};
+use spec::oci::{BundleDeviceRule, BundleUser, CallProfile};
 use spec::{
     AbsPath, AddressFamilies, ApiVfs, CapabilitySet, ConsoleMode, FilterItem, Personality, Resource, Rlimit, UidRange,
 };
@@ -180,13 +180,16 @@ pub struct Limits {
     pub device_access: DeviceAccess,
 }
 
-/// `DeviceAllow=` and `DevicePolicy=`.
+/// `DeviceAllow=` and `DevicePolicy=`, and what a bundle says of devices.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct DeviceAccess {
     /// Of the devices that are nobody's in particular, such as `/dev/null`, none may be opened that is not named.
     pub strict: bool,
     /// Those that are named.
     pub rules: Vec<DeviceRule>,
+    /// What changes all that, the later ones before the earlier ones: the rules of a bundle.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<BundleDeviceRule>,
 }
 
 /// What may be done with a device.

@@ -472,6 +472,20 @@ pub enum FileStep {
         /// What.
         kind: SpecialKind,
     },
+    /// Make a device node or fifo that was asked for, and the directories above it. One that is there already is put in
+    /// order; anything else that is there is an error.
+    Device {
+        /// Where.
+        path: AbsPath,
+        /// Permissions.
+        mode: u32,
+        /// What.
+        kind: SpecialKind,
+        /// Its owner, on the host.
+        uid: u32,
+        /// Its group, on the host.
+        gid: u32,
+    },
 }
 
 /// A file system in memory that is never swapped out, with a file for each credential, read-only.

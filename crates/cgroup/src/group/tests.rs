@@ -178,7 +178,7 @@ fn only_what_the_rules_name_can_be_opened_or_made() {
     testkit::requires!(root, cgroup2);
     let machine = name("devices");
     let group = Group::create(&layout(), &machine).expect("create");
-    crate::device::restrict(group.payload(), &crate::device::STANDARD).expect("restrict");
+    crate::device::restrict(group.payload(), &crate::device::STANDARD, &[]).expect("restrict");
     let directory = tempfile::tempdir_in(testkit::fixture::place()).expect("directory");
     // Made by the host: the attempt to open it is what is refused.
     let made = Command::new("mknod").arg(directory.path().join("full-disk")).args(["b", "7", "0"]).status();

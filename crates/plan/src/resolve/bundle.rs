@@ -1,7 +1,10 @@
 //! What only an OCI bundle can ask for.
 
-use super::Context;
-use crate::{FileStep, InnerStep, MountFlags};
+use spec::oci::{BundleDevice, BundleDeviceKind, BundleDeviceRule};
+use spec::{Property, PropertyValue};
+
+use super::{Context, Error};
+use crate::{FileStep, InnerStep, MountFlags, NodeKind, OuterStep, SpecialKind};
 
 /// Kernel parameters, while `/proc/sys` can still be written.
 pub(super) fn parameters(context: &Context<'_>, steps: &mut Vec<InnerStep>) {
@@ -32,4 +35,78 @@ pub(super) fn paths(context: &Context<'_>, steps: &mut Vec<FileStep>) {
     for path in &bundle.masked {
         steps.push(FileStep::Mask { path: path.clone(), optional: true });
     }
+}
+
+/// Nodes of devices, once everything that they may be in is in place.
+pub(super) fn devices(context: &Context<'_>, steps: &mut Vec<OuterStep>) -> Result<(), Error> {
+    for device in &context.spec.bundle().devices {
+        let on_host = |id: Option<u32>| {
+            let id = id.unwrap_or(0);
+            let Some(user) = context.user else { return Ok(id) };
+            if id < user.range.count() {
+                return Ok(user.range.start() + id);
+            }
+            Err(Error::DeviceOwner { path: device.path.to_string(), last: user.range.count() - 1 })
+        };
+        let kind = match device.kind {
+            BundleDeviceKind::Device { block: false, major, minor } => SpecialKind::Character { major, minor },
+            BundleDeviceKind::Device { block: true, major, minor } => SpecialKind::Block { major, minor },
+            BundleDeviceKind::Fifo => SpecialKind::Fifo,
+        };
+        let (uid, gid) = (on_host(device.uid)?, on_host(device.gid)?);
+        let path = device.path.clone();
+        steps.push(OuterStep::File(FileStep::Device { path, mode: device.mode, kind, uid, gid }));
+    }
+    Ok(())
+}
+
+/// The devices that nodes are made of; they may be opened.
+pub(super) fn nodes<'a>(context: &Context<'a>) -> impl Iterator<Item = NodeKind> + use<'a> {
+    context.spec.bundle().devices.iter().filter_map(|device: &BundleDevice| match device.kind {
+        BundleDeviceKind::Device { block: false, major, minor } => Some(NodeKind::CharacterDevice { major, minor }),
+        BundleDeviceKind::Device { block: true, major, minor } => Some(NodeKind::BlockDevice { major, minor }),
+        BundleDeviceKind::Fifo => None,
+    })
+}
+
+/// What the rules allow beside that, as `DeviceAllow=` has it; what they refuse is refused by our own program. `None`
+/// where the unit is to refuse nothing.
+pub(super) fn unit_devices(context: &Context<'_>) -> Option<Property> {
+    let rules = &context.spec.bundle().device_rules;
+    let mut allowed = rules.iter().filter(|rule| rule.allow).peekable();
+    allowed.peek()?;
+    let mut pairs = Vec::new();
+    for rule in allowed {
+        pairs.push((unit_device(rule)?, rights(rule)));
+    }
+    Some(device_allow(pairs))
+}
+
+/// Devices that a container has nodes of because it was asked for them.
+pub(super) fn own_devices(nodes: impl Iterator<Item = NodeKind>) -> Property {
+    let pairs = nodes.filter_map(|node| match node {
+        NodeKind::CharacterDevice { major, minor } => Some(format!("/dev/char/{major}:{minor}")),
+        NodeKind::BlockDevice { major, minor } => Some(format!("/dev/block/{major}:{minor}")),
+        NodeKind::Directory | NodeKind::File => None,
+    });
+    device_allow(pairs.map(|path| (path, "rwm".to_owned())).collect())
+}
+
+fn device_allow(pairs: Vec<(String, String)>) -> Property {
+    Property { setting: "DeviceAllow", name: "DeviceAllow".into(), value: PropertyValue::Pairs(pairs) }
+}
+
+/// `None` for devices of both kinds, which there is no word for.
+fn unit_device(rule: &BundleDeviceRule) -> Option<String> {
+    let kind = if rule.block? { "block" } else { "char" };
+    Some(match (rule.major, rule.minor) {
+        (Some(major), Some(minor)) => format!("/dev/{kind}/{major}:{minor}"),
+        (Some(major), None) => format!("{kind}-{major}"),
+        (None, _) => format!("{kind}-*"),
+    })
+}
+
+fn rights(rule: &BundleDeviceRule) -> String {
+    let letters = [(rule.read, 'r'), (rule.write, 'w'), (rule.make, 'm')];
+    letters.into_iter().filter_map(|(may, letter)| may.then_some(letter)).collect()
 }

@@ -172,6 +172,20 @@ pub enum Error {
         /// Why not.
         reason: &'static str,
     },
+    /// `linux.cgroupsPath` of a bundle.
+    #[error(
+        "linux.cgroupsPath names a slice, which only a service manager has, and systemd does not manage this host; leave \
+         it out"
+    )]
+    NoSlice,
+    /// A device of a bundle's with an owner that there is not.
+    #[error("the device {path} is to belong to an id that the container has not; its highest one is {last}")]
+    DeviceOwner {
+        /// Where.
+        path: String,
+        /// The container's highest id.
+        last: u32,
+    },
     /// A limit of a disk that is none.
     #[error("{0} is no block device and does not lie on one, so it has no limits of its own")]
     NoDisk(String),
@@ -494,6 +508,7 @@ fn outer_steps(context: &Context<'_>) -> Result<Vec<OuterStep>, Error> {
     credentials::outer(context, &mut steps)?;
     bind_user::outer(context, &mut steps)?;
     custom_mounts::steps(context, &mut steps)?;
+    bundle::devices(context, &mut steps)?;
     integration::outer(context, &mut steps)?;
     steps.extend(journal::outer(context));
     if context.user.is_some() {
@@ -569,7 +584,6 @@ fn limits(context: &Context<'_>, device_access: crate::DeviceAccess) -> Limits {
     let inherited = context.facts.host.limits.iter().filter(|(name, _)| !resources.rlimits.contains_key(name));
     let mut all: Vec<_> = inherited.map(|&(resource, limit)| ResourceLimit { resource, limit, exact: false }).collect();
     all.extend(resources.rlimits.iter().map(|(&resource, &limit)| ResourceLimit { resource, limit, exact: true }));
-    let devices = context.facts.sources.iter().flatten().map(|source| source.kind);
     Limits {
         capabilities: security.effective_capabilities(context.user.is_some(), context.private_network()),
         last_capability: context.facts.host.last_capability,
@@ -585,11 +599,17 @@ fn limits(context: &Context<'_>, device_access: crate::DeviceAccess) -> Limits {
         oom_score_adjust: resources.oom_score_adjust,
         cpu_affinity: resources.cpu_affinity.as_ref().map(|set| set.cpus().to_vec()),
         personality: resources.personality,
-        devices: devices
-            .filter(|kind| matches!(kind, NodeKind::CharacterDevice { .. } | NodeKind::BlockDevice { .. }))
-            .collect(),
+        devices: given_devices(context).collect(),
         device_access,
     }
+}
+
+/// Devices that the container has nodes of beyond the standard ones, from mounts and by a bundle.
+fn given_devices<'a>(context: &Context<'a>) -> impl Iterator<Item = NodeKind> + use<'a> {
+    let bound = context.facts.sources.iter().flatten().map(|source| source.kind);
+    bound
+        .filter(|kind| matches!(kind, NodeKind::CharacterDevice { .. } | NodeKind::BlockDevice { .. }))
+        .chain(bundle::nodes(context))
 }
 
 /// A path of our own.

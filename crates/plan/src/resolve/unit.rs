@@ -1,8 +1,8 @@
 //! The unit of the service manager's that the machine is in.
 
-use super::{Context, Error};
+use super::{Context, Error, bundle};
 use crate::{GroupPlace, Registration, Scope, ServiceManager};
-use spec::{Property, PropertyValue, Register, StartMode};
+use spec::{Property, PropertyValue, Register, SliceName, StartMode};
 
 /// The slice of machines (systemd-nspawn(1), `--slice=`).
 const SLICE: &str = "machine.slice";
@@ -10,14 +10,18 @@ const SLICE: &str = "machine.slice";
 /// The scope that is made for the machine: where systemd manages the host, unless it stays in the caller's unit.
 pub(super) fn scope(context: &Context<'_>) -> Option<Scope> {
     let wanted = context.facts.host.service_manager && !context.spec.property().keep_unit;
-    let property = context.spec.property();
     wanted.then(|| Scope {
         unit: unit_name(context.machine),
-        slice: property.slice.as_ref().map_or(SLICE, |slice| slice.as_str()).to_owned(),
+        slice: slice(context).map_or(SLICE, SliceName::as_str).to_owned(),
         description: format!("Container {}", context.machine),
         manager: manager(context),
-        properties: devices(asked(context)).into_iter().chain(asked(context).cloned()).collect(),
+        properties: devices(context).into_iter().chain(asked(context).cloned()).collect(),
     })
+}
+
+/// The slice that was asked for.
+fn slice<'a>(context: &Context<'a>) -> Option<&'a SliceName> {
+    context.spec.property().slice.as_ref().or(context.spec.bundle().slice.as_ref())
 }
 
 /// The service manager that was chosen.
@@ -56,24 +60,32 @@ pub(super) fn asked<'a>(context: &Context<'a>) -> impl Iterator<Item = &'a Prope
 }
 
 /// Where the unit's devices are spoken of, the service manager refuses all others: what every container may open has to
-/// be said, too. Terminals are opened and never made.
-fn devices<'a>(mut asked: impl Iterator<Item = &'a Property>) -> Vec<Property> {
-    if !asked.any(|property| matches!(property.setting, "DeviceAllow" | "DevicePolicy")) {
+/// be said, too, and what it was given. Terminals are opened and never made.
+fn devices(context: &Context<'_>) -> Vec<Property> {
+    let named = asked(context).any(|property| matches!(property.setting, "DeviceAllow" | "DevicePolicy"));
+    let allowed = bundle::unit_devices(context);
+    if !named && allowed.is_none() {
         return Vec::new();
     }
     let text = |text: &str| PropertyValue::Text(text.to_owned());
     let pairs = [("/dev/net/tun", "rwm"), ("/dev/fuse", "rwm"), ("char-pts", "rw")];
     let pairs = pairs.map(|(node, rights)| (node.to_owned(), rights.to_owned())).to_vec();
-    vec![
+    let mut all = vec![
         Property { setting: "DevicePolicy", name: "DevicePolicy".into(), value: text("closed") },
         Property { setting: "DeviceAllow", name: "DeviceAllow".into(), value: PropertyValue::Pairs(pairs) },
-    ]
+    ];
+    let mut given = super::given_devices(context).peekable();
+    if given.peek().is_some() {
+        all.push(bundle::own_devices(given));
+    }
+    all.extend(allowed);
+    all
 }
 
 /// What was asked for and means nothing, as a sentence.
 pub(super) fn notice(context: &Context<'_>) -> Option<String> {
     let property = context.spec.property();
-    let without = property.keep_unit && (property.slice.is_some() || !property.properties.is_empty());
+    let without = property.keep_unit && (slice(context).is_some() || !property.properties.is_empty());
     without.then(|| "--slice= and --property= have no effect with --keep-unit: no unit is made for them.".to_owned())
 }
 

@@ -4,10 +4,10 @@ use super::case::Case;
 
 /// Writes `{host}/b/config.json`: a script as the program, and more members of `process`, of `linux`, of the document.
 macro_rules! bundle {
-    ($script:literal, $process:literal, $linux:literal, $document:literal) => {
+    ($script:literal, $process:expr, $linux:expr, $document:expr) => {
         bundle!($script, $process, $linux, $document, r#","namespaces":[{"type":"mount"},{"type":"pid"},{"type":"ipc"},{"type":"uts"},{"type":"cgroup"}]"#, r#""path":"{tree}""#)
     };
-    ($script:literal, $process:literal, $linux:literal, $document:literal, $namespaces:literal, $root:literal) => {
+    ($script:literal, $process:expr, $linux:expr, $document:expr, $namespaces:expr, $root:expr) => {
         concat!(
             "mkdir {host}/b; cat >{host}/b/config.json <<'END'\n",
             r#"{"ociVersion":"1.0.0","root":{"#,

@@ -123,12 +123,22 @@ fn disks(asked: &[&Property]) -> Vec<(String, Option<(u32, u32)>)> {
 
 /// The disk that this is, or that the file system lies on; of a partition the whole disk.
 fn disk(path: &Path) -> Option<(u32, u32)> {
-    let status = rustix::fs::stat(path).ok()?;
-    let device = match FileType::from_raw_mode(status.st_mode) {
-        FileType::BlockDevice => status.st_rdev,
-        _ => status.st_dev,
+    let numbered = path.to_str().and_then(|path| path.strip_prefix("/dev/block/")).and_then(|name| {
+        let (major, minor) = name.split_once(':')?;
+        Some((major.parse().ok()?, minor.parse().ok()?))
+    });
+    let number = match numbered {
+        // Nodes by number are made by udev, which not every host has.
+        Some(number) => number,
+        None => {
+            let status = rustix::fs::stat(path).ok()?;
+            let device = match FileType::from_raw_mode(status.st_mode) {
+                FileType::BlockDevice => status.st_rdev,
+                _ => status.st_dev,
+            };
+            (major(device), minor(device))
+        }
     };
-    let number = (major(device), minor(device));
     let directory = format!("/sys/dev/block/{}:{}", number.0, number.1);
     if !Path::new(&directory).exists() {
         return None;

@@ -6,8 +6,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use plan::{FileStep, FileSystem, MountFlags, MountIds, SourceNumber, SpecialKind};
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, makedev, mkdirat, mknodat, symlinkat};
+use plan::{FileStep, FileSystem, MountFlags, MountIds, SourceNumber};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, mkdirat, mknodat, symlinkat};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_fd,
@@ -16,8 +16,8 @@ use rustix::mount::{
 use sys::mount::{Attributes, Change, set_attributes};
 use sys::open::openat2;
 
-use super::destination;
 use super::id_map::{self, Origin};
+use super::{destination, device};
 
 /// Links stay inside the root; those of proc that lead anywhere are not followed at all.
 const RESOLVE: ResolveFlags = ResolveFlags::IN_ROOT.union(ResolveFlags::NO_MAGICLINKS);
@@ -142,13 +142,11 @@ impl Files {
             }
             FileStep::Node { path, mode, kind } => {
                 let (parent, name) = self.parent(path.as_path())?;
-                let (file_type, device) = match *kind {
-                    SpecialKind::Character { major, minor } => (FileType::CharacterDevice, makedev(major, minor)),
-                    SpecialKind::Block { major, minor } => (FileType::BlockDevice, makedev(major, minor)),
-                    SpecialKind::Fifo => (FileType::Fifo, 0),
-                    SpecialKind::Socket => (FileType::Socket, 0),
-                };
+                let (file_type, device) = device::number(*kind);
                 Ok(mknodat(parent, name, file_type, Mode::from_raw_mode(*mode), device)?)
+            }
+            FileStep::Device { path, mode, kind, uid, gid } => {
+                device::make(self, path.as_path(), &device::Wanted { kind: *kind, mode: *mode, owner: (*uid, *gid) })
             }
         }
     }

@@ -215,8 +215,8 @@ fn make_group(plan: &Plan, place: &GroupPlace, acquired: &Acquired) -> Result<cg
 /// # Errors
 /// Those of bpf(2).
 pub fn restrict_devices(plan: &Plan, group: &cgroup::Group) -> Result<(), Error> {
-    use cgroup::device::{Access, Kind, Rule, STANDARD, UNNAMED};
-    let DeviceAccess { strict, rules: named } = &plan.limits.device_access;
+    use cgroup::device::{Access, Change, Kind, Rule, STANDARD, UNNAMED};
+    let DeviceAccess { strict, rules: named, changes } = &plan.limits.device_access;
     // Nodes of the standard ones are made in any case.
     let standard =
         if *strict { STANDARD.map(|rule| Rule { access: Access::new(false, false, true), ..rule }) } else { STANDARD };
@@ -238,8 +238,17 @@ pub fn restrict_devices(plan: &Plan, group: &cgroup::Group) -> Result<(), Error>
         minor: one.minor,
         access: Access::new(one.read, one.write, one.make),
     }));
+    let kind = |block| if block { Kind::Block } else { Kind::Character };
+    let change = |one: &spec::oci::BundleDeviceRule| Change {
+        allow: one.allow,
+        kind: one.block.map(kind),
+        major: one.major,
+        minor: one.minor,
+        access: Access::new(one.read, one.write, one.make),
+    };
+    let changes: Vec<Change> = changes.iter().map(change).collect();
     let failed = |errno| Error::Step { step: "restrict the devices".into(), failure: Failure::from(errno) };
-    cgroup::device::restrict(group.payload(), &rules).map_err(failed)
+    cgroup::device::restrict(group.payload(), &rules, &changes).map_err(failed)
 }
 
 fn take_tree(acquired: &Acquired, subdirectory: Option<&str>, recursive: bool) -> Result<OwnedFd, Failure> {

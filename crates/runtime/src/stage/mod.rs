@@ -4,6 +4,7 @@ mod credentials;
 mod custom_overlay;
 mod delegated_mount;
 mod destination;
+mod device;
 pub mod files;
 mod host_file;
 pub(crate) mod id_map;

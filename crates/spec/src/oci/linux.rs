@@ -1,8 +1,8 @@
 //! `linux`: namespaces, kernel parameters, paths that are closed, limits.
 
 use super::node::{Node, Object};
-use super::{BundleError, inside};
-use crate::{AbsPath, Ownership, Personality, PrivateUsers, Property, SpecPatch, UidRange};
+use super::{BundleError, devices, inside, resources};
+use crate::{AbsPath, Ownership, Personality, PrivateUsers, SpecPatch, UidRange};
 
 pub(super) fn read(node: Node, patch: &mut SpecPatch) -> Result<(), BundleError> {
     let mut linux = node.object()?;
@@ -45,11 +45,15 @@ pub(super) fn read(node: Node, patch: &mut SpecPatch) -> Result<(), BundleError>
         patch.bundle.get_or_insert_default().system_calls = Some(super::seccomp::read(node)?);
     }
     if let Some(node) = linux.take("resources") {
-        resources(node, patch)?;
+        resources::read(node, patch)?;
+    }
+    if let Some(list) = linux.take("devices") {
+        devices::read(list, patch)?;
+    }
+    if let Some(node) = linux.take("cgroupsPath").filter(|node| !node.text().is_ok_and(str::is_empty)) {
+        resources::place(&node, patch)?;
     }
     linux.refuse(&[
-        ("cgroupsPath", "redd chooses the place of the control group"),
-        ("devices", "no devices are made; bind those that are wanted by mounts"),
         ("intelRdt", "resource director groups are not joined"),
         ("timeOffsets", "there is no time namespace"),
         ("memoryPolicy", "the memory policy is not set"),
@@ -158,72 +162,4 @@ fn personality(node: Node) -> Result<Personality, BundleError> {
     personality.refuse(&[("flags", "no flags of personality(2) are set")])?;
     personality.finish()?;
     Ok(found)
-}
-
-fn resources(node: Node, patch: &mut SpecPatch) -> Result<(), BundleError> {
-    let mut resources = node.object()?;
-    let mut properties = Vec::new();
-    let mut set = |node: &Node, assignment: String| -> Result<(), BundleError> {
-        properties.push(Property::parse(&assignment).map_err(|error| node.error(error.to_string()))?);
-        Ok(())
-    };
-    for rule in resources.take("devices").map(Node::array).transpose()?.unwrap_or_default() {
-        device_rule(rule)?;
-    }
-    let number = |node: &Node| Ok(if node.signed()? < 0 { "infinity".to_owned() } else { node.signed()?.to_string() });
-    if let Some(memory) = resources.take("memory") {
-        let mut memory = memory.object()?;
-        for (name, property) in [("limit", "MemoryMax"), ("reservation", "MemoryLow")] {
-            if let Some(node) = memory.take(name) {
-                set(&node, format!("{property}={}", number(&node)?))?;
-            }
-        }
-        let why = "only limit and reservation are carried out; use --property=";
-        memory.refuse(
-            &["swap", "kernel", "kernelTCP", "swappiness", "disableOOMKiller", "useHierarchy", "checkBeforeUpdate"]
-                .map(|name| (name, why)),
-        )?;
-        memory.finish()?;
-    }
-    if let Some(pids) = resources.take("pids") {
-        let mut pids = pids.object()?;
-        let limit = pids.need("limit")?;
-        set(&limit, format!("TasksMax={}", number(&limit)?))?;
-        pids.finish()?;
-    }
-    if let Some(cpu) = resources.take("cpu") {
-        let mut cpu = cpu.object()?;
-        if let Some(cpus) = cpu.take("cpus") {
-            set(&cpus, format!("AllowedCPUs={}", cpus.text()?))?;
-        }
-        if let Some(mems) = cpu.take("mems") {
-            set(&mems, format!("AllowedMemoryNodes={}", mems.text()?))?;
-        }
-        let why = "only cpus and mems are carried out; use --property=";
-        cpu.refuse(
-            &["shares", "quota", "burst", "period", "realtimeRuntime", "realtimePeriod", "idle"]
-                .map(|name| (name, why)),
-        )?;
-        cpu.finish()?;
-    }
-    let why = "it is not limited; use --property=";
-    resources.refuse(&["blockIO", "hugepageLimits", "network", "rdma", "unified"].map(|name| (name, why)))?;
-    resources.finish()?;
-    if !properties.is_empty() {
-        patch.properties.get_or_insert_default().extend(properties);
-    }
-    Ok(())
-}
-
-/// That nothing is allowed beside the devices that every container has is so anyway.
-fn device_rule(node: Node) -> Result<(), BundleError> {
-    let refused = node.refused("devices beyond those of every container are not allowed; bind those that are wanted");
-    let mut rule = node.object()?;
-    let allow = rule.need("allow")?.boolean()?;
-    let access = rule.take("access").map(|node| node.text().map(str::to_owned)).transpose()?;
-    let kind = rule.take("type").map(|node| node.text().map(str::to_owned)).transpose()?;
-    let (major, minor) = (rule.take("major"), rule.take("minor"));
-    rule.finish()?;
-    let everything = kind.is_none_or(|kind| kind == "a") && access.is_none_or(|access| access == "rwm");
-    if allow || !everything || major.is_some() || minor.is_some() { Err(refused) } else { Ok(()) }
 }

@@ -1,10 +1,12 @@
 //! OCI runtime bundles (`--oci-bundle=`): from `config.json` of the OCI runtime specification 1.x to a
 //! [`SpecPatch`]. What is not carried out is refused by its JSON path; nothing is ignored.
 
+mod devices;
 mod linux;
 mod mounts;
 mod node;
 mod process;
+mod resources;
 mod seccomp;
 mod strict;
 #[cfg(test)]
@@ -15,7 +17,8 @@ use std::path::Path;
 use serde::Serialize;
 use thiserror::Error;
 
-use crate::{AbsPath, CapabilitySet, SpecPatch};
+use crate::{AbsPath, CapabilitySet, SliceName, SpecPatch};
+pub use devices::{BundleDevice, BundleDeviceKind, BundleDeviceRule};
 use node::{Node, Object};
 
 pub use seccomp::{CallAction, CallComparison, CallCondition, CallInterface, CallProfile, CallRule};
@@ -72,6 +75,12 @@ pub struct BundleSpec {
     pub system_calls: Option<CallProfile>,
     /// Mounts that get more attributes.
     pub restricted: Vec<Restriction>,
+    /// Nodes that are made.
+    pub devices: Vec<BundleDevice>,
+    /// What may be done with devices beyond what every container may; later ones win.
+    pub device_rules: Vec<BundleDeviceRule>,
+    /// The slice that the unit is to be in, unless the command line has another one.
+    pub slice: Option<SliceName>,
 }
 
 /// A user by numbers.

@@ -190,7 +190,12 @@ impl Property {
             value: value.to_owned(),
             reason: "it is no number of processors such as 2 or 0.5",
         })?;
-        Ok(Self { setting: "CPUQuota", name: "CPUQuotaPerSecUSec".into(), value: PropertyValue::U64(quota) })
+        Ok(Self::processor_time(quota))
+    }
+
+    /// At most so much time of processors in each second, in microseconds.
+    pub(crate) fn processor_time(quota: u64) -> Self {
+        Self { setting: "CPUQuota", name: "CPUQuotaPerSecUSec".into(), value: PropertyValue::U64(quota) }
     }
 }
 

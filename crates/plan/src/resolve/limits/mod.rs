@@ -40,12 +40,17 @@ struct Limit {
 pub(super) fn resolve(context: &Context<'_>) -> Result<Resolved, Error> {
     let mut resolved = Resolved::default();
     let keep = context.spec.property().keep_unit;
+    if context.spec.bundle().slice.is_some() && !keep && !context.facts.host.service_manager {
+        return Err(Error::NoSlice);
+    }
+    resolved.devices.changes.clone_from(&context.spec.bundle().device_rules);
     if keep || unit::asked(context).next().is_none() {
         let slice = context.spec.property().slice.is_some() && !keep && !context.facts.host.service_manager;
         return if slice { Err(Error::NoServiceManager("--slice".into())) } else { Ok(resolved) };
     }
     let Some(facts) = &context.facts.limits else { return Ok(resolved) };
-    resolved.devices = devices::resolve(unit::asked(context), facts)?;
+    let changes = resolved.devices.changes;
+    resolved.devices = DeviceAccess { changes, ..devices::resolve(unit::asked(context), facts)? };
     if context.facts.host.service_manager {
         return Ok(resolved);
     }
