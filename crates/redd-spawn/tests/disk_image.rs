@@ -10,6 +10,7 @@ use testkit::{Ended, Engine, HostState, Isolated, Spawn, fixture, requires};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_redd-spawn");
 const ROOT: &str = "4f68bce3-e8cd-4db1-96e7-fbcaf984b709";
+const USR: &str = "8484680c-9521-48c6-9c11-b0720656f69e";
 const HOME: &str = "933ac7e1-2eb4-4f13-b844-0e14e2aef915";
 const TMP: &str = "7ec6f557-3bc5-4aca-b293-16ef5df639d1";
 const LINUX: &str = "0fc63daf-8483-4772-8e79-3d69d8477de4";
@@ -136,6 +137,74 @@ fn partitions_are_mounted_in_their_places_and_ephemeral_ones_change_nothing() {
     }
     let ended = redd(&image).args(["--read-only", "-U"]).script(script).run().expect_code(0);
     assert_eq!(ended.output, "new\nrefused\nread-only\nnodev\nnosuid\n", "{ended}");
+}
+
+#[test]
+fn a_place_for_a_partition_is_made_where_it_can_be() {
+    requires!(root, cgroup2, loop, program "mkfs.ext4", program "mksquashfs", program "sfdisk");
+    let _isolated = Isolated::enter();
+    let (tree, home) = (fixture::tree(), fixture::empty());
+    home.write("kept", "old\n", 0o644);
+    fs::remove_dir_all(tree.join("home")).expect("home");
+    for kind in ["squashfs", "ext4"] {
+        let place = Place::new();
+        let image = place.table("gpt", 64, &[(ROOT, "", kind, tree.path()), (HOME, "", "ext4", home.path())]);
+        let before = HostState::capture(&image, &[]);
+        let run = |options: &[&str]| {
+            let mut spawn = Spawn::new(&Engine::Redd(BINARY.into())).args(["--pipe", "-i"]).arg(&image);
+            spawn = spawn.args(options);
+            spawn.script("cat /home/kept 2>&-; true").run().expect_code(0)
+        };
+        for options in [&["-x"][..], &["--volatile=overlay"]] {
+            let ended = run(options);
+            assert_eq!(ended.output, "old\n", "{kind} {options:?}: {ended}");
+        }
+        for options in [&["--read-only"][..], &["--volatile=state"], &["-x", "--read-only"]] {
+            let ended = run(options);
+            assert_eq!(ended.output, "", "{kind} {options:?}: {ended}");
+            assert!(ended.errors.contains("has no place for its partition for home"), "{kind} {options:?}: {ended}");
+        }
+        before.assert_same();
+        // The directory is in the image from now on.
+        let ended = run(&[]);
+        assert_eq!(ended.output == "old\n", kind == "ext4", "{kind}: {ended}");
+        assert_eq!(run(&["--read-only"]).output == "old\n", kind == "ext4", "{kind}");
+    }
+}
+
+/// A root with more or less memory behind it, around a partition for `/usr`.
+#[test]
+fn an_image_with_usr_alone_has_its_root_in_memory() {
+    requires!(root, cgroup2, idmap, loop, program "mkfs.ext4", program "sfdisk");
+    let _isolated = Isolated::enter();
+    let (tree, home) = (fixture::tree(), fixture::empty());
+    home.write("kept", "old\n", 0o644);
+    let usr = tree.join("usr");
+    let place = Place::new();
+    let image = place.table("gpt", 64, &[(USR, "", "ext4", &usr), (HOME, "", "ext4", home.path())]);
+    let before = HostState::capture(&image, &[]);
+    let script = "findmnt -rno FSTYPE / | tail -n 1; findmnt -rno FSTYPE /usr | tail -n 1; readlink /bin; stat -c %a:%u / /root /tmp; \
+                  ls /etc/machine-id 2>&-; for place in / /etc/ /var/ /usr/ /home/; do echo x 2>&- >${place}new && echo $place; done; \
+                  cat /home/kept 2>&-; true";
+    let cases: [(&[&str], &str, &str, &str); 8] = [
+        (&["-x"], "overlay", "overlay", "/\n/etc/\n/var/\n/usr/\n/home/\nold\n"),
+        (&["-x", "-U"], "overlay", "overlay", "/\n/etc/\n/var/\n/usr/\n/home/\nold\n"),
+        (&["--volatile=yes"], "tmpfs", "ext4", "/\n/etc/\n/var/\n/home/\n"),
+        (&["--volatile=yes", "-U"], "tmpfs", "ext4", "/\n/etc/\n/var/\n/home/\n"),
+        (&["--volatile=state"], "tmpfs", "ext4", "/var/\nold\n"),
+        (&["--volatile=overlay"], "overlay", "overlay", "/\n/etc/\n/var/\n/usr/\n/home/\nold\n"),
+        (&["--read-only"], "tmpfs", "ext4", "old\n"),
+        (&["-U"], "tmpfs", "ext4", "/\n/etc/\n/var/\n/usr/\n/home/\nold\n"),
+    ];
+    for (options, root, usr, written) in cases {
+        let ended = redd(&image).args(options).script(script).run().expect_code(0);
+        let expected = format!("{root}\n{usr}\nusr/bin\n755:0\n750:0\n1777:0\n{written}");
+        assert_eq!(ended.output, expected, "{options:?}: {ended}");
+        before.assert_same();
+    }
+    // The root is new each time, what is on the disk stays.
+    let ended = redd(&image).script("ls /new /etc/new /usr/new /home/new 2>&-; true").run().expect_code(0);
+    assert_eq!(ended.output, "/home/new\n/usr/new\n", "{ended}");
 }
 
 #[test]

@@ -18,6 +18,7 @@ use super::format::Format;
 use super::layout::{self, Layout, Part, dissect};
 use super::role::{self, Role};
 use super::storage::FileStorage;
+use super::usr_root;
 use crate::lock::{self, TreeLock};
 use crate::run_directory::RunDirectory;
 use crate::tree::{Identity, Tree};
@@ -103,6 +104,14 @@ pub enum Error {
         format: &'static str,
         /// What the kernel says beside its reason.
         message: String,
+        /// Why.
+        source: Errno,
+    },
+    /// The root that is not on the disk.
+    #[error("cannot make a root in memory for {path}, which has /usr alone", path = .path.display())]
+    Memory {
+        /// The image.
+        path: PathBuf,
         /// Why.
         source: Errno,
     },
@@ -221,11 +230,17 @@ impl Disk {
         self.lock.dead()
     }
 
-    /// A detached mount of the part for `role`.
+    /// A detached mount of the part for `role`. Where only `/usr` is on the disk, the root is a new one in memory.
     ///
     /// # Errors
-    /// [`Error::Unknown`] and [`Error::Mount`].
+    /// [`Error::Unknown`], [`Error::Mount`] and [`Error::Memory`].
     pub fn mount(&self, role: Role) -> Result<OwnedFd, Error> {
+        if role == Role::Root && !self.devices.iter().any(|device| device.part.role == role) {
+            let usr = self.mount(Role::Usr)?;
+            let roles = self.devices.iter().map(|device| device.part.role);
+            return usr_root::make(usr.as_fd(), roles)
+                .map_err(|source| Error::Memory { path: self.path.clone(), source });
+        }
         let Some(device) = self.devices.iter().find(|device| device.part.role == role) else {
             return Err(Error::Mount {
                 path: self.path.clone(),

@@ -95,9 +95,6 @@ pub enum Error {
         /// What to do.
         advice: &'static str,
     },
-    /// `/usr` without a root.
-    #[error("has a partition for /usr and none for the root, which is not carried out yet; add a root partition")]
-    UsrAlone,
     /// Encrypted.
     #[error("{0} is an encrypted LUKS volume, which is not opened yet; open it with cryptsetup(8) and name its device")]
     Luks(String),
@@ -264,8 +261,8 @@ fn choose(table: &gpt::Table, architectures: &[&str]) -> Result<Vec<Candidate>, 
     let has = |role| chosen.iter().any(|(_, one)| one.role == role);
     let advice = MARK_ROOT;
     let more = match &generic[..] {
-        _ if has(Role::Root) => None,
-        [] if has(Role::Usr) => return Err(Error::UsrAlone),
+        // Without a root of its own it is in memory, around `/usr`.
+        _ if has(Role::Root) || has(Role::Usr) => None,
         [] if !foreign.is_empty() => {
             return Err(Error::NoRoot { found: foreign.join(", "), advice: "this machine runs no such programs" });
         }

@@ -11,6 +11,7 @@
 //! | `gpt`, `mbr` | tables of partitions |
 //! | [`layout`] | which partitions are used |
 //! | [`attach`] | loop devices and mounts |
+//! | `usr_root` | the root of images that have `/usr` alone |
 
 pub mod attach;
 pub mod format;
@@ -19,6 +20,7 @@ pub mod layout;
 mod mbr;
 pub mod role;
 pub mod storage;
+mod usr_root;
 
 pub use attach::Disk;
 pub use format::Format;

@@ -23,8 +23,12 @@ fn refusal(image: &[u8]) -> String {
 
 /// Changes an entry of the first table and mends the checksums.
 fn with_entry(name: &str, slot: usize, change: impl FnOnce(&mut [u8])) -> Vec<u8> {
+    with_entries(name, |entries| change(&mut entries[128 * slot..128 * (slot + 1)]))
+}
+
+fn with_entries(name: &str, change: impl FnOnce(&mut [u8])) -> Vec<u8> {
     let mut image = seed(name);
-    change(&mut image[1024 + 128 * slot..1152 + 128 * slot]);
+    change(&mut image[1024..1536]);
     let entries = super::gpt::crc32(&image[1024..1536]);
     image[512 + 88..512 + 92].copy_from_slice(&entries.to_le_bytes());
     image[512 + 16..512 + 20].fill(0);
@@ -65,6 +69,23 @@ fn no_auto_hides_a_partition_and_the_newest_version_wins() {
     assert_eq!(parts(&of(&newest).expect("a layout")), [(Some(2), Role::Root, 4096, 2048)]);
     let ten = with_entry("verity", 2, |entry| entry.fill(0));
     assert_eq!(of(&ten).expect("a layout").parts[0].number, Some(2));
+}
+
+#[test]
+fn usr_alone_needs_no_root_and_hides_partitions_of_no_kind() {
+    const USR: [u8; 16] =
+        [0x0c, 0x68, 0x84, 0x84, 0x21, 0x95, 0xc6, 0x48, 0x9c, 0x11, 0xb0, 0x72, 0x06, 0x56, 0xf6, 0x9e];
+    const GENERIC: [u8; 16] =
+        [0xaf, 0x3d, 0xc6, 0x0f, 0x83, 0x84, 0x72, 0x47, 0x8e, 0x79, 0x3d, 0x69, 0xd8, 0x47, 0x7d, 0xe4];
+    let usr = with_entry("root-and-home", 0, |entry| entry[..16].copy_from_slice(&USR));
+    let roles =
+        |image: &[u8]| -> Vec<Role> { parts(&of(image).expect("a layout")).iter().map(|part| part.1).collect() };
+    assert_eq!(roles(&usr), [Role::Usr, Role::Home, Role::Esp]);
+    let both = with_entries("root-and-home", |entries| {
+        entries[..16].copy_from_slice(&USR);
+        entries[128..144].copy_from_slice(&GENERIC);
+    });
+    assert_eq!(roles(&both), [Role::Usr, Role::Esp]);
 }
 
 #[test]

@@ -40,17 +40,23 @@ pub(super) fn partitions(spec: &ContainerSpec, tree: &Tree) -> Vec<PartitionFact
     let image = spec.image();
     let above = image.ephemeral || image.volatile == Volatile::Overlay || spec.run().dry_run.is_some();
     let has = |role| disk.parts().any(|(part, _)| part.role == role);
+    // A place that is there, or that can be made.
+    let makes = makes_places(spec, tree);
+    let existing = |place: &'static str| {
+        let there = makes || open_directory(tree, place.trim_start_matches('/'), OFlags::PATH).is_ok();
+        there.then_some(place)
+    };
     let parts = disk.parts().filter_map(|(part, read_only)| {
         let (role, place) = match part.role {
             Role::Root => return None,
-            Role::Usr => (PartitionRole::Usr, existing(tree, "/usr")),
-            Role::Home => (PartitionRole::Home, existing(tree, "/home")),
-            Role::Srv => (PartitionRole::Srv, existing(tree, "/srv")),
-            Role::Var => (PartitionRole::Var, existing(tree, "/var")),
+            Role::Usr => (PartitionRole::Usr, existing("/usr")),
+            Role::Home => (PartitionRole::Home, existing("/home")),
+            Role::Srv => (PartitionRole::Srv, existing("/srv")),
+            Role::Var => (PartitionRole::Var, existing("/var")),
             // The directory is in another partition then, which is there to be written to.
             Role::Tmp if has(Role::Var) => (PartitionRole::Tmp, Some("/var/tmp")),
-            Role::Tmp => (PartitionRole::Tmp, existing(tree, "/var/tmp")),
-            Role::Xbootldr => (PartitionRole::Xbootldr, existing(tree, "/boot")),
+            Role::Tmp => (PartitionRole::Tmp, existing("/var/tmp")),
+            Role::Xbootldr => (PartitionRole::Xbootldr, existing("/boot")),
             Role::Esp if is_empty(tree, "efi") => (PartitionRole::Esp, Some("/efi")),
             Role::Esp => (PartitionRole::Esp, Some("/boot").filter(|_| !has(Role::Xbootldr) && is_empty(tree, "boot"))),
         };
@@ -64,10 +70,14 @@ pub(super) fn partitions(spec: &ContainerSpec, tree: &Tree) -> Vec<PartitionFact
     parts.collect()
 }
 
-/// A place that is there, or that can be made.
-fn existing(tree: &Tree, place: &'static str) -> Option<&'static str> {
-    let there = !tree.read_only || open_directory(tree, place.trim_start_matches('/'), OFlags::PATH).is_ok();
-    there.then_some(place)
+/// Whether a directory can be made in what the root is when the partitions are mounted.
+fn makes_places(spec: &ContainerSpec, tree: &Tree) -> bool {
+    let image = spec.image();
+    match image.volatile {
+        Volatile::Yes | Volatile::Overlay => true,
+        Volatile::State => false,
+        Volatile::No => !image.read_only && (image.ephemeral || !tree.read_only),
+    }
 }
 
 fn is_empty(tree: &Tree, name: &str) -> bool {

@@ -59,7 +59,7 @@ fn take(disk: &Disk, role: Role) -> Result<OwnedFd, Failure> {
 fn told(error: &image::disk::attach::Error) -> Failure {
     use image::disk::attach::Error;
     let errno = match error {
-        Error::Mount { source, .. } => *source,
+        Error::Mount { source, .. } | Error::Memory { source, .. } => *source,
         Error::Unknown { .. } => Errno::NODEV,
         _ => Errno::IO,
     };
