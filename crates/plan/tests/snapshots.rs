@@ -187,8 +187,8 @@ fn names_that_are_made_of_the_tree() {
 fn a_host_that_systemd_manages() {
     let host = Host::new().change(|facts| facts.host.service_manager = true);
     let text = explained(&["-D/srv/debian", "-Mmy-name"], host.clone());
-    assert!(text.contains("new unit machine-my\\x2dname.scope in machine.slice (\"Container my-name\")"), "{text}");
-    assert!(text.contains("make the control group in machine-my\\x2dname.scope"), "{text}");
+    assert!(text.contains("new unit my-name.scope in machine.slice (\"Container my-name\")"), "{text}");
+    assert!(text.contains("make the control group in my-name.scope"), "{text}");
     let kept = explained(&["-D/srv/debian", "--keep-unit"], host);
     assert!(kept.contains("control group in the caller's unit") && !kept.contains(".scope"), "{kept}");
     let elsewhere = explained(&["-D/srv/debian", "--keep-unit"], Host::new());
@@ -203,7 +203,7 @@ fn properties_go_to_the_scope_and_the_machine_is_registered() {
     });
     let text = explained(&["-D/srv/debian", "-Mm", "-Sa", "--property=CPUQuota=50%", "--memory=1G"], host.clone());
     assert!(
-        text.contains("machine-m.scope in a.slice (\"Container m\"), CPUQuotaPerSecUSec=500000, MemoryMax=1073741824"),
+        text.contains("m.scope in a.slice (\"Container m\"), CPUQuotaPerSecUSec=500000, MemoryMax=1073741824"),
         "{text}"
     );
     assert!(text.contains("registered with the system's systemd-machined, if that works"), "{text}");

@@ -55,7 +55,7 @@ fn check(log: &str) {
     has("command", &["0::/\n", "code 3\n"]);
     has("again", &["0 0 0 0\n"]);
     has("users", &["0::/own\n", "code 0\n"]);
-    let scope = "/machine.slice/machine-my\\x2dname.x.scope";
+    let scope = "/machine.slice/my-name.x.scope";
     has(
         "scope",
         &["Delegate=yes", "Slice=machine.slice", "Description=Container my-name.x", "CollectMode=inactive-or-failed"],
@@ -63,7 +63,7 @@ fn check(log: &str) {
     has("scope", &[&format!("ControlGroup={scope}\n"), &format!("supervisor 0::{scope}/supervisor\n")]);
     has("scope", &[&format!("payload 0::{scope}/payload")]);
     has("killed", &["left 0\n", "again 0\n"]);
-    has("foreign", &["the unit machine-foreign.scope exists already: a machine of this name is running", "code 1\n"]);
+    has("foreign", &["the unit foreign.scope exists already: a machine of this name is running", "code 1\n"]);
     has("bus", &["code 0\n"]);
     // Stopping the unit powers the system off, as its own request would.
     has("stopped", &["code 0\n", "left 0\n"]);

@@ -156,9 +156,9 @@ fn check(log: &str) {
         }
     };
     has("scope", &["Slice=redd-test.slice\n", "Description=A b\n", "MemoryMax=314572800\n", "TasksMax=99\n"]);
-    has("scope", &["CPUQuotaPerSecUSec=500ms\n", "ControlGroup=/redd.slice/redd-test.slice/machine-props.scope\n"]);
+    has("scope", &["CPUQuotaPerSecUSec=500ms\n", "ControlGroup=/redd.slice/redd-test.slice/props.scope\n"]);
     has("scope", &["listed props container systemd-nspawn\n", "Class=container\n", "Service=systemd-nspawn\n"]);
-    has("scope", &["Unit=machine-props.scope\n", "RootDirectory=/srv/tree\n", "State=running\n", "afterwards \n"]);
+    has("scope", &["Unit=props.scope\n", "RootDirectory=/srv/tree\n", "State=running\n", "afterwards \n"]);
     has("scope", &["\n32\n"]);
     let leader = section(log, "scope").lines().find_map(|line| line.strip_prefix("leader ")?.split_once(" is "));
     assert!(leader.is_some_and(|(machined, ours)| machined == ours && !ours.is_empty()), "{log}");
@@ -170,6 +170,6 @@ fn check(log: &str) {
     has("without", &["auto 0\n", "cannot register the machine without", "yes 1\n"]);
     assert!(!section(log, "without").contains("started"), "{log}");
     has("user", &["name 1\n", "--user needs the service manager of a user", "MemoryMax=209715200\n"]);
-    has("user", &["Slice=machine.slice\n", "user@0.service/machine.slice/machine-mine.scope\n", "left 0\n"]);
+    has("user", &["Slice=machine.slice\n", "user@0.service/machine.slice/mine.scope\n", "left 0\n"]);
     assert_eq!(section(log, "left"), "", "{log}");
 }

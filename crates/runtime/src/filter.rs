@@ -44,25 +44,33 @@ pub struct Filters {
     pub profile: Option<Filter>,
 }
 
-/// Compiles them.
+/// Compiles them. Of names that are unknown a person is told even with `--quiet`: what a misspelled one was to refuse is
+/// allowed.
 ///
 /// # Errors
-/// Names that are not known; filters that are too long.
-pub(crate) fn compile(limits: &Limits) -> Result<Filters, Error> {
+/// Filters that are too long, profiles that cannot be carried out.
+pub(crate) fn compile(limits: &Limits, say: &dyn Fn(&str)) -> Result<Filters, Error> {
     let Some(profile) = &limits.call_profile else {
-        return Ok(Filters { usual: Some(usual(limits, limits.capabilities.bits(), edits(limits))?), profile: None });
+        let policy = seccomp::Policy::container_default(limits.capabilities.bits(), &edits(limits));
+        for name in policy.unknown() {
+            say(&format!(
+                "{name:?} in --system-call-filter= is no system call or group that is known, and has no effect."
+            ));
+        }
+        return Ok(Filters { usual: Some(usual(limits, policy)?), profile: None });
     };
     // It takes the place of the list of calls, but not of what is said of sockets and disks.
     let usual = (limits.suppress_sync || !limits.address_families.is_open())
-        .then(|| usual(limits, u64::MAX, vec![seccomp::Edit { allow: true, name: "@known".to_owned(), refusal: None }]))
+        .then(|| {
+            let all = seccomp::Edit { allow: true, name: "@known".to_owned(), refusal: None };
+            usual(limits, seccomp::Policy::container_default(u64::MAX, &[all]))
+        })
         .transpose()?;
     Ok(Filters { usual, profile: Some(bundle(profile)?) })
 }
 
-fn usual(limits: &Limits, capabilities: u64, edits: Vec<seccomp::Edit>) -> Result<Filter, Error> {
-    let policy = seccomp::Policy::container_default(capabilities, &edits)?
-        .with_suppressed_sync(limits.suppress_sync)
-        .with_families(families(&limits.address_families));
+fn usual(limits: &Limits, policy: seccomp::Policy) -> Result<Filter, Error> {
+    let policy = policy.with_suppressed_sync(limits.suppress_sync).with_families(families(&limits.address_families));
     let program = seccomp::compile(&policy, seccomp::Arch::native())?;
     Ok(Filter { program: for_kernel(&program), flags: Flags::default() })
 }

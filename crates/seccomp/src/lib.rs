@@ -26,9 +26,6 @@ pub enum Error {
     /// No architecture has a call of this name.
     #[error("unknown system call {0:?}")]
     UnknownCall(String),
-    /// There is no group of this name.
-    #[error("unknown system call group {0:?}")]
-    UnknownGroup(String),
     /// A filter for no architecture would let nothing run.
     #[error("no system call interface is known for this CPU")]
     NoArch,

@@ -1,6 +1,5 @@
 //! Which calls a container may make.
 
-use crate::Error;
 use crate::groups::{self, KNOWN};
 use crate::set::{self, CallSet};
 
@@ -44,6 +43,7 @@ pub struct Policy {
     families: Option<Families>,
     /// Those that are not refused with `EPERM`.
     refused: Vec<(CallSet, Refusal)>,
+    unknown: Vec<String>,
 }
 
 /// Calls that every container may make.
@@ -129,13 +129,22 @@ const WITH_CAPABILITY: &[(u32, CallSet)] = &[
     (34, CallSet::of(&["syslog"])),                                          // CAP_SYSLOG
 ];
 
+/// The calls of a group, or the one of this name.
+fn named(name: &str) -> Option<CallSet> {
+    if name.starts_with('@') {
+        return groups::find(name).map(|group| group.calls);
+    }
+    let mut calls = CallSet::EMPTY;
+    calls.insert(set::id(name)?);
+    Some(calls)
+}
+
 impl Policy {
     /// The list of a container whose bounding set has these capabilities (bit n: capability number n), with the
     /// changes of `--system-call-filter=`: what they remove stays removed, whatever else adds it and in which order.
-    ///
-    /// # Errors
-    /// A name that is neither a call of any architecture nor a group.
-    pub fn container_default(capabilities: u64, edits: &[Edit]) -> Result<Self, Error> {
+    /// Names that are neither those of calls, of any architecture, nor of groups change nothing; see [`Self::unknown`].
+    #[must_use]
+    pub fn container_default(capabilities: u64, edits: &[Edit]) -> Self {
         let mut allow = ALWAYS;
         for (capability, calls) in WITH_CAPABILITY {
             if capabilities >> capability & 1 != 0 {
@@ -144,13 +153,12 @@ impl Policy {
         }
         let mut removed = CallSet::EMPTY;
         let mut refused = Vec::new();
+        let mut unknown = Vec::new();
         for edit in edits {
-            let mut calls = CallSet::EMPTY;
-            if edit.name.starts_with('@') {
-                calls = groups::find(&edit.name).ok_or_else(|| Error::UnknownGroup(edit.name.clone()))?.calls;
-            } else {
-                calls.insert(set::id(&edit.name).ok_or_else(|| Error::UnknownCall(edit.name.clone()))?);
-            }
+            let Some(calls) = named(&edit.name) else {
+                unknown.push(edit.name.clone());
+                continue;
+            };
             if edit.allow {
                 allow = allow.or(&calls);
             } else {
@@ -158,7 +166,7 @@ impl Policy {
                 refused.extend(edit.refusal.map(|refusal| (calls, refusal)));
             }
         }
-        Ok(Self { allow: allow.without(&removed), suppress_sync: false, families: None, refused })
+        Self { allow: allow.without(&removed), suppress_sync: false, families: None, refused, unknown }
     }
 
     /// With `true`, calls that write data through to the disk do nothing and succeed, and files cannot be opened so that
@@ -175,6 +183,12 @@ impl Policy {
     pub fn with_families(mut self, families: Option<Families>) -> Self {
         self.families = families;
         self
+    }
+
+    /// The names among the changes that nothing has; those of newer kernels, or misspelled ones.
+    #[must_use]
+    pub fn unknown(&self) -> &[String] {
+        &self.unknown
     }
 
     /// The calls that are allowed.

@@ -184,7 +184,7 @@ impl SpecPatch {
         let private_users = self.private_users.unwrap_or(PrivateUsers::No);
         let users = self.users(private_users)?;
         let limits: Vec<Property> = [self.memory, self.cpus, self.pids].into_iter().flatten().collect();
-        let bind_users = bind_users(self.bind_users, self.bind_user_shell, self.bind_user_groups, private_users)?;
+        let bind_users = bind_users(self.bind_users, self.bind_user_shell, self.bind_user_groups)?;
         let source = match (self.directory, self.image, &self.machine) {
             (Some(path), ..) => Source::Directory(path),
             (None, Some(path), _) => Source::Image(path),
@@ -341,7 +341,6 @@ fn bind_users(
     users: Option<Vec<String>>,
     shell: Option<UserShell>,
     groups: Option<Vec<String>>,
-    private_users: PrivateUsers,
 ) -> Result<BindUsersSpec, UsageError> {
     let bind = BindUsersSpec {
         users: users.unwrap_or_default(),
@@ -349,11 +348,7 @@ fn bind_users(
         groups: groups.unwrap_or_default(),
     };
     match &bind {
-        BindUsersSpec { users, .. } if !users.is_empty() => {
-            if private_users == PrivateUsers::No {
-                return Err(UsageError::Conflict("--bind-user= needs ids of the container's own, as -U gives them"));
-            }
-        }
+        BindUsersSpec { users, .. } if !users.is_empty() => {}
         BindUsersSpec { shell: UserShell::Path(_), .. } => {
             return Err(UsageError::Conflict("--bind-user-shell= needs --bind-user="));
         }

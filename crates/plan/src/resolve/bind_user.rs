@@ -8,7 +8,7 @@ use spec::{AbsPath, Secret, UserShell};
 use thiserror::Error;
 
 use super::{Context, path};
-use crate::{FileStep, IdLine, LaunchStep, MountFlags, MountIds, OuterStep, SourceNumber, UserFacts, UserNamespace};
+use crate::{FileStep, IdLine, LaunchStep, MountFlags, MountIds, OuterStep, SourceNumber, UserFacts};
 
 /// The ids inside that systemd reserves for them (<https://systemd.io/UIDS-GIDS>).
 pub const BOUND_IDS: std::ops::RangeInclusive<u32> = 60514..=60577;
@@ -21,9 +21,6 @@ const NOBODY: u32 = 65534;
 /// Why a user cannot be taken inside.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum Error {
-    /// The container has the host's ids.
-    #[error("--bind-user= needs ids of the container's own; use -U or --private-users=pick")]
-    NoUsers,
     /// root, nobody.
     #[error("the user {0} means something else inside and is not taken there")]
     Special(String),
@@ -35,14 +32,6 @@ pub enum Error {
     /// A name clash.
     #[error("the container has a user or a group {0} of its own")]
     Exists(String),
-    /// The container's ids on the host are the user's.
-    #[error("the id {id} of the user {name} is in the range of the container's ids; choose another range")]
-    InRange {
-        /// The user.
-        name: String,
-        /// Its id on the host.
-        id: u32,
-    },
     /// All ids are taken.
     #[error("no id from 60514 to 60577 is free for the user {0} in the container")]
     NoId(String),
@@ -52,19 +41,21 @@ pub enum Error {
 struct Bound<'a> {
     facts: &'a UserFacts,
     id: u32,
-    namespace: UserNamespace,
+    /// The host's id that the one inside is.
+    host: u32,
 }
 
 fn bound<'a>(context: &Context<'a>) -> Result<Vec<Bound<'a>>, Error> {
     let Some(facts) = &context.facts.bind_users else { return Ok(Vec::new()) };
-    let namespace = context.user.ok_or(Error::NoUsers)?;
-    let mut free = BOUND_IDS.filter(|id| *id < namespace.range.count() && !facts.taken_ids.contains(id));
-    facts.users.iter().map(|user| one(user, namespace, &facts.taken_names, &mut free)).collect()
+    // Without users of its own each id is the same inside and outside, and the user still gets another one inside.
+    let (first, count) = context.user.map_or((0, u32::MAX), |user| (user.range.start(), user.range.count()));
+    let mut free = BOUND_IDS.filter(|id| *id < count && !facts.taken_ids.contains(id));
+    facts.users.iter().map(|user| one(user, first, &facts.taken_names, &mut free)).collect()
 }
 
 fn one<'a>(
     facts: &'a UserFacts,
-    namespace: UserNamespace,
+    first: u32,
     taken: &[String],
     free: &mut impl Iterator<Item = u32>,
 ) -> Result<Bound<'a>, Error> {
@@ -78,11 +69,8 @@ fn one<'a>(
     if taken.contains(&facts.name) {
         return Err(Error::Exists(name()));
     }
-    if facts.uid.checked_sub(namespace.range.start()).is_some_and(|offset| offset < namespace.range.count()) {
-        return Err(Error::InRange { name: name(), id: facts.uid });
-    }
     let id = free.next().ok_or_else(|| Error::NoId(name()))?;
-    Ok(Bound { facts, id, namespace })
+    Ok(Bound { facts, id, host: first + id })
 }
 
 pub(super) fn sources(context: &Context<'_>, steps: &mut Vec<LaunchStep>) {
@@ -116,7 +104,7 @@ pub(super) fn outer(context: &Context<'_>, steps: &mut Vec<OuterStep>) -> Result
 
 /// The user's files are the user's. Nobody else inside, not even root, has an id there to make one with.
 fn lines(user: &Bound<'_>) -> Vec<IdLine> {
-    vec![IdLine { file_system: user.facts.uid, host: user.namespace.range.start() + user.id, count: 1 }]
+    vec![IdLine { file_system: user.facts.uid, host: user.host, count: 1 }]
 }
 
 fn home(user: &Bound<'_>) -> String {

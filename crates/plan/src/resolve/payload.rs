@@ -6,7 +6,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use spec::{ConsoleMode, StartMode};
 
 use super::Context;
-use crate::{Listen, Payload, Program, WorkingDirectory};
+use crate::{CallerFacts, Listen, Payload, Program, WorkingDirectory};
 
 /// Where an init system is found, in this order (systemd-nspawn(1), `--boot`).
 const INIT: [&str; 3] = ["/usr/lib/systemd/systemd", "/lib/systemd/systemd", "/sbin/init"];
@@ -107,16 +107,22 @@ fn environment(context: &Context<'_>) -> Vec<OsString> {
     for (key, value) in &context.facts.host.os_ids {
         variables.push(format!("container_host_{key}={value}").into());
     }
-    let own_terminal = context.console != ConsoleMode::Passive;
-    for (name, value) in [("TERM", &caller.term), ("COLORTERM", &caller.colorterm), ("NO_COLOR", &caller.no_color)] {
-        if let (Some(value), true) = (value, own_terminal) {
-            let mut variable = OsString::from(name);
-            variable.push("=");
-            variable.push(value);
-            variables.push(variable);
-        }
-    }
+    variables.extend(terminal(context.console, caller));
     variables.extend(listen(context));
     variables.extend(super::credentials::variable(context));
     variables
+}
+
+/// What the payload is told of its terminal. Of a pipe, or where the caller knows no better, that it can do nothing.
+fn terminal(console: ConsoleMode, caller: &CallerFacts) -> Vec<OsString> {
+    if console == ConsoleMode::Pipe || caller.term.as_deref().is_none_or(|term| term == "dumb") {
+        return vec!["TERM=dumb".into()];
+    }
+    let known = [("TERM=", &caller.term), ("COLORTERM=", &caller.colorterm), ("NO_COLOR=", &caller.no_color)];
+    let known = known.into_iter().filter_map(|(name, value)| {
+        let mut variable = OsString::from(name);
+        variable.push(value.as_ref()?);
+        Some(variable)
+    });
+    known.collect()
 }

@@ -98,20 +98,12 @@ pub(super) fn group_place(context: &Context<'_>) -> GroupPlace {
     }
 }
 
-/// `machine-NAME.scope`, escaped as systemd.unit(5) says.
+/// `NAME.scope`; all that a machine's name can have a unit's can have, too. The host itself has the unit `init.scope`.
 fn unit_name(machine: &str) -> String {
-    use std::fmt::Write as _;
-    let mut name = "machine-".to_owned();
-    for (index, byte) in machine.bytes().enumerate() {
-        match byte {
-            b'.' if index == 0 => name.push_str("\\x2e"),
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b':' | b'_' | b'.' => name.push(char::from(byte)),
-            b'/' => name.push('-'),
-            // Writing to a String cannot fail.
-            _ => drop(write!(name, "\\x{byte:02x}")),
-        }
+    match machine {
+        "init" => "machine-init.scope".to_owned(),
+        _ => format!("{machine}.scope"),
     }
-    name + ".scope"
 }
 
 #[cfg(test)]
@@ -119,8 +111,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_escaped() {
-        assert_eq!(unit_name("debian"), "machine-debian.scope");
-        assert_eq!(unit_name("a-b.c_d"), "machine-a\\x2db.c_d.scope");
+    fn names_of_units() {
+        assert_eq!(unit_name("debian"), "debian.scope");
+        assert_eq!(unit_name("a-b.c_d"), "a-b.c_d.scope");
+        assert_eq!(unit_name("init"), "machine-init.scope", "that of the host's first process");
     }
 }

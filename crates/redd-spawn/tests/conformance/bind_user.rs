@@ -33,10 +33,10 @@ const USERS: &str = "--private-users=4194304:65536";
 const MAP: &str = "--private-users-ownership=map";
 /// Whom the home is for.
 const OWN: &str = "nobody but the user can make files in the home, as from version 257 on";
-/// What version 262 does without.
-const NEEDED: &str = "the home is not mapped to ids of the host's own yet";
 /// What the records of version 262 have more.
 const MEMBERS: &str = "a list of groups without members is left out, as in earlier versions";
+/// Where the container has the host's ids, or those around the user's own.
+const HOSTS: &str = "cat /proc/self/uid_map; cd /run/host; stat -c '%n %u %g' home home/zoe home/zoe/* userdb/*; cat home/zoe/file";
 const RECORDS: &str = "cd /run/host/userdb; for f in *; do echo \"$f: $(cat \"$f\")\"; done";
 
 const fn shows(name: &'static str, options: &'static [&'static str], script: &'static str) -> Case {
@@ -94,10 +94,17 @@ pub(crate) const CASES: &[Case] = &[
         .before(host!("echo guest:x:60514:100::/: >>{tree}/etc/passwd; echo guests:x:60515: >>{tree}/etc/group")),
     shows("nobody else's records", &[USERS, MAP], "ls -d /run/host/userdb /run/host/home 2>/dev/null || echo none").prints("none\n"),
     shows("records are read-only", &[USERS, MAP, "--bind-user=zoe"], "(echo >/run/host/userdb/zoe.user) 2>/dev/null || echo no").prints("no\n"),
-    refuses("without users of its own", &["--bind-user=zoe"]).differs_since(257, NEEDED),
-    refuses("without users of its own, as said", &["--private-users=no", "--bind-user=zoe"]).differs_since(257, NEEDED),
-    refuses("with the host's ids", &["--private-users=identity", "--bind-user=zoe"]).differs_since(257, NEEDED),
-    refuses("with ids around the user's", &["--private-users=4096:65536", "--bind-user=zoe"]).differs_since(257, NEEDED),
+    shows("without users of its own", &["--bind-user=zoe"], HOSTS).since(257),
+    shows("without users of its own, as said", &["--private-users=no", "--bind-user=zoe"], HOSTS).since(257),
+    shows("without users of its own, the home's mount", &["--bind-user=zoe"], "grep ' /run/host/home' /proc/self/mountinfo | tail -1 | cut -d' ' -f5,6").since(257),
+    shows("without users of its own, records", &["--bind-user=zoe"], RECORDS).since(257).differs_since(257, MEMBERS),
+    shows("without users of its own, the user writes", &["--bind-user=zoe"], "setpriv --reuid 60514 --regid 60514 --clear-groups sh -c 'echo new >/run/host/home/zoe/new'; touch /run/host/home/zoe/roots-own 2>/dev/null || echo no")
+        .since(257).after("stat -c '%n %u %g' /etc/home/zoe/new; ls /etc/home/zoe"),
+    shows("without users of its own, two users", &["--bind-user=yan", "--bind-user=zoe"], "cd /run/host/home; stat -c '%n %u %g' *").since(257),
+    shows("with the host's ids", &["--private-users=identity", "--bind-user=zoe"], HOSTS).since(257),
+    shows("with ids around the user's", &["--private-users=4096:65536", MAP, "--bind-user=zoe"], HOSTS).since(257),
+    refuses("without users of its own, a user without a group", &["--bind-user=shared"]),
+    refuses("without users of its own, a user that the container has", &["--bind-user=zoe"]).before(host!("echo zoe:x:5:5::/: >>{tree}/etc/passwd")),
     Case::refused("a user that is not there", &["--bind-user=nosuchuser", "--private-users=pick"]),
     refuses("root", &[USERS, MAP, "--bind-user=root"]),
     refuses("nobody", &[USERS, MAP, "--bind-user=nobody"]),

@@ -2,8 +2,13 @@
 
 use super::case::Case;
 
-/// Why newer versions differ where the standard streams are no terminal.
-const WITHOUT_TERMINAL: &str = "the words about the terminal are the caller's, whatever the standard streams are";
+/// Keeps version 262 from warning of it: a message where the standard streams are no terminal makes it take the payload's
+/// own for none, too.
+const NO_MESSAGE: &str = "--restrict-address-families=";
+/// What the payload is told of its terminal.
+const TERMINAL: &str = "env | grep -e ^TERM= -e ^COLORTERM= -e ^NO_COLOR= | sort";
+const ALL_THREE: &[(&str, &str)] = &[("TERM", "screen"), ("COLORTERM", "truecolor"), ("NO_COLOR", "1")];
+const THREE: &str = "COLORTERM=truecolor\nNO_COLOR=1\nTERM=screen\n";
 
 pub(crate) const CASES: &[Case] = &[
     Case::inside("a pipe is no terminal", &["--console=pipe"], "test -t 0 || echo none").prints("none\n"),
@@ -25,13 +30,17 @@ pub(crate) const CASES: &[Case] = &[
     Case::inside("a controlling terminal", &[], "(: </dev/tty) && echo yes").prints("yes\n"),
     Case::inside("session leader", &[], "read -r a b c d e f g rest </proc/$$/stat; test $e = $f && echo leader"),
     Case::inside("TERM passes", &[], "echo $TERM").environment(&[("TERM", "xterm-256color")]).prints("xterm-256color\n")
-        .differs_since(258, WITHOUT_TERMINAL),
-    Case::inside("TERM passes through a pipe", &["-P"], "echo $TERM").environment(&[("TERM", "screen")])
-        .differs_since(258, WITHOUT_TERMINAL),
-    Case::inside("COLORTERM passes", &[], "echo $COLORTERM").environment(&[("COLORTERM", "truecolor")]).since(257).prints("truecolor\n")
-        .differs_since(258, WITHOUT_TERMINAL),
-    Case::inside("NO_COLOR passes", &[], "echo $NO_COLOR").environment(&[("NO_COLOR", "1")]).since(257).prints("1\n")
-        .differs_since(258, WITHOUT_TERMINAL),
+        .differs_since(258, "its warning was no message on a terminal"),
+    Case::inside("the terminal's words", &[NO_MESSAGE], TERMINAL).environment(ALL_THREE).since(261).prints(THREE),
+    Case::inside("the terminal's words, passive", &[NO_MESSAGE, "--console=passive"], "env | grep -e ^TERM= -e ^COLORTERM= -e ^NO_COLOR= | sort >/seen")
+        .environment(ALL_THREE).own_tree().after("cat {tree}/seen").since(261).prints(""),
+    Case::inside("the terminal's words, read-only", &[NO_MESSAGE, "--console=read-only"], TERMINAL).environment(ALL_THREE).since(261).prints(THREE),
+    Case::inside("the terminal's words, autopipe", &[NO_MESSAGE, "--console=autopipe"], TERMINAL).environment(ALL_THREE).since(261).prints("TERM=dumb\n"),
+    Case::inside("a pipe is told to be dumb", &[NO_MESSAGE, "-P"], TERMINAL).environment(ALL_THREE).since(261).prints("TERM=dumb\n"),
+    Case::inside("a dumb terminal", &[NO_MESSAGE], TERMINAL).environment(&[("TERM", "dumb"), ("COLORTERM", "truecolor")]).since(261).prints("TERM=dumb\n"),
+    Case::inside("a terminal without a name", &[NO_MESSAGE], TERMINAL).environment(&[("TERM", ""), ("COLORTERM", "truecolor")]).since(261)
+        .prints("COLORTERM=truecolor\nTERM=\n"),
+    Case::inside("a name of the caller's own", &[NO_MESSAGE, "--setenv=TERM=foo", "-P"], TERMINAL).environment(ALL_THREE).since(261).prints("TERM=foo\n"),
     Case::inside("standard error of a terminal", &[], "echo err >&2").prints("err\n"),
     Case::inside("terminal's owner", &[], "stat -Lc '%u %g' /dev/pts/0"),
     Case::refused("no mode", &["--console=bogus"]),

@@ -50,6 +50,9 @@ pub(crate) const CASES: &[Case] = &[
     Case::refused("a device that is none", &["--property=DeviceAllow=/dev/none rw"]).elsewhere().differs(NOWHERE),
     Case::refused("own words for a unit that is kept", &["--keep-unit", "--memory=1G"]),
     Case::inside("the usual slice", &[], GROUP).environment(SEEN).on_systemd(),
+    Case::inside("the scope's name", &[], SCOPE).environment(SEEN).since(259).on_systemd(),
+    Case::inside("the scope's name, not registered", &["--register=no"], SCOPE).environment(SEEN).on_systemd(),
+    Case::inside("the scope's name, with all that a machine's can have", &["--machine=a-b.c", "-D", "{tree}", "--register=no"], SCOPE).environment(SEEN).on_systemd(),
     Case::inside("a slice", &["--slice=conformance"], GROUP).environment(SEEN).on_systemd(),
     Case::inside("a slice in slices", &["-S", "conformance-a-b.slice"], GROUP).environment(SEEN).on_systemd(),
     Case::inside("a slice with a strange name", &["-S", "conformance a"], GROUP).environment(SEEN).on_systemd(),
@@ -67,8 +70,10 @@ pub(crate) const CASES: &[Case] = &[
         .on_systemd(),
 ];
 
-/// The slice that the payload is in, as the host has it. The unit itself is called `NAME.scope` by the original that does
-/// not register it, and since 259 by all, else `machine-NAME.scope`.
+/// The unit that the payload is in, as the host has it. It is called `NAME.scope` by the original that does not register it,
+/// and since 259 by all, else `machine-NAME.scope`.
+const SCOPE: &str = "sed -n 's/^0:://;s,[.]scope.*,.scope,p' /proc/self/cgroup";
+/// The slice alone.
 const GROUP: &str = "sed -n 's/^0:://;s,/[^/]*[.]scope.*,,;/^[/]/p' /proc/self/cgroup";
 const SEEN: &[(&str, &str)] = &[("SYSTEMD_NSPAWN_USE_CGNS", "0")];
 const PROPERTIES: &[&str] = &[

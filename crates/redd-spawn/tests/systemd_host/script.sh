@@ -11,7 +11,7 @@ await_boot() {
     done
     sleep 0.5
 }
-scopes() { systemctl list-units --all --plain --no-legend 'machine-*.scope' | wc -l; }
+scopes() { systemctl list-units --all --plain --no-legend '*.scope' | grep -cv '^init[.]scope'; }
 group_of() { grep '^0::' "/proc/$1/cgroup"; }
 # A proc without anything on top, as every host has.
 mkdir -p /tmp/proc && mount -t proc proc /tmp/proc
@@ -30,7 +30,7 @@ run -U sh -c 'mkdir /sys/fs/cgroup/own && echo $$ >/sys/fs/cgroup/own/cgroup.pro
 echo "== scope"
 start -M my-name.x sleep 300 & supervisor=$!
 sleep 1
-systemctl show 'machine-my\x2dname.x.scope' -p Delegate -p Slice -p Description -p ControlGroup -p CollectMode
+systemctl show my-name.x.scope -p Delegate -p Slice -p Description -p ControlGroup -p CollectMode
 echo "supervisor $(group_of $supervisor)"
 echo "payload $(group_of "$(pgrep -P $supervisor)")"
 kill $supervisor; wait $supervisor
@@ -44,10 +44,10 @@ echo "left $(scopes)"
 run -M killed true; echo "again $?"
 
 echo "== foreign"
-systemd-run -q --scope --unit machine-foreign.scope sleep 300 &
+systemd-run -q --scope --unit foreign.scope sleep 300 &
 sleep 1
 run -M foreign true; echo "code $?"
-systemctl stop machine-foreign.scope
+systemctl stop foreign.scope
 
 echo "== bus"
 mv /run/systemd/private /run/systemd/private.away
@@ -57,7 +57,7 @@ mv /run/systemd/private.away /run/systemd/private
 echo "== stopped"
 start -M booted -b --console=read-only --private-network </dev/null >/work/booted 2>&1 & supervisor=$!
 await_boot
-systemctl stop machine-booted.scope
+systemctl stop booted.scope
 wait $supervisor; echo "code $?"
 echo "left $(scopes)"
 
@@ -78,5 +78,6 @@ systemd-run -q --wait --pipe /work/redd-spawn -q -D /srv/tree --volatile=overlay
 echo "code $?"
 
 echo "== left"
-find /sys/fs/cgroup -name 'machine-*' -o -name payload -o -name redd -o -name supervisor
+ls /sys/fs/cgroup/machine.slice 2>/dev/null | grep '[.]scope$'
+find /sys/fs/cgroup -name payload -o -name redd -o -name supervisor
 systemctl exit 7

@@ -23,12 +23,12 @@ while read -r name assignment; do
         systemctl show theirs.scope -p "$name" >/tmp/theirs 2>/tmp/complaint </dev/null || echo refused >/tmp/theirs
     start --register=no -M ours --property="$assignment" sleep 60 </dev/null >/tmp/started 2>&1 & supervisor=$!
     for _ in $(seq 200); do
-        [ "$(systemctl is-active machine-ours.scope)" = active ] && break
+        [ "$(systemctl is-active ours.scope)" = active ] && break
         kill -0 $supervisor 2>/dev/null || break
         sleep 0.02
     done
     if kill -0 $supervisor 2>/dev/null; then
-        systemctl show machine-ours.scope -p "$name" >/tmp/ours
+        systemctl show ours.scope -p "$name" >/tmp/ours
         kill $supervisor
     else
         echo refused >/tmp/ours
@@ -44,7 +44,7 @@ done </work/assignments >/work/compared
 echo "== scope"
 start -M props -S redd-test --property=Description='A b' --memory=300M --cpus=0.5 --pids=99 sleep 300 & supervisor=$!
 until_listed props
-systemctl show machine-props.scope -p Slice -p Description -p MemoryMax -p CPUQuotaPerSecUSec -p TasksMax -p ControlGroup
+systemctl show props.scope -p Slice -p Description -p MemoryMax -p CPUQuotaPerSecUSec -p TasksMax -p ControlGroup
 echo "listed $(listed)"
 machinectl show props -p Class -p Service -p Unit -p RootDirectory -p State
 echo "leader $(machinectl show props -p Leader --value) is $(pgrep -P $supervisor)"
@@ -116,13 +116,13 @@ redd --user --register=no -M mine -- 2>&1 | head -1
 systemctl start user@0.service
 export XDG_RUNTIME_DIR=/run/user/0
 start --user --register=no -M mine --memory=200M -- sleep 300 & supervisor=$!
-until_active machine-mine.scope --user
-systemctl --user show machine-mine.scope -p MemoryMax -p Slice -p ControlGroup
+until_active mine.scope --user
+systemctl --user show mine.scope -p MemoryMax -p Slice -p ControlGroup
 kill $supervisor; wait $supervisor
-echo "left $(systemctl --user list-units --all --plain --no-legend 'machine-*.scope' | wc -l)"
+echo "left $(systemctl --user list-units --all --plain --no-legend '*.scope' | grep -cv '^init[.]scope')"
 systemctl stop user@0.service
 
 echo "== left"
-find /sys/fs/cgroup -name 'machine-*' -o -name payload -o -name redd -o -name supervisor
-systemctl list-units --all --plain --no-legend 'machine-*.scope'
+find /sys/fs/cgroup -name payload -o -name redd -o -name supervisor
+systemctl list-units --all --plain --no-legend '*.scope' | grep -v '^init[.]scope'
 systemctl exit 7

@@ -15,8 +15,8 @@ pub(super) const USER: OptionRow = OptionRow {
     help: "Take a user of the host inside, with the home directory",
     details: "The home directory is mounted at /run/host/home/NAME, its files belong to the user there too. Records of \
               the user and of the group of the same name, with the password's hash, are in /run/host/userdb, where \
-              nss-systemd(8) of the container finds them, with an id from 60514 to 60577. Needs --private-users=. \
-              Neither root nor nobody, nor a name that the container's own /etc/passwd or /etc/group has. May be used \
+              nss-systemd(8) of the container finds them, with an id from 60514 to 60577, also where the container \
+              has no users of its own. Neither root nor nobody, nor a name that the container's own /etc/passwd or /etc/group has. May be used \
               more than once.",
     effect: Effect::Patch(user),
     ..BASE

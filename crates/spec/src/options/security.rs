@@ -67,7 +67,8 @@ pub(super) const ROWS: &[OptionRow] = &[
                   added to the default list of allowed calls; where the value begins with ~ they are taken out of it. \
                   May be used more than once; what is taken out stays out. A call that is taken out fails with EPERM; \
                   with another error where its name is followed by a colon and the name or the number of that, such \
-                  as ~mount:EACCES, and :kill ends the process. A name that no architecture knows is refused.",
+                  as ~mount:EACCES, and :kill ends the process. A name that no architecture knows changes nothing, \
+                  and is told.",
         effect: Effect::Patch(system_call_filter),
         ..BASE
     },
@@ -135,26 +136,22 @@ fn no_new_privileges(patch: &mut SpecPatch, given: &Given<'_>) -> Result<(), Pro
 fn system_call_filter(patch: &mut SpecPatch, given: &Given<'_>) -> Result<(), Problem> {
     let text = given.text()?;
     let (allow, names) = text.strip_prefix('~').map_or((true, text), |names| (false, names));
-    let items: Vec<_> = names.split_whitespace().map(|word| filter_item(allow, word)).collect::<Result<_, _>>()?;
+    let items = names.split_whitespace().map(|word| filter_item(allow, word));
     patch.system_call_filter.get_or_insert_default().extend(items);
     Ok(())
 }
 
-/// A call or a group, for those that are refused with a suffix that says how.
-fn filter_item(allow: bool, word: &str) -> Result<FilterItem, Problem> {
-    let Some((name, how)) = word.split_once(':') else {
-        return Ok(FilterItem { allow, name: word.to_owned(), refusal: None });
-    };
-    if allow {
-        return Err(Problem::Invalid(format!("{word:?} says how a call is refused, and without ~ it is allowed")));
-    }
-    let refusal = match how {
-        "kill" => Refusal::Kill,
-        how => Refusal::Errno(errno::number(how).ok_or_else(|| {
-            Problem::Invalid(format!("{how:?} is neither kill nor the name or number of an error, see errno(3)"))
-        })?),
-    };
-    Ok(FilterItem { allow, name: name.to_owned(), refusal: Some(refusal) })
+/// A call or a group, for those that are refused with a suffix that says how. What is none stays whole, as the name of an
+/// unknown call, of which the caller is told.
+fn filter_item(allow: bool, word: &str) -> FilterItem {
+    let refused = word.split_once(':').filter(|_| !allow).and_then(|(name, how)| {
+        let refusal = match how {
+            "kill" => Refusal::Kill,
+            how => Refusal::Errno(errno::number(how)?),
+        };
+        Some(FilterItem { allow, name: name.to_owned(), refusal: Some(refusal) })
+    });
+    refused.unwrap_or_else(|| FilterItem { allow, name: word.to_owned(), refusal: None })
 }
 
 fn ambient_capability(patch: &mut SpecPatch, given: &Given<'_>) -> Result<(), Problem> {
