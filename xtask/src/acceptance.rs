@@ -5,7 +5,6 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 
-use crate::bench::{self, Bench};
 use crate::conformance::{self, Conformance};
 use crate::docs::{self, Mark};
 use crate::packages;
@@ -31,7 +30,7 @@ pub(crate) fn acceptance() -> Result<()> {
     summary.step("the same again, without a network", second_start);
     summary.step("long pages", || docs::run_blocks(Mark::Acceptance));
     summary.step("fuzzing", fuzzing);
-    summary.step("benchmarks", || bench::run(&Bench::everything()));
+    summary.step("benchmarks", || cargo(&["xtask", "bench"]));
     summary.finish()
 }
 

@@ -48,7 +48,7 @@ fn field(text: &str, name: &str, separator: char) -> String {
 }
 
 /// The type and device of the file system that a path is on: the last one mounted on the longest directory above it.
-fn mount_of(mounts: &str, path: &Path) -> String {
+pub(super) fn mount_of(mounts: &str, path: &Path) -> String {
     let all = mounts.lines().filter_map(|line| {
         let mut words = line.split(' ');
         Some((words.next()?, words.next()?, words.next()?))

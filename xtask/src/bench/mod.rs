@@ -5,6 +5,7 @@ mod memory;
 mod peers;
 mod programs;
 mod report;
+mod run_directory;
 mod runner;
 mod tree;
 
@@ -40,13 +41,6 @@ pub(crate) struct Bench {
     write: bool,
 }
 
-impl Bench {
-    /// All works, shown and not written down.
-    pub(crate) fn everything() -> Self {
-        Self { only: Vec::new(), tree: None, rounds: 100, json: false, write: false }
-    }
-}
-
 /// The works.
 const WORKS: &[&str] = &["P1", "P2", "P3", "P4", "P7", "P9"];
 
@@ -61,6 +55,7 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
     if !rustix::process::geteuid().is_root() {
         bail!("starting containers takes root");
     }
+    run_directory::in_memory()?;
     let wanted = |id: &str| bench.only.is_empty() || bench.only.iter().any(|only| only == id);
     let programs = programs::build()?;
     let trees = tree::prepare(bench.tree.as_deref(), &programs)?;

@@ -122,7 +122,8 @@ ratio of the least values; what is wanted is compared with the lesser of both, b
 `floor` (`xtask/bench/floor.c`) is the least that a container start can cost: one process, seven mounts, six devices, no
 supervision. It is no container program. The others are asked for the same namespaces as redd has by default, and for no
 network of their own. bubblewrap, crun and runc make a quarter of the mounts, load no filter and join no control group
-here: the comparison favours them.
+here: the comparison favours them. `/run` is a tmpfs, as on all hosts with systemd: where the machine has none there, one is
+mounted for the benchmarks.
 ";
 
 /// The whole page.

@@ -256,12 +256,16 @@ impl Files {
         place_at(&mount, &at).about(path.display())
     }
 
+    /// Takes away what was mounted for a while. It is put among the host's mounts of this namespace, and goes with them
+    /// in [`Files::become_root`]: each unmounting by itself waits until all processors have seen it.
     fn detach(&mut self, path: &Path) -> Result<(), Failure> {
-        // By way of the working directory: unmounting takes a path, and this one needs no walk.
         let at = self.open(path, OFlags::PATH | OFlags::DIRECTORY).about(path.display())?;
-        rustix::process::fchdir(&at)?;
-        rustix::mount::unmount(".", rustix::mount::UnmountFlags::DETACH).about(path.display())?;
-        rustix::process::fchdir(&self.root)?;
+        if place_on_host(at.as_fd(), Path::new("/sys")).is_err() {
+            // By way of the working directory: unmounting takes a path, and this one needs no walk.
+            rustix::process::fchdir(&at)?;
+            rustix::mount::unmount(".", rustix::mount::UnmountFlags::DETACH).about(path.display())?;
+            rustix::process::fchdir(&self.root)?;
+        }
         let (parent, name) = self.parent(path)?;
         Ok(rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR)?)
     }
