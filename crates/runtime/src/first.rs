@@ -184,13 +184,13 @@ impl Start<'_> {
             cgroup: None,
             sibling: true,
         };
-        let pid = match sys::clone::fork(&inside).map_err(failed)? {
+        let (pid, first) = match sys::clone::fork(&inside).map_err(failed)? {
             Forked::Child => {
                 drop((go, made));
                 self.sender.die_with_supervisor();
                 self.become_payload(Before::Meanwhile(Gate { wait, network }))
             }
-            Forked::Parent { pid, .. } => pid,
+            Forked::Parent { pid, pidfd } => (pid, pidfd),
         };
         drop((wait, network));
         rustix::io::write(supervisor, &pid.as_raw_nonzero().get().to_ne_bytes()).map_err(failed)?;
@@ -203,7 +203,7 @@ impl Start<'_> {
         let network = self.plan.namespaces.network;
         let (early, late) = if network { (&b"m"[..], &b"g"[..]) } else { (&b""[..], &b"mg"[..]) };
         rustix::io::write(&go, early).map_err(failed)?;
-        let inside = outer::Inside::of(pid, made).map_err(failed)?;
+        let inside = outer::Inside::of(pid, first, made).map_err(failed)?;
         outer::run(self.plan, self.launched, Some(&inside), self.sender)?;
         rustix::io::write(&go, late).map_err(failed)?;
         Ok(())

@@ -190,43 +190,6 @@ pub(super) fn inner(context: &Context<'_>, steps: &mut Vec<FileStep>) -> Result<
     Ok(())
 }
 
-/// With a network of its own, the container may see its own links in sysfs, and nothing else that could be changed:
-/// a tmpfs with the harmless directories.
-fn private_sysfs(context: &Context<'_>, steps: &mut Vec<FileStep>) -> Result<(), Error> {
-    let flags = sysfs_flags(context);
-    steps.push(FileStep::Mount {
-        file_system: FileSystem::Tmpfs,
-        target: path("/sys")?,
-        options: tmpfs_options(context, "0555", "size=4m,nr_inodes=1k"),
-        attributes: MountFlags::API,
-    });
-    steps.push(directory("/sys/full", 0o755)?);
-    steps.push(FileStep::Mount {
-        file_system: FileSystem::Sysfs,
-        target: path("/sys/full")?,
-        options: sysfs_options(context),
-        attributes: MountFlags::API,
-    });
-    for name in ["block", "bus", "class", "dev", "devices", "kernel"] {
-        steps.push(directory(&format!("/sys/{name}"), 0o755)?);
-        let network_writable =
-            context.spec.security().api_vfs_writable == ApiVfs::Network && matches!(name, "class" | "devices");
-        steps.push(FileStep::Bind {
-            source: path(&format!("/sys/full/{name}"))?,
-            target: path(&format!("/sys/{name}"))?,
-            attributes: if network_writable { MountFlags::API } else { flags },
-            recursive: true,
-            attributes_below: false,
-            optional: false,
-            ids: None,
-        });
-    }
-    for name in ["/sys/fs", "/sys/fs/cgroup", "/sys/fs/selinux"] {
-        steps.push(directory(name, 0o755)?);
-    }
-    Ok(())
-}
-
 fn bind(source: &str, target: &str, attributes: MountFlags, optional: bool) -> Result<FileStep, Error> {
     Ok(FileStep::Bind {
         source: path(source)?,
@@ -240,15 +203,22 @@ fn bind(source: &str, target: &str, attributes: MountFlags, optional: bool) -> R
     })
 }
 
-/// Control groups, and sysfs of a private network below them. With users of its own these are mounted from outside, so
-/// that the container's root can undo none of it.
+/// The harmless directories of sysfs.
+const HARMLESS: [&str; 6] = ["block", "bus", "class", "dev", "devices", "kernel"];
+
+/// Control groups, and around them a tmpfs for what there is to be of sysfs. With users of its own all of it is mounted
+/// from outside, so that the container's root can undo none of it.
 pub(super) fn control_groups(context: &Context<'_>, steps: &mut Vec<FileStep>) -> Result<(), Error> {
     if context.private_network() {
-        private_sysfs(context, steps)?;
-        steps.push(FileStep::Detach { path: path("/sys/full")? });
-        steps.push(FileStep::Restrict { path: path("/sys")?, attributes: sysfs_flags(context) });
-        // Without SELinux there is nothing in it, and nothing is ever to be mounted there.
-        steps.push(bind("/sys/fs/selinux", "/sys/fs/selinux", MountFlags::API_READ_ONLY, false)?);
+        steps.push(FileStep::Mount {
+            file_system: FileSystem::Tmpfs,
+            target: path("/sys")?,
+            options: tmpfs_options(context, "0555", "size=4m,nr_inodes=1k"),
+            attributes: MountFlags::API,
+        });
+        for name in HARMLESS.iter().chain(&["full", "fs", "fs/cgroup", "fs/selinux"]) {
+            steps.push(directory(&format!("/sys/{name}"), 0o755)?);
+        }
     }
     steps.push(FileStep::Mount {
         file_system: FileSystem::Cgroup2,
@@ -256,6 +226,36 @@ pub(super) fn control_groups(context: &Context<'_>, steps: &mut Vec<FileStep>) -
         options: Vec::new(),
         attributes: MountFlags::API,
     });
+    Ok(())
+}
+
+/// With a network of its own, the container may see its own links in sysfs, and nothing else that could be changed. Needs
+/// that network.
+pub(super) fn private_sysfs(context: &Context<'_>, steps: &mut Vec<FileStep>) -> Result<(), Error> {
+    let flags = sysfs_flags(context);
+    steps.push(FileStep::Mount {
+        file_system: FileSystem::Sysfs,
+        target: path("/sys/full")?,
+        options: sysfs_options(context),
+        attributes: MountFlags::API,
+    });
+    for name in HARMLESS {
+        let network_writable =
+            context.spec.security().api_vfs_writable == ApiVfs::Network && matches!(name, "class" | "devices");
+        steps.push(FileStep::Bind {
+            source: path(&format!("/sys/full/{name}"))?,
+            target: path(&format!("/sys/{name}"))?,
+            attributes: if network_writable { MountFlags::API } else { flags },
+            recursive: true,
+            attributes_below: false,
+            optional: false,
+            ids: None,
+        });
+    }
+    steps.push(FileStep::Detach { path: path("/sys/full")? });
+    steps.push(FileStep::Restrict { path: path("/sys")?, attributes: flags });
+    // Without SELinux there is nothing in it, and nothing is ever to be mounted there.
+    steps.push(bind("/sys/fs/selinux", "/sys/fs/selinux", MountFlags::API_READ_ONLY, false)?);
     Ok(())
 }
 

@@ -514,11 +514,14 @@ fn outer_steps(context: &Context<'_>) -> Result<Vec<OuterStep>, Error> {
     if context.user.is_some() {
         let (target, attributes) = api_mounts::proc()?;
         steps.push(OuterStep::MountProc { target, attributes });
-        if context.private_network() {
-            steps.push(OuterStep::JoinNetwork);
-        }
         let mut files = Vec::new();
         api_mounts::control_groups(context, &mut files)?;
+        steps.extend(files.drain(..).map(OuterStep::File));
+        if context.private_network() {
+            // It is being made meanwhile: what needs it comes last.
+            steps.push(OuterStep::JoinNetwork);
+            api_mounts::private_sysfs(context, &mut files)?;
+        }
         files.extend(custom_mounts::in_sysfs(context)?);
         steps.extend(files.into_iter().map(OuterStep::File));
         steps.push(OuterStep::PivotRoot);
@@ -551,6 +554,9 @@ fn inner_steps(context: &Context<'_>) -> Result<Vec<InnerStep>, Error> {
     api_mounts::inner(context, &mut files)?;
     if context.user.is_none() {
         api_mounts::control_groups(context, &mut files)?;
+        if context.private_network() {
+            api_mounts::private_sysfs(context, &mut files)?;
+        }
         files.extend(custom_mounts::in_sysfs(context)?);
     }
     steps.extend(files.into_iter().map(InnerStep::File));

@@ -11,7 +11,7 @@ use rustix::fs::{Mode, OFlags, readlinkat, symlinkat};
 use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, mount_change};
 use rustix::process::Pid;
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use rustix::thread::{LinkNameSpaceType, ThreadNameSpaceType, move_into_link_name_space, move_into_thread_name_spaces};
 use sys::mount::{Attributes, Change, set_attributes};
 
 use super::files::{About, Failure, Files, new_mount, place_on_host, restrict};
@@ -29,19 +29,19 @@ pub struct Inside {
     users: OwnedFd,
     /// Process ids.
     processes: OwnedFd,
-    /// The first process, in the host's `/proc`.
-    pid: Pid,
+    /// The first process.
+    first: OwnedFd,
     /// A byte comes from there when it has made a network of its own.
     network: OwnedFd,
 }
 
 impl Inside {
-    /// Those of a process, which writes to `network` when it has made one of its own.
+    /// Those of the process with this number and descriptor, which writes to `network` when it has made one of its own.
     ///
     /// # Errors
     /// Those of open(2).
-    pub fn of(pid: Pid, network: OwnedFd) -> rustix::io::Result<Self> {
-        Ok(Self { users: namespace(pid, "user")?, processes: namespace(pid, "pid")?, pid, network })
+    pub fn of(pid: Pid, first: OwnedFd, network: OwnedFd) -> rustix::io::Result<Self> {
+        Ok(Self { users: namespace(pid, "user")?, processes: namespace(pid, "pid")?, first, network })
     }
 }
 
@@ -159,8 +159,7 @@ fn join_network(inside: Option<&Inside>) -> Result<(), Failure> {
         // The process has said why.
         return Err(Errno::CHILD.into());
     }
-    let network = namespace(inside.pid, "net")?;
-    Ok(move_into_link_name_space(network.as_fd(), Some(LinkNameSpaceType::Network))?)
+    Ok(move_into_thread_name_spaces(inside.first.as_fd(), ThreadNameSpaceType::NETWORK)?)
 }
 
 /// proc of the container's processes, mounted with the host's privileges: inside the kernel would ask for one that is
