@@ -18,7 +18,7 @@ pub fn explain(plan: &Plan) -> String {
     let mut lines = namespaces(plan);
     lines.extend(payload(plan));
     section(&mut text, "the payload", &lines);
-    text
+    spec::printable_lines(&text)
 }
 
 fn section<T: Display>(text: &mut String, heading: &str, lines: &[T]) {

@@ -25,7 +25,7 @@ pub fn main(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.collect();
     let complain = |text: &str| {
         // Nobody is left to tell if this fails.
-        let _ = writeln!(std::io::stderr(), "{name}: {text}");
+        let _ = writeln!(std::io::stderr(), "{name}: {}", spec::printable_lines(text));
     };
     let current = match std::env::current_dir() {
         Ok(path) => path,

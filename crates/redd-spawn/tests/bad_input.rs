@@ -138,3 +138,18 @@ fn unknown_names_of_calls_are_told_and_change_nothing() {
     }
     assert_eq!(ended.errors.lines().count(), 3, "{ended}");
 }
+
+#[test]
+fn what_hostile_files_say_is_no_order_to_the_terminal() {
+    requires!(root, cgroup2);
+    let tree = fixture::tree();
+    let beside = tree.path().with_extension("nspawn");
+    std::fs::write(&beside, "[Exec]\nPersonality=\u{1b}]0;title\u{7}\u{9b}2J\nEnvironment=\"A=\u{1b}[31m\"\n")
+        .expect("file");
+    let ended = Spawn::redd(REDD, tree.path()).arg("--dry-run").run();
+    std::fs::remove_file(beside).expect("file");
+    assert_eq!(ended.code(), 0, "{ended}");
+    assert!(ended.errors.contains(r"Personality=\u{1b}]0;title\u{7}\u{9b}2J is ignored"), "{ended}");
+    assert!(ended.output.contains(r"A=\u{1b}[31m"), "{ended}");
+    assert!(!format!("{ended}").contains(|letter: char| letter.is_control() && letter != '\n'), "{ended:?}");
+}

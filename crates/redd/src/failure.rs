@@ -48,7 +48,7 @@ pub(crate) fn report(result: Result<ExitCode, Failure>) -> ExitCode {
                 text.push_str(&format!("hint: {hint}\n"));
             }
             // Nobody is left to tell if this fails.
-            let _ = std::io::stderr().write_all(text.as_bytes());
+            let _ = std::io::stderr().write_all(spec::printable_lines(&text).as_bytes());
             ExitCode::from(failure.code)
         }
     }

@@ -38,7 +38,7 @@ impl Progress for Lines {
 
     fn notice(&self, text: &str) {
         // Progress is no reason to fail.
-        let _ = writeln!(std::io::stderr(), "{text}");
+        let _ = writeln!(std::io::stderr(), "{}", spec::printable_lines(text));
     }
 }
 
@@ -96,7 +96,7 @@ impl Progress for Bars {
 
     fn notice(&self, text: &str) {
         match &*self.current.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some((_, bar)) => bar.println(text),
+            Some((_, bar)) => bar.println(spec::printable_lines(text)),
             None => Lines.notice(text),
         }
     }

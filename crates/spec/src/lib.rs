@@ -36,6 +36,7 @@ mod manual;
 pub mod oci;
 pub mod options;
 mod patch;
+mod printable;
 mod property;
 pub mod settings;
 
@@ -43,4 +44,5 @@ pub use completions::{Shell, completions};
 pub use help::{HelpStyle, help};
 pub use manual::manual_page;
 pub use patch::SpecPatch;
+pub use printable::{printable, printable_lines};
 pub use property::{Network, NftSet, Property, PropertyError, PropertyValue, SliceName, SocketRule};

@@ -62,7 +62,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let caller = Caller { directory: &current, variable: &|name| std::env::var_os(name) };
     let say = |text: &str| {
         // Nobody is left to tell if this fails.
-        let _ = writeln!(std::io::stderr(), "redd: {text}");
+        let _ = writeln!(std::io::stderr(), "redd: {}", spec::printable_lines(text));
     };
     let found = Found { search: Search { directory: &current, say: &say }, file: RefCell::default() };
     let named = arguments.machine.to_str().is_some_and(|name| MachineName::try_from(name).is_ok());
@@ -126,19 +126,7 @@ fn standing(file: Option<&File>, mode: SettingsMode) -> String {
 }
 
 fn printable(path: &Path) -> String {
-    escaped(&path.to_string_lossy())
-}
-
-/// What would move the cursor of a terminal is escaped.
-fn escaped(text: &str) -> String {
-    let mut shown = String::new();
-    for letter in text.chars() {
-        match letter.is_control() {
-            true => shown.extend(letter.escape_default()),
-            false => shown.push(letter),
-        }
-    }
-    shown
+    spec::printable(&path.to_string_lossy())
 }
 
 fn as_table(entries: &[Entry], file: Option<&File>, mode: SettingsMode, colours: bool) -> String {
@@ -152,7 +140,7 @@ fn as_table(entries: &[Entry], file: Option<&File>, mode: SettingsMode, colours:
                 (Origin::Line(line), None) => format!("line {line}"),
                 (Origin::CommandLine, _) => "command line".to_owned(),
             };
-            let value = entry.value.as_deref().map_or_else(|| "-".to_owned(), escaped);
+            let value = entry.value.as_deref().map_or_else(|| "-".to_owned(), spec::printable);
             [format!("{}={value}", entry.key), source, entry.section.to_owned()]
         })
         .collect();
