@@ -261,6 +261,14 @@ impl<'a> Reader<'a> {
         Ok(if self.big_endian { u32::from_be_bytes(array) } else { u32::from_le_bytes(array) })
     }
 
+    /// `v` with a `u` in it
+    ///
+    /// # Errors
+    /// [`Malformed`] if something else is in it.
+    pub fn u32_variant(&mut self) -> Result<u32, Malformed> {
+        if self.signature()? == "u" { self.u32() } else { Err(Malformed("a value of the wrong type")) }
+    }
+
     /// `s` or `o`
     ///
     /// # Errors
@@ -317,6 +325,17 @@ mod tests {
         ];
         let bytes = writer.into_bytes();
         assert_eq!(bytes, expected);
+    }
+
+    #[test]
+    fn a_number_in_a_variant() {
+        let mut writer = Writer::default();
+        writer.variant(&Value::U32(7));
+        writer.variant(&Value::Boolean(true));
+        let bytes = writer.into_bytes();
+        let mut reader = Reader::new(&bytes, false);
+        assert_eq!(reader.u32_variant(), Ok(7));
+        assert!(reader.u32_variant().is_err());
     }
 
     #[test]

@@ -68,10 +68,19 @@ pub fn remove_dead(group: &Path, certainty: Certainty) -> Result<bool, Error> {
     if certainty == Certainty::NoTrace && (populated(&machine).map_err(error("read"))? || !is_settled(group)) {
         return Ok(false);
     }
-    subtree::write(&machine, "cgroup.kill", b"1").map_err(error("kill the processes in"))?;
-    remove_below(&machine).map_err(error("remove what is in"))?;
-    subtree::remove(&parent, &name).map_err(error("remove"))?;
-    Ok(true)
+    let removed = subtree::write(&machine, "cgroup.kill", b"1")
+        .map_err(error("kill the processes in"))
+        .and_then(|()| remove_below(&machine).map_err(error("remove what is in")))
+        .and_then(|()| subtree::remove(&parent, &name).map_err(error("remove")));
+    match removed {
+        // The service manager removes the groups of a unit that has ended.
+        Err(_) if is_gone(group) => Ok(true),
+        other => other.map(|()| true),
+    }
+}
+
+fn is_gone(group: &Path) -> bool {
+    matches!(rustix::fs::access(group, rustix::fs::Access::EXISTS), Err(Errno::NOENT | Errno::NODEV))
 }
 
 fn is_settled(group: &Path) -> bool {

@@ -178,6 +178,9 @@ impl Display for ParentStep {
                 write!(f, "link the host's /var/log/journal/{id} to {}", guest.display())
             }
             Self::LinkJournal { id, guest: None } => write!(f, "make the host's /var/log/journal/{id}"),
+            Self::ForgetMachine(_) => {
+                f.write_str("see to it that systemd-machined knows no dead machine of this name any more")
+            }
             Self::StartScope(scope) => {
                 write!(f, "move to the new unit {} in {} ({:?})", scope.unit, scope.slice, scope.description)?;
                 scope.properties.iter().try_for_each(|property| write!(f, ", {property}"))

@@ -51,6 +51,9 @@ pub enum ParentStep {
         /// What it becomes a link to; a directory where absent.
         guest: Option<PathBuf>,
     },
+    /// See to it that systemd-machined knows no dead machine of this name any more. As long as it does, it may still ask
+    /// the service manager to stop the unit of that one, which has the same name, and it takes no other one of the name.
+    ForgetMachine(ServiceManager),
     /// Move to a scope of the service manager's, which is gone with its last process.
     StartScope(Scope),
     /// Make a directory below `/var/tmp` for a custom mount; it is removed at the end.

@@ -1,6 +1,6 @@
 //! One container from the plan to its end.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::ExitCode;
 
 use plan::{CallerFacts, LaunchStep, ParentStep, Plan};
@@ -12,6 +12,7 @@ use crate::first::{self, Start};
 use crate::proto::{self, Message, Receiver, Report, Stage};
 use crate::registration::{self, Registered};
 use crate::stage::files::Failure;
+use crate::stage::kept::Kept;
 use crate::stage::launch::{self, Launched};
 use crate::stage::payload::Prepared;
 use crate::supervise::{self, Outcome, Signals, Supervised, Upstream};
@@ -131,8 +132,9 @@ pub fn run(spec: &ContainerSpec, caller: CallerFacts, say: &dyn Fn(&str)) -> Res
             say("Press ^] three times within a second to end it.");
         }
     }
+    let mut kept = Kept::default();
     let result = loop {
-        match live(&plan, &prepared, &acquired, &watcher) {
+        match live(&plan, &prepared, (&acquired, &mut kept), &watcher) {
             Ok(Outcome::Rebooted) => {
                 acquired.keep_journal();
                 if !plan.quiet {
@@ -154,6 +156,7 @@ pub fn run(spec: &ContainerSpec, caller: CallerFacts, say: &dyn Fn(&str)) -> Res
         acquired.keep_journal();
     }
     watcher.tell("STOPPING=1\nSTATUS=Terminating...\n");
+    drop(kept);
     let left = acquired.release();
     drop(managed);
     let code = match &result {
@@ -174,10 +177,10 @@ pub fn run(spec: &ContainerSpec, caller: CallerFacts, say: &dyn Fn(&str)) -> Res
 fn live(
     plan: &Plan,
     prepared: &Prepared,
-    acquired: &parent::Acquired,
+    (acquired, kept): (&parent::Acquired, &mut Kept),
     watcher: &Watcher<'_>,
 ) -> Result<Outcome, Error> {
-    let launched = launch::run(plan, acquired)?;
+    let launched = launch::run(plan, acquired, kept)?;
     let outcome = start(plan, prepared, &launched, watcher);
     // Whatever it was: nothing of it goes on.
     let killed = killed_for_memory(plan, &launched);
@@ -234,7 +237,9 @@ fn start(plan: &Plan, prepared: &Prepared, launched: &Launched, watcher: &Watche
     let mut found = match first.found() {
         Ok(found) => found,
         // The helper's own words, if it had any.
-        Err(error) => return Err(await_payload(plan, &mut receiver, watcher).err().unwrap_or_else(|| error.into())),
+        Err(error) => {
+            return Err(await_payload(plan, &mut receiver, watcher, None).err().unwrap_or_else(|| error.into()));
+        }
     };
     let limited = launched.limit(plan, found.pid.as_raw_nonzero().get());
     let mut registered = None;
@@ -242,7 +247,7 @@ fn start(plan: &Plan, prepared: &Prepared, launched: &Launched, watcher: &Watche
         registered = registration::register(plan, found.pid.as_raw_nonzero().get())?;
         // If nobody is there any more to hear it, their last message says why.
         let _ = receiver.let_go();
-        await_payload(plan, &mut receiver, watcher)
+        await_payload(plan, &mut receiver, watcher, Some(found.pidfd.as_fd()))
     });
     let served = match started {
         Ok(served) => served,
@@ -271,6 +276,14 @@ fn start(plan: &Plan, prepared: &Prepared, launched: &Launched, watcher: &Watche
     };
     let outcome = supervise::run(&plan.supervision, &supervised, &watcher.signals, watcher.upstream.as_ref());
     registered.into_iter().for_each(Registered::end);
+    let outcome = match outcome {
+        // Whoever has asked for the end meanwhile does not want a new beginning.
+        Ok(Outcome::Rebooted) => watcher.signals.asks_for_end(|| Ok(true)).map(|asks| match asks {
+            true => Outcome::PoweredOff,
+            false => Outcome::Rebooted,
+        }),
+        other => other,
+    };
     if let Some(complaint) = remote.and_then(journal_remote::Running::stop) {
         (watcher.say)(&complaint);
     }
@@ -288,16 +301,22 @@ struct Served {
 }
 
 /// Reads messages until the payload runs. A signal that asks for an end is not kept waiting.
-fn await_payload(plan: &Plan, receiver: &mut Receiver, watcher: &Watcher<'_>) -> Result<Served, Error> {
+fn await_payload(
+    plan: &Plan,
+    receiver: &mut Receiver,
+    watcher: &Watcher<'_>,
+    first: Option<BorrowedFd<'_>>,
+) -> Result<Served, Error> {
+    let ended = || first.map_or(Ok(false), supervise::has_ended);
     let failed = |errno| Error::System("hear from the container's first process", errno);
     let mut served = None;
     loop {
         let mut fds = [PollFd::new(receiver, PollFlags::IN), PollFd::new(&watcher.signals, PollFlags::IN)];
         rustix::io::retry_on_intr(|| poll(&mut fds, None)).map_err(failed)?;
         let [message, signal] = fds.map(|fd| !fd.revents().is_empty());
-        // Messages first: a payload that has run and ended already makes systemd-machined send us one of the signals.
+        // Messages first: they tell why a start has ended that systemd-machined wants to end too.
         if !message {
-            if signal && watcher.signals.asks_for_end().map_err(failed)? {
+            if signal && watcher.signals.asks_for_end(ended).map_err(failed)? {
                 return Err(Error::Interrupted);
             }
             continue;

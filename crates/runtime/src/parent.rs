@@ -15,7 +15,7 @@ use sys::open::openat2;
 
 use crate::id_range::RangeLock;
 use crate::journal_link;
-use crate::registration::Sockets;
+use crate::registration::{self, Sockets};
 use crate::shift;
 use crate::stage::launch::OverlayDirectory;
 use crate::undo::{self, TEMPORARY};
@@ -114,14 +114,9 @@ impl Acquired {
         Ok(Some(OverlayDirectory { holder, path: path.to_owned() }))
     }
 
-    /// The temporary directory for a custom mount.
-    pub fn temporary(&self, number: usize) -> Option<PathBuf> {
-        self.around(number, Path::new(TEMPORARY))
-    }
-
-    /// The directory for a custom mount that was made in this place.
-    fn around(&self, number: usize, place: &Path) -> Option<PathBuf> {
-        Some(self.holder_in(place)?.path().join(number.to_string()))
+    /// The directory that temporary directories for custom mounts are in, by their numbers.
+    pub fn temporary(&self) -> Option<BorrowedFd<'_>> {
+        self.holder_in(Path::new(TEMPORARY)).map(Holder::fd)
     }
 
     /// The directory that an upper layer is in, as it was found when the work directory was made in it: a path in a tree
@@ -252,6 +247,7 @@ impl Parent<'_> {
             ParentStep::LinkJournal { id, guest } => {
                 self.acquired.journal = Some(journal_link::prepare(id, guest.as_deref())?);
             }
+            ParentStep::ForgetMachine(manager) => registration::forget(manager, &self.plan.machine),
             ParentStep::StartScope(scope) => {
                 let plan::Scope { unit, slice, description, properties, manager } = scope;
                 let properties: Vec<_> =
@@ -304,6 +300,8 @@ impl Parent<'_> {
                 // A tree half way says so itself, and the next start goes on with it.
                 ParentStep::ShiftTree { .. } => None,
                 ParentStep::LockName | ParentStep::LockTree { .. } | ParentStep::StartScope(_) => None,
+                // Nothing is made.
+                ParentStep::ForgetMachine(_) => None,
                 // It stays on purpose.
                 ParentStep::LinkJournal { .. } => None,
                 ParentStep::LockIdRange(range) => Some(Entry::Range(range.start())),

@@ -24,7 +24,8 @@ pub use bind_user::{BOUND_IDS, Error as BindUserError};
 
 use crate::{
     EphemeralFacts, EphemeralKind, FileStep, FileSystem, HostFacts, InnerStep, LaunchStep, Lifecycle, Limits,
-    Namespaces, NodeKind, OuterStep, ParentStep, Plan, ResourceLimit, Supervision, Tint, TreeFacts, UserNamespace,
+    Namespaces, NodeKind, OuterStep, ParentStep, Plan, Registration, ResourceLimit, Supervision, Tint, TreeFacts,
+    UserNamespace,
 };
 
 pub use journal::JOURNALS;
@@ -272,8 +273,8 @@ pub fn resolve(spec: &ContainerSpec, facts: &HostFacts) -> Result<Plan, Error> {
         notices: notices(&context),
         lifecycle: Lifecycle::Supervised,
         namespaces: Namespaces { user, network: private_network, cgroup: spec.run().cgroup_namespace },
+        parent: parent_steps(&context, registration.as_ref()),
         registration,
-        parent: parent_steps(&context),
         launch: launch_steps(&context, bounds.steps),
         outer,
         inner,
@@ -446,7 +447,7 @@ fn notices(context: &Context<'_>) -> Vec<String> {
     notices
 }
 
-fn parent_steps(context: &Context<'_>) -> Vec<ParentStep> {
+fn parent_steps(context: &Context<'_>, registration: Option<&Registration>) -> Vec<ParentStep> {
     let image = context.spec.image();
     let mut steps = vec![ParentStep::LockName];
     if let Some(from) = &context.facts.tree.template {
@@ -472,6 +473,7 @@ fn parent_steps(context: &Context<'_>) -> Vec<ParentStep> {
     image::parent(context, &mut steps);
     custom_mounts::parent(context, &mut steps);
     steps.extend(journal::parent(context));
+    steps.extend(registration.map(|registration| ParentStep::ForgetMachine(registration.manager.clone())));
     // Last: there is no way back out of it.
     steps.extend(unit::scope(context).map(ParentStep::StartScope));
     steps

@@ -6,11 +6,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use plan::{DeviceAccess, GroupPlace, LaunchStep, NodeKind, Plan, SourceNumber};
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use sys::mount::{Change, Propagation, set_attributes};
 
 use super::files::{About, Failure, Sources, take_mount};
+use super::kept::Kept;
 use super::{overlay, partition};
 use crate::parent::Acquired;
 
@@ -101,13 +102,13 @@ pub(crate) fn detail(failure: &Failure) -> String {
     if failure.detail.is_empty() { format!(": {reason}") } else { format!(": {}: {reason}", failure.detail) }
 }
 
-/// Carries the steps out.
+/// Carries the steps out. `kept` is what earlier starts of the same container have taken.
 ///
 /// # Errors
 /// The first step that failed.
-pub fn run(plan: &Plan, acquired: &Acquired) -> Result<Launched, Error> {
+pub fn run(plan: &Plan, acquired: &Acquired, kept: &mut Kept) -> Result<Launched, Error> {
     let mut groups = Groups::default();
-    carry_out(plan, acquired, &mut groups).inspect_err(|_| {
+    carry_out(plan, acquired, kept, &mut groups).inspect_err(|_| {
         // The first error is the one to tell.
         let _ = end(groups.group.take(), std::mem::take(&mut groups.limits));
     })
@@ -120,7 +121,7 @@ struct Groups {
     limits: Vec<cgroup::limit::v1::Group>,
 }
 
-fn carry_out(plan: &Plan, acquired: &Acquired, groups: &mut Groups) -> Result<Launched, Error> {
+fn carry_out(plan: &Plan, acquired: &Acquired, kept: &mut Kept, groups: &mut Groups) -> Result<Launched, Error> {
     let mut tree = None;
     let mut sources = Sources::new();
     for step in &plan.launch {
@@ -152,8 +153,7 @@ fn carry_out(plan: &Plan, acquired: &Acquired, groups: &mut Groups) -> Result<La
                 sources.push((SourceNumber::Partition(*role), mount));
             }
             LaunchStep::TakeTemporary(number) => {
-                let path = acquired.temporary(*number).ok_or_else(|| failed(Errno::NOENT.into()))?;
-                let mount = take_source(&path, false).map_err(failed)?;
+                let mount = take_temporary(acquired, *number).map_err(failed)?;
                 sources.push((SourceNumber::Temporary(*number), mount));
             }
             LaunchStep::TakeLayers { number, from } => {
@@ -161,7 +161,7 @@ fn carry_out(plan: &Plan, acquired: &Acquired, groups: &mut Groups) -> Result<La
                 sources.push((SourceNumber::Around(*number), mount));
             }
             LaunchStep::TakeSource { path, recursive, number } => {
-                sources.push((*number, take_source(path, *recursive).map_err(failed)?));
+                sources.push((*number, kept.take(*number, path, *recursive).map_err(failed)?));
             }
         }
     }
@@ -263,18 +263,24 @@ fn take_tree(acquired: &Acquired, subdirectory: Option<&str>, recursive: bool) -
 }
 
 fn take_layers(acquired: &Acquired, number: usize, from: Option<&Path>) -> Result<OwnedFd, Failure> {
-    let Some(place) = from else { return take_source(&acquired.temporary(number).ok_or(Errno::NOENT)?, false) };
+    let Some(place) = from else { return take_temporary(acquired, number) };
     let at = acquired.beside_upper_layer(place).ok_or(Errno::NOENT)?;
     detached(at, false).about(place.display())
 }
 
-fn take_source(path: &Path, recursive: bool) -> Result<OwnedFd, Failure> {
-    let at = rustix::fs::openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).about(path.display())?;
-    detached(at.as_fd(), recursive).about(path.display())
+/// A directory that was made for the container alone. It may be in reach of the container, where the directory that it is
+/// in is bound there.
+fn take_temporary(acquired: &Acquired, number: usize) -> Result<OwnedFd, Failure> {
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let around = acquired.temporary().ok_or(Errno::NOENT)?;
+    let name = number.to_string();
+    let directory = sys::open::openat2(around, &name, flags, Mode::empty(), resolve).about(number)?;
+    Ok(detached(directory.as_fd(), false)?)
 }
 
 /// It receives what the host mounts later below.
-fn detached(at: BorrowedFd<'_>, recursive: bool) -> rustix::io::Result<OwnedFd> {
+pub(super) fn detached(at: BorrowedFd<'_>, recursive: bool) -> rustix::io::Result<OwnedFd> {
     let mount = take_mount(at, recursive)?;
     let change = Change { propagation: Some(Propagation::Slave), recursive: true, ..Change::default() };
     set_attributes(mount.as_fd(), &change)?;

@@ -10,6 +10,7 @@ mod host_file;
 pub(crate) mod id_map;
 pub mod inner;
 mod journal;
+pub mod kept;
 pub mod launch;
 pub mod outer;
 pub mod overlay;

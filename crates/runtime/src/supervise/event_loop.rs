@@ -305,9 +305,10 @@ impl Loop<'_> {
     fn signalled(&mut self, signals: &Signals, now: Instant) -> rustix::io::Result<()> {
         while let Some(request) = signals.next()? {
             match request {
+                Request::StopOrEnded if has_ended(self.supervised.pidfd)? => {}
                 Request::Child => {}
                 Request::WindowSize => self.console.iter().for_each(Console::follow_window_size),
-                Request::Stop => {
+                Request::Stop | Request::StopOrEnded => {
                     let action = self.stop.request(now);
                     if let Some(upstream) = self.upstream {
                         upstream.tell("STOPPING=1\nSTATUS=Stopping the container.\n");
@@ -360,6 +361,12 @@ impl Loop<'_> {
             other => other,
         }
     }
+}
+
+/// Whether the process has ended, reaped or not.
+pub(crate) fn has_ended(pidfd: BorrowedFd<'_>) -> rustix::io::Result<bool> {
+    let mut fds = [PollFd::from_borrowed_fd(pidfd, PollFlags::IN)];
+    Ok(rustix::io::retry_on_intr(|| poll(&mut fds, Some(&Timespec::default())))? > 0)
 }
 
 fn until(deadline: Option<Instant>, now: Instant) -> Option<Timespec> {

@@ -23,6 +23,7 @@ mod upstream;
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 
+pub(crate) use event_loop::has_ended;
 pub use event_loop::run;
 
 pub use signals::Signals;

@@ -37,6 +37,9 @@ const IGNORABLE: [Signal; 4] = [Signal::HUP, Signal::INT, Signal::QUIT, Signal::
 pub(super) enum Request {
     /// End the container.
     Stop,
+    /// The same, from systemd-machined: either somebody has asked it for that, or it has seen the container's first
+    /// process end, and what is left of the machine is to end, too. That process tells which: if it lives, the former.
+    StopOrEnded,
     /// A child changed its state.
     Child,
     /// Our terminal has another size.
@@ -79,11 +82,12 @@ impl Signals {
         self.original
     }
 
-    /// Whether one of the pending signals asks for an end; the others are used up.
-    pub(crate) fn asks_for_end(&self) -> io::Result<bool> {
+    /// Whether one of the pending signals asks for an end; the others are used up. Where the container's first process `ended`,
+    /// what systemd-machined has sent was about that.
+    pub(crate) fn asks_for_end(&self, ended: impl Fn() -> io::Result<bool>) -> io::Result<bool> {
         let mut asks = false;
         while let Some(request) = self.next()? {
-            asks |= request == Request::Stop;
+            asks |= request == Request::Stop || request == Request::StopOrEnded && !ended()?;
         }
         Ok(asks)
     }
@@ -91,8 +95,12 @@ impl Signals {
     /// The next request, if one is pending.
     pub(super) fn next(&self) -> io::Result<Option<Request>> {
         while let Some(delivered) = signal::next(self.descriptor.as_fd())? {
-            if let Some(request) = request(delivered.signal) {
-                return Ok(Some(request));
+            match request(delivered.signal) {
+                Some(Request::Stop) if delivered.signal == Signal::TERM.as_raw() && is_machined(delivered.sender) => {
+                    return Ok(Some(Request::StopOrEnded));
+                }
+                None => {}
+                some => return Ok(some),
             }
         }
         Ok(None)
@@ -103,6 +111,12 @@ impl AsFd for Signals {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.descriptor.as_fd()
     }
+}
+
+/// Whether the process is a systemd-machined, by its name, which the kernel cuts. Who may signal us and calls itself so only
+/// gives away that its request counts after the container's end.
+fn is_machined(process: u32) -> bool {
+    std::fs::read(format!("/proc/{process}/comm")).is_ok_and(|name| name == b"systemd-machine\n")
 }
 
 fn request(signal: i32) -> Option<Request> {
