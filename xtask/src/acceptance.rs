@@ -35,6 +35,7 @@ pub(crate) fn acceptance() -> Result<()> {
     summary.step("packages", packages::install);
     summary.step("release build", || cargo(&["build", "--release", "--locked"]));
     summary.step("long tests", long_tests);
+    summary.step("owners of a million files", million_files);
     summary.step("conformance", || conformance::compare(&Conformance::everything()));
     summary.step("first command of the README", first_start);
     summary.step("the same again, without a network", second_start);
@@ -47,7 +48,16 @@ pub(crate) fn acceptance() -> Result<()> {
 /// The tests that are too long for every change: boots of all suites, kill storms.
 fn long_tests() -> Result<()> {
     let words = ["test", "--workspace", "--locked", "--no-fail-fast", "--", "--ignored", "--nocapture"];
-    cargo_with(&words, &[("REDD_REQUIRED", "1")])
+    cargo_with(&[&words[..], &["--skip", MILLION_FILES]].concat(), &[("REDD_REQUIRED", "1")])
+}
+
+/// The one test that is about a time, which is that of the program as it is installed.
+const MILLION_FILES: &str = "a_million_files";
+
+fn million_files() -> Result<()> {
+    let words =
+        ["test", "--release", "--locked", "--package=redd-spawn", "--test=shift", "--", "--ignored", "--nocapture"];
+    cargo_with(&[&words[..], &[MILLION_FILES]].concat(), &[("REDD_REQUIRED", "1")])
 }
 
 /// Each target for a while, from the seeds in the repository, all at once. The toolchain is a stable one, which has to be
