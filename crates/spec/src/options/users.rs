@@ -11,7 +11,7 @@ pub(super) const ROWS: &[OptionRow] = &[
         argument: Argument::Optional("MODE"),
         setting: trusted("Exec", "PrivateUsers"),
         kind: ValueKind::Words(&["no", "yes", "pick", "identity", "managed"]),
-        help: "Users and groups of its own: pick, identity, no, or FIRST[:COUNT]",
+        help: "Users and groups of its own: pick, yes, identity, managed, no, or FIRST[:COUNT]",
         details: "Root in a container that has no users of its own is root of the host, which is no boundary. pick: a \
                   range of 65536 ids that nobody uses is chosen. FIRST[:COUNT]: this range, of 65536 ids where nothing \
                   else is said. identity: each id is the same inside and outside, which keeps privileges apart but not \
