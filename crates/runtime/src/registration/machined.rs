@@ -26,6 +26,9 @@ const INTERFACE: &str = "io.systemd.Machine";
 /// Why it did not do what it was asked for.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
+    /// The list has a machine of this name, and it lives.
+    #[error("a machine of this name is registered already")]
+    Exists,
     /// Over the bus.
     #[error(transparent)]
     Bus(#[from] bus::Error),
@@ -38,11 +41,6 @@ impl Error {
     /// The list has no machine of this name.
     fn is_no_such_machine(&self) -> bool {
         self.is_called("NoSuchMachine")
-    }
-
-    /// The list has one.
-    pub(super) fn is_machine_exists(&self) -> bool {
-        self.is_called("MachineExists")
     }
 
     fn is_called(&self, error: &str) -> bool {
@@ -117,8 +115,13 @@ impl<'a> Machined<'a> {
     /// Puts it into the list. Its unit is the one that its first process is in, and its supervisor who calls.
     ///
     /// # Errors
-    /// An [`Error`].
+    /// [`Error::Exists`], or another one.
     pub(super) fn register(&mut self, entry: &Entry<'_>) -> Result<(), Error> {
+        let registered = self.try_register(entry);
+        registered.map_err(|error| if error.is_called("MachineExists") { Error::Exists } else { error })
+    }
+
+    fn try_register(&mut self, entry: &Entry<'_>) -> Result<(), Error> {
         let mut parameters = json!({
             "name": self.machine,
             "id": entry.id.as_simple().to_string(),

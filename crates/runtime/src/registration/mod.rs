@@ -51,7 +51,7 @@ pub(crate) fn register(plan: &Plan, leader: i32) -> Result<Option<Registered>, E
     let mut machined = Machined::new(&registration.manager, &machine);
     let registered = match machined.register(&entry) {
         // It was taken out before the container's reboot, and the service finishes that when it has nothing else to do.
-        Err(error) if error.is_machine_exists() => {
+        Err(machined::Error::Exists) => {
             await_forgotten(&mut machined);
             machined.register(&entry)
         }
@@ -135,3 +135,6 @@ impl Sockets for ServiceManager {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
