@@ -44,12 +44,29 @@ pub enum Certainty {
 /// How old a group is at least that nobody is about to put a process into.
 const SETTLED: Duration = Duration::from_secs(10);
 
+/// How often it is looked again at a group that somebody else is removing.
+const TRIES: u32 = 100;
+
 /// Removes the group of a dead machine with all groups in it. False if there is none, or if it is not certain that it may
 /// be removed.
 ///
 /// # Errors
 /// Those of the system calls; `EBUSY` if processes stay.
 pub fn remove_dead(group: &Path, certainty: Certainty) -> Result<bool, Error> {
+    let mut tries = 0;
+    loop {
+        match try_to_remove(group, certainty) {
+            // Somebody else is removing it, such as the service manager when a unit has ended. Then it is soon gone.
+            Err(Error::System { source: Errno::NOENT | Errno::NODEV, .. }) if tries < TRIES => {
+                tries += 1;
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            other => return other,
+        }
+    }
+}
+
+fn try_to_remove(group: &Path, certainty: Certainty) -> Result<bool, Error> {
     if crate::limit::v1::is_one(group) {
         let doubt = certainty == Certainty::NoTrace;
         if doubt
@@ -68,19 +85,10 @@ pub fn remove_dead(group: &Path, certainty: Certainty) -> Result<bool, Error> {
     if certainty == Certainty::NoTrace && (populated(&machine).map_err(error("read"))? || !is_settled(group)) {
         return Ok(false);
     }
-    let removed = subtree::write(&machine, "cgroup.kill", b"1")
-        .map_err(error("kill the processes in"))
-        .and_then(|()| remove_below(&machine).map_err(error("remove what is in")))
-        .and_then(|()| subtree::remove(&parent, &name).map_err(error("remove")));
-    match removed {
-        // The service manager removes the groups of a unit that has ended.
-        Err(_) if is_gone(group) => Ok(true),
-        other => other.map(|()| true),
-    }
-}
-
-fn is_gone(group: &Path) -> bool {
-    matches!(rustix::fs::access(group, rustix::fs::Access::EXISTS), Err(Errno::NOENT | Errno::NODEV))
+    subtree::write(&machine, "cgroup.kill", b"1").map_err(error("kill the processes in"))?;
+    remove_below(&machine).map_err(error("remove what is in"))?;
+    subtree::remove(&parent, &name).map_err(error("remove"))?;
+    Ok(true)
 }
 
 fn is_settled(group: &Path) -> bool {
