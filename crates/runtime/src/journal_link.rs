@@ -4,6 +4,7 @@
 
 use std::ffi::CString;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use plan::JOURNALS;
@@ -75,15 +76,17 @@ pub(crate) fn undo(prepared: &Prepared) -> Result<(), Error> {
     let (directory, id) = (&prepared.directory, prepared.id.as_str());
     match &prepared.guest {
         Some(guest) => {
-            let present = readlinkat(directory, id, Vec::new()).map_err(failed)?;
-            if Path::new(&*present.to_string_lossy()) != guest {
-                return Ok(());
+            match readlinkat(directory, id, Vec::new()) {
+                Ok(present) if present.as_bytes() == guest.as_os_str().as_bytes() => {}
+                // Something else.
+                Ok(_) | Err(Errno::INVAL | Errno::NOENT) => return Ok(()),
+                Err(errno) => return Err(failed(errno)),
             }
             unlinkat(directory, id, AtFlags::empty()).map_err(failed)?;
         }
         None => match unlinkat(directory, id, AtFlags::REMOVEDIR) {
-            // Somebody has written to it.
-            Err(Errno::NOTEMPTY | Errno::EXIST) => return Ok(()),
+            // Somebody has written to it, or put something else there.
+            Err(Errno::NOTEMPTY | Errno::EXIST | Errno::NOTDIR | Errno::NOENT) => return Ok(()),
             other => other.map_err(failed)?,
         },
     }
@@ -95,5 +98,47 @@ fn restore(prepared: &Prepared) -> rustix::io::Result<()> {
         Before::Nothing => Ok(()),
         Before::Link(to) => symlinkat(to, &prepared.directory, &prepared.id),
         Before::EmptyDirectory => mkdirat(&prepared.directory, &prepared.id, Mode::from_raw_mode(0o755)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+    use std::fs;
+
+    use super::*;
+
+    fn prepared(place: &Path, guest: Option<&Path>, before: Before) -> Prepared {
+        let directory = openat(CWD, place, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).expect("directory");
+        make(&directory, "id", guest).expect("made");
+        Prepared { directory, id: "id".into(), guest: guest.map(Path::to_owned), before }
+    }
+
+    #[test]
+    fn what_was_there_comes_back() {
+        let place = tempfile::tempdir().expect("directory");
+        // A path need not be text.
+        let guest = Path::new(OsStr::from_bytes(b"/trees/\xff/journal"));
+        for guest in [Some(guest), None] {
+            undo(&prepared(place.path(), guest, Before::Link(c"/before".into()))).expect("undone");
+            assert_eq!(fs::read_link(place.path().join("id")).expect("link"), Path::new("/before"));
+            fs::remove_file(place.path().join("id")).expect("link");
+        }
+    }
+
+    #[test]
+    fn what_is_somebody_elses_by_now_stays() {
+        let place = tempfile::tempdir().expect("directory");
+        let id = place.path().join("id");
+        for guest in [Some(Path::new("/tree/journal")), None] {
+            let made = prepared(place.path(), guest, Before::Link(c"/before".into()));
+            fs::remove_file(&id).or_else(|_| fs::remove_dir(&id)).expect("removed");
+            undo(&made).expect("nothing to do");
+            assert!(fs::symlink_metadata(&id).is_err());
+            fs::write(&id, "other").expect("file");
+            undo(&made).expect("nothing to do");
+            assert_eq!(fs::read_to_string(&id).expect("file"), "other");
+            fs::remove_file(&id).expect("removed");
+        }
     }
 }
