@@ -133,7 +133,7 @@ impl TreeLock {
         Self::take(run, &Target::from(tree), holder, Mode::Exclusive)
     }
 
-    /// For a disk image, which is locked before it is looked into.
+    /// For a disk image, which is locked before the kernel reads any of its file systems.
     ///
     /// # Errors
     /// As those of a tree.
