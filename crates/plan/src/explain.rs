@@ -275,6 +275,7 @@ impl Display for OuterStep {
             Self::BindJournal { id, .. } => write!(f, "mount the host's /var/log/journal/{id} at the same place"),
             Self::BindHostFile { source, target } => write!(f, "mount {source} on top of {target}, read-only"),
             Self::PivotRoot => f.write_str("make the root the root and let go of the host's"),
+            Self::EnterNetwork { path } => write!(f, "use the network {}", path.display()),
             Self::JoinNetwork => f.write_str("join the container's network"),
             Self::MountProc { target, attributes } => {
                 write!(f, "mount proc of the container's processes at {target}{attributes}")
@@ -320,6 +321,19 @@ impl Display for FileStep {
             }
             Self::Bind { source, target, attributes, ids, .. } => {
                 write!(f, "mount {source} at {target}{attributes}{}", mapped(ids.as_ref()))
+            }
+            Self::MountAny { kind, source, target, options, attributes } => {
+                let what = source.as_ref().map(|source| format!(" of {source}")).unwrap_or_default();
+                let options = if options.is_empty() { String::new() } else { format!(" ({})", options.join(",")) };
+                write!(f, "mount a new {kind}{what} at {target}{options}{attributes}")
+            }
+            Self::Change { path, set, clear, private, recursive, .. } => {
+                let below = if *recursive { " and all below it" } else { "" };
+                write!(f, "change the mount {path}{below}{set}")?;
+                if *clear != MountFlags::NONE {
+                    write!(f, ", no longer{clear}")?;
+                }
+                f.write_str(if *private { ", apart from the host's" } else { "" })
             }
             Self::Restrict { path, attributes } => write!(f, "restrict the mount {path}{attributes}"),
             Self::Detach { path } => write!(f, "take the mount {path} away"),

@@ -10,7 +10,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use serde::Serialize;
-use spec::oci::{BundleDeviceRule, BundleUser, CallProfile};
+use spec::oci::{BundleDeviceRule, BundleUser, CallProfile, WindowSize};
 use spec::{
     AbsPath, AddressFamilies, ApiVfs, CapabilitySet, ConsoleMode, FilterItem, Personality, Resource, Rlimit, UidRange,
 };
@@ -244,6 +244,8 @@ pub enum Tint {
 pub struct Supervision {
     /// The console.
     pub console: ConsoleMode,
+    /// Its size at first, where that is not our terminal's.
+    pub console_size: Option<WindowSize>,
     /// The title of our terminal while the container runs, where that can have one.
     pub title: Option<String>,
     /// Our terminal is asked for its background, and gets this one if it answers.

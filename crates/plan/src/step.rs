@@ -270,6 +270,11 @@ pub enum Root {
 /// What is done with the host's privileges, in a mount namespace of the container's own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum OuterStep {
+    /// Use a network namespace that the host has, instead of one of its own.
+    EnterNetwork {
+        /// Where it is found.
+        path: PathBuf,
+    },
     /// Nothing that is mounted from here on reaches the host.
     Isolate,
     /// Make the root; all later paths are resolved inside of it.
@@ -414,6 +419,34 @@ pub enum FileStep {
         optional: bool,
         /// Whom its files belong to, where that is not as the source has it.
         ids: Option<MountIds>,
+    },
+    /// Mount a file system of any kind.
+    MountAny {
+        /// The kernel's name of the kind.
+        kind: String,
+        /// What is mounted.
+        source: Option<String>,
+        /// Where; made if it is missing.
+        target: AbsPath,
+        /// `key` or `key=value`, as mount(8) takes them.
+        options: Vec<String>,
+        /// Attributes of the mount.
+        attributes: MountFlags,
+    },
+    /// Change a mount that is there.
+    Change {
+        /// Which.
+        path: AbsPath,
+        /// Attributes to add.
+        set: MountFlags,
+        /// Attributes to take away.
+        clear: MountFlags,
+        /// Access times are written where they are older than a day or than the last change.
+        relative_times: bool,
+        /// What the host mounts below its source later is not seen.
+        private: bool,
+        /// All mounts below it too.
+        recursive: bool,
     },
     /// Add attributes to a mount that is there.
     Restrict {

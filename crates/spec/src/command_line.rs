@@ -139,6 +139,13 @@ pub fn with_bundle(patch: SpecPatch, bundle: SpecPatch, current: &Path) -> Resul
     if let (true, Some(extra)) = (patch.user.is_some(), &mut bundle.bundle) {
         extra.user = None;
     }
+    // They are about the bundle's mounts.
+    if let (true, Some(extra)) = (patch.mounts.is_some(), &mut bundle.bundle) {
+        extra.changes.clear();
+    }
+    if let (true, Some(extra)) = (patch.private_network.is_some(), &mut bundle.bundle) {
+        extra.network = None;
+    }
     if let (true, Some(extra)) = (patch.system_call_filter.is_some(), &mut bundle.bundle) {
         extra.system_calls = None;
     }

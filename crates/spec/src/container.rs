@@ -438,6 +438,17 @@ pub enum CustomMount {
         /// Nothing can be changed through it.
         read_only: bool,
     },
+    /// A file system of any kind, as only bundles have it.
+    FileSystem {
+        /// The kernel's name of the kind.
+        kind: String,
+        /// What is mounted, as the kind takes it: a device, a directory of another machine.
+        source: Option<String>,
+        /// Where.
+        destination: AbsPath,
+        /// Options of the file system, as mount(8) takes them.
+        options: Vec<String>,
+    },
     /// `--inaccessible=`.
     Inaccessible {
         /// What.

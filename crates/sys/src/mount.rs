@@ -32,6 +32,9 @@ impl Attributes {
     /// Access times of directories are never written.
     pub const NO_DIRATIME: Self = Self(libc::MOUNT_ATTR_NODIRATIME);
 
+    /// All that is said of access times; cleared, they are written where they are old.
+    pub const ACCESS_TIMES: Self = Self(libc::MOUNT_ATTR__ATIME);
+
     /// The bits as the kernel takes them.
     #[must_use]
     pub const fn bits(self) -> u64 {

@@ -38,6 +38,14 @@ pub fn standing(terminal: BorrowedFd<'_>) -> Standing {
     }
 }
 
+/// Gives a terminal a window size, in characters.
+///
+/// # Errors
+/// `ENOTTY` where it is none.
+pub fn set_window_size(terminal: BorrowedFd<'_>, rows: u16, columns: u16) -> Result<()> {
+    tcsetwinsize(terminal, Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 })
+}
+
 /// Gives `target` the window size of `source`. The processes in the foreground of `target` get SIGWINCH if it changes.
 ///
 /// # Errors

@@ -1,7 +1,7 @@
 //! What only an OCI bundle can ask for.
 
-use spec::oci::{BundleDevice, BundleDeviceKind, BundleDeviceRule};
-use spec::{Property, PropertyValue};
+use spec::oci::{AccessTimes, BundleDevice, BundleDeviceKind, BundleDeviceRule, MountAttributes};
+use spec::{AbsPath, Property, PropertyValue};
 
 use super::{Context, Error};
 use crate::{FileStep, InnerStep, MountFlags, NodeKind, OuterStep, SpecialKind};
@@ -13,14 +13,19 @@ pub(super) fn parameters(context: &Context<'_>, steps: &mut Vec<InnerStep>) {
     }
 }
 
+/// The network of the host's that it uses. Before anything else: the path is the host's.
+pub(super) fn network(context: &Context<'_>, steps: &mut Vec<OuterStep>) -> Result<(), Error> {
+    let Some(path) = &context.spec.bundle().network else { return Ok(()) };
+    if context.user.is_some() {
+        return Err(Error::NetworkOfHost(path.display().to_string()));
+    }
+    steps.push(OuterStep::EnterNetwork { path: path.clone() });
+    Ok(())
+}
+
 /// What is closed, when everything else is in place.
 pub(super) fn paths(context: &Context<'_>, steps: &mut Vec<FileStep>) {
     let bundle = context.spec.bundle();
-    for one in &bundle.restricted {
-        let attributes =
-            MountFlags { no_suid: one.no_suid, no_dev: one.no_dev, no_exec: one.no_exec, ..MountFlags::NONE };
-        steps.push(FileStep::Restrict { path: one.path.clone(), attributes });
-    }
     for path in &bundle.read_only {
         steps.push(FileStep::Bind {
             source: path.clone(),
@@ -109,4 +114,40 @@ fn unit_device(rule: &BundleDeviceRule) -> Option<String> {
 fn rights(rule: &BundleDeviceRule) -> String {
     let letters = [(rule.read, 'r'), (rule.write, 'w'), (rule.make, 'm')];
     letters.into_iter().filter_map(|(may, letter)| may.then_some(letter)).collect()
+}
+
+/// What the bundle says of the mount with this number.
+pub(super) fn changes<'a>(
+    context: &'a Context<'_>,
+    number: usize,
+    path: &'a AbsPath,
+) -> impl Iterator<Item = FileStep> + 'a {
+    let mine = context.spec.bundle().changes.iter().filter(move |change| change.mount == number);
+    mine.map(|change| FileStep::Change {
+        path: path.clone(),
+        set: flags(change.set, change.access_times),
+        clear: flags(change.clear, None),
+        relative_times: change.access_times == Some(AccessTimes::Relative),
+        private: change.private,
+        recursive: change.recursive,
+    })
+}
+
+/// The attributes of a new file system, which has none before.
+pub(super) fn attributes(context: &Context<'_>, number: usize) -> MountFlags {
+    let mine = context.spec.bundle().changes.iter().find(|change| change.mount == number);
+    mine.map_or(MountFlags::NONE, |change| flags(change.set, change.access_times))
+}
+
+fn flags(attributes: MountAttributes, times: Option<AccessTimes>) -> MountFlags {
+    MountFlags {
+        read_only: attributes.read_only,
+        no_suid: attributes.no_suid,
+        no_dev: attributes.no_dev,
+        no_exec: attributes.no_exec,
+        no_symfollow: attributes.no_symfollow,
+        no_diratime: attributes.no_diratime,
+        strict_atime: times == Some(AccessTimes::Strict),
+        no_atime: times == Some(AccessTimes::Never),
+    }
 }

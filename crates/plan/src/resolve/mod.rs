@@ -60,6 +60,9 @@ pub enum Error {
     /// The kernel has no user namespaces.
     #[error("the kernel has no user namespaces, which --private-users= needs")]
     NoUserNamespaces,
+    /// A network that exists belongs to the host's users.
+    #[error("the network {0} exists already and belongs to the host's users: leave out --private-users=")]
+    NetworkOfHost(String),
     /// `--private-users=yes` on a tree whose owner does not tell a range.
     #[error(
         "{tree} belongs to user {user} and group {group}, which are in different ranges of 65536 ids; change its owner, \
@@ -272,7 +275,11 @@ pub fn resolve(spec: &ContainerSpec, facts: &HostFacts) -> Result<Plan, Error> {
         quiet: spec.run().quiet,
         notices: notices(&context),
         lifecycle: Lifecycle::Supervised,
-        namespaces: Namespaces { user, network: private_network, cgroup: spec.run().cgroup_namespace },
+        namespaces: Namespaces {
+            user,
+            network: private_network && spec.bundle().network.is_none(),
+            cgroup: spec.run().cgroup_namespace,
+        },
         parent: parent_steps(&context, registration.as_ref()),
         registration,
         launch: launch_steps(&context, bounds.steps),
@@ -282,6 +289,7 @@ pub fn resolve(spec: &ContainerSpec, facts: &HostFacts) -> Result<Plan, Error> {
         limits: limits(&context, bounds.devices),
         supervision: Supervision {
             console,
+            console_size: spec.bundle().console_size.filter(|_| console != ConsoleMode::Pipe),
             title: title(facts, console, &machine),
             tint: tint(spec, facts, console),
             kill_signal: kill_signal(spec),
@@ -309,6 +317,11 @@ struct Context<'a> {
 }
 
 impl Context<'_> {
+    /// A private network that the container makes, and that nobody else has prepared.
+    fn own_network(&self) -> bool {
+        self.private_network() && self.spec.bundle().network.is_none()
+    }
+
     fn private_network(&self) -> bool {
         self.spec.network().private
     }
@@ -501,6 +514,7 @@ fn launch_steps(context: &Context<'_>, bounds: Vec<LaunchStep>) -> Vec<LaunchSte
 
 fn outer_steps(context: &Context<'_>) -> Result<Vec<OuterStep>, Error> {
     let mut steps = vec![OuterStep::Isolate];
+    bundle::network(context, &mut steps)?;
     root::steps(context, &mut steps)?;
     image::outer(context, &mut steps)?;
     custom_mounts::root(context, &mut steps)?;
@@ -541,7 +555,7 @@ fn inner_steps(context: &Context<'_>) -> Result<Vec<InnerStep>, Error> {
             steps.push(InnerStep::MakeNetwork);
         }
     }
-    if context.private_network() {
+    if context.own_network() {
         steps.push(InnerStep::BringUpLoopback);
     }
     steps.push(InnerStep::SetHostname(hostname.to_owned()));

@@ -94,6 +94,7 @@ groups! {
     mounts
     network
     oci
+    oci_mounts
     oci_resources
     oci_seccomp
     property

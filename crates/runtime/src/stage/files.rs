@@ -13,7 +13,7 @@ use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_fd,
     fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
 };
-use sys::mount::{Attributes, Change, set_attributes};
+use sys::mount::{Attributes, Change, Propagation, set_attributes};
 use sys::open::openat2;
 
 use super::id_map::{self, Origin};
@@ -123,6 +123,21 @@ impl Files {
                     Some(ids) => self.place_mapped(mount, target.as_path(), directory, (ids, Origin::Tree)),
                     None => self.place(&mount, target.as_path(), directory),
                 }
+            }
+            FileStep::MountAny { kind, source, target, options, attributes } => {
+                let mount = any_mount(kind, source.as_deref(), options, *attributes)?;
+                self.place(&mount, target.as_path(), true)
+            }
+            FileStep::Change { path, set, clear, relative_times, private, recursive } => {
+                let times = if *relative_times { Attributes::ACCESS_TIMES } else { Attributes::NONE };
+                let change = Change {
+                    set: self::attributes(*set),
+                    clear: self::attributes(*clear) | times,
+                    propagation: private.then_some(Propagation::Private),
+                    recursive: *recursive,
+                    ..Change::default()
+                };
+                set_attributes(self.open(path.as_path(), OFlags::PATH)?.as_fd(), &change).about(path)
             }
             FileStep::Restrict { path, attributes } => {
                 restrict(self.open(path.as_path(), OFlags::PATH)?.as_fd(), *attributes, false)?;
@@ -308,8 +323,14 @@ pub fn take_mount(at: BorrowedFd<'_>, recursive: bool) -> rustix::io::Result<Own
 /// # Errors
 /// The kernel's reason and the option it was about.
 pub fn new_mount(file_system: FileSystem, options: &[String], flags: MountFlags) -> Result<OwnedFd, Failure> {
-    let context = fsopen(file_system.name(), FsOpenFlags::FSOPEN_CLOEXEC).about(file_system.name())?;
-    fsconfig_set_string(&context, "source", file_system.name())?;
+    any_mount(file_system.name(), None, options, flags)
+}
+
+/// A new file system of any kind, which mounts the source if it takes one.
+fn any_mount(kind: &str, source: Option<&str>, options: &[String], flags: MountFlags) -> Result<OwnedFd, Failure> {
+    let source = source.unwrap_or(kind);
+    let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC).about(kind)?;
+    fsconfig_set_string(&context, "source", source).about(source)?;
     for option in options {
         match option.split_once('=') {
             Some((key, value)) => fsconfig_set_string(&context, key, value),
@@ -317,9 +338,9 @@ pub fn new_mount(file_system: FileSystem, options: &[String], flags: MountFlags)
         }
         .about(option)?;
     }
-    fsconfig_create(&context).about(file_system.name())?;
+    fsconfig_create(&context).about(kind)?;
     let attributes = MountAttrFlags::from_bits_retain(attributes(flags).bits() as u32);
-    fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes).about(file_system.name())
+    fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes).about(kind)
 }
 
 /// proc of another PID namespace, detached (`pidns=` of proc, Linux 6.17).

@@ -87,9 +87,15 @@ pub fn run(plan: &Plan, launched: &Launched, before: Before, sender: &Sender) ->
         };
         carry_out(step, files, launched, &mut inside, note).map_err(failed)?;
     }
-    if let (Some(master), true) = (&inside.master, plan.supervision.console != spec::ConsoleMode::Passive) {
+    if let (Some(master), true) = (
+        &inside.master,
+        plan.supervision.console != spec::ConsoleMode::Passive || plan.supervision.console_size.is_some(),
+    ) {
         // Before the payload starts and asks for it. Where our output is no terminal there is none.
-        let _ = sys::terminal::copy_window_size(rustix::stdio::stdout(), master.as_fd());
+        let _ = match plan.supervision.console_size {
+            Some(size) => sys::terminal::set_window_size(master.as_fd(), size.rows, size.columns),
+            None => sys::terminal::copy_window_size(rustix::stdio::stdout(), master.as_fd()),
+        };
     }
     let fds: Vec<_> = [&inside.notify, &inside.kmsg, &inside.journal, &inside.master]
         .into_iter()

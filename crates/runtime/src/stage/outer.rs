@@ -99,6 +99,7 @@ pub fn run(
                     });
                 })
             }
+            (OuterStep::EnterNetwork { path }, _) => enter_network(path),
             (OuterStep::JoinNetwork, _) => join_network(inside),
             (OuterStep::MountProc { target, attributes }, Some(files)) => {
                 proc_of(inside, *attributes).and_then(|mount| files.place(&mount, target.as_path(), true))
@@ -150,6 +151,16 @@ fn own_host_files(launched: &Launched, inside: &Inside) {
     for (_, mount) in launched.sources.iter().filter(|(number, _)| matches!(number, OsRelease | ResolvConf | Localtime))
     {
         let _ = set_attributes(mount.as_fd(), &Change { idmap: Some(inside.users.as_fd()), ..Change::default() });
+    }
+}
+
+/// The path is the host's, whose root and privileges this process still has.
+fn enter_network(path: &Path) -> Result<(), Failure> {
+    let flags = OFlags::RDONLY | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let network = rustix::fs::open(path, flags, Mode::empty()).about(path.display())?;
+    match move_into_link_name_space(network.as_fd(), Some(LinkNameSpaceType::Network)) {
+        Err(Errno::INVAL) => Err(Errno::INVAL).about(format_args!("{} is no network namespace", path.display())),
+        other => other.about(path.display()),
     }
 }
 

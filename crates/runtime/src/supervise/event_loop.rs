@@ -67,7 +67,9 @@ impl<'a> Console<'a> {
         let shown = plan.console != ConsoleMode::Passive;
         let console = Self { titled: plan.title.is_some(), tint: None, background, shown, master, peer, input, output };
         // It may have changed since the console was made.
-        console.follow_window_size();
+        if plan.console_size.is_none() {
+            console.follow_window_size();
+        }
         Ok(console)
     }
 

@@ -1,5 +1,7 @@
 //! `linux`: namespaces, kernel parameters, paths that are closed, limits.
 
+use std::path::PathBuf;
+
 use super::node::{Node, Object};
 use super::{BundleError, devices, inside, resources};
 use crate::{AbsPath, Ownership, Personality, PrivateUsers, SpecPatch, UidRange};
@@ -100,7 +102,12 @@ fn namespaces(list: Node, users: Option<(UidRange, String)>, patch: &mut SpecPat
         let mut entry = entry.object()?;
         let kind = entry.need("type")?;
         let name = kind.text()?.to_owned();
-        entry.refuse(&[("path", "namespaces that exist already are not joined")])?;
+        if let Some(path) = entry.take("path") {
+            match name.as_str() {
+                "network" => patch.bundle.get_or_insert_default().network = Some(host_path(&path)?),
+                _ => return Err(path.refused("only network namespaces are joined that exist already; leave it out")),
+            }
+        }
         entry.finish()?;
         match name.as_str() {
             "mount" | "pid" | "ipc" | "uts" | "network" | "user" | "cgroup" => {}
@@ -118,6 +125,11 @@ fn namespaces(list: Node, users: Option<(UidRange, String)>, patch: &mut SpecPat
     }
     patch.private_network = Some(has("network"));
     patch.cgroup_namespace = Some(has("cgroup"));
+    if has("user") && patch.bundle.as_ref().is_some_and(|bundle| bundle.network.is_some()) {
+        let reason =
+            "a network that exists already belongs to the host's users; leave out its path or the user namespace";
+        return Err(BundleError::NotHonoured { path, reason });
+    }
     match (has("user"), users) {
         (true, Some((range, _))) => {
             patch.private_users = Some(PrivateUsers::Range(range));
@@ -130,6 +142,11 @@ fn namespaces(list: Node, users: Option<(UidRange, String)>, patch: &mut SpecPat
         }
     }
     Ok(())
+}
+
+fn host_path(node: &Node) -> Result<PathBuf, BundleError> {
+    let path = PathBuf::from(node.text()?);
+    if path.is_absolute() { Ok(path) } else { Err(node.error("it is no absolute path")) }
 }
 
 /// Those that belong to the container's namespaces; others would change the host.

@@ -12,7 +12,7 @@ mod strict;
 #[cfg(test)]
 mod tests;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use thiserror::Error;
@@ -21,6 +21,7 @@ use crate::{AbsPath, CapabilitySet, SliceName, SpecPatch};
 pub use devices::{BundleDevice, BundleDeviceKind, BundleDeviceRule};
 use node::{Node, Object};
 
+pub use mounts::{AccessTimes, MountAttributes, MountChange};
 pub use seccomp::{CallAction, CallComparison, CallCondition, CallInterface, CallProfile, CallRule};
 
 /// The largest `config.json` that is read, in bytes.
@@ -73,14 +74,27 @@ pub struct BundleSpec {
     pub read_only: Vec<AbsPath>,
     /// The system calls, instead of the usual filter.
     pub system_calls: Option<CallProfile>,
-    /// Mounts that get more attributes.
-    pub restricted: Vec<Restriction>,
+    /// A network namespace of the host that it shares, instead of one of its own.
+    pub network: Option<PathBuf>,
+    /// What the console's size is at first.
+    pub console_size: Option<WindowSize>,
+    /// What becomes of mounts.
+    pub changes: Vec<MountChange>,
     /// Nodes that are made.
     pub devices: Vec<BundleDevice>,
     /// What may be done with devices beyond what every container may; later ones win.
     pub device_rules: Vec<BundleDeviceRule>,
     /// The slice that the unit is to be in, unless the command line has another one.
     pub slice: Option<SliceName>,
+}
+
+/// Of a terminal, in characters; neither is zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct WindowSize {
+    /// How many lines.
+    pub rows: u16,
+    /// How many characters a line has.
+    pub columns: u16,
 }
 
 /// A user by numbers.
@@ -92,19 +106,6 @@ pub struct BundleUser {
     pub gid: u32,
     /// More groups.
     pub groups: Vec<u32>,
-}
-
-/// Attributes that a mount gets in addition to those it has.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Restriction {
-    /// Where it is.
-    pub path: AbsPath,
-    /// Set-user-id bits have no effect.
-    pub no_suid: bool,
-    /// Devices cannot be opened.
-    pub no_dev: bool,
-    /// Nothing can be executed.
-    pub no_exec: bool,
 }
 
 /// Reads the `config.json` of the bundle in `directory`, an absolute path.
@@ -130,8 +131,11 @@ pub fn read(json: &[u8], directory: &Path) -> Result<SpecPatch, BundleError> {
     }
     if let Some(annotations) = document.take("annotations") {
         // For those who look at bundles; the specification gives them no effect.
-        for (_, value) in annotations.object()?.entries() {
+        for (name, value) in annotations.object()?.entries() {
             value.text()?;
+            if name.is_empty() {
+                return Err(value.error("it has no name"));
+            }
         }
     }
     hooks(&mut document)?;

@@ -73,6 +73,14 @@ impl Node {
         self.value.as_u64().ok_or_else(|| self.error("it is no whole number from zero on, or too large"))
     }
 
+    /// A number from zero on; any below it is no limit.
+    pub(super) fn limit(&self) -> Result<Option<u64>, BundleError> {
+        match self.value.as_i64() {
+            Some(number) if number < 0 => Ok(None),
+            _ => self.unsigned().map(Some),
+        }
+    }
+
     /// A user or group id.
     pub(super) fn id(&self) -> Result<u32, BundleError> {
         let number = u32::try_from(self.unsigned()?).ok().filter(|number| *number != u32::MAX);

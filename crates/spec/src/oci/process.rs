@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 use super::node::{Node, Object};
-use super::{BundleError, BundleSpec, BundleUser, inside};
+use super::{BundleError, BundleSpec, BundleUser, WindowSize, inside};
 use crate::{CapabilitySet, ConsoleMode, Resource, Rlimit, SpecPatch};
 
 pub(super) fn read(node: Node, patch: &mut SpecPatch) -> Result<(), BundleError> {
@@ -42,8 +42,10 @@ pub(super) fn read(node: Node, patch: &mut SpecPatch) -> Result<(), BundleError>
     {
         return Err(node.refused("no AppArmor profile is applied"));
     }
+    if let Some(node) = process.take("consoleSize") {
+        patch.bundle.get_or_insert_default().console_size = Some(window_size(node)?);
+    }
     process.refuse(&[
-        ("consoleSize", "the console has the size of the terminal"),
         ("commandLine", "this is Linux"),
         ("ioPriority", "the priority is not set"),
         ("scheduler", "the scheduler is not set"),
@@ -79,10 +81,22 @@ fn program(process: &mut Object, patch: &mut SpecPatch) -> Result<(), BundleErro
     Ok(())
 }
 
+/// Without a terminal it says nothing.
+fn window_size(node: Node) -> Result<WindowSize, BundleError> {
+    let mut size = node.object()?;
+    let mut number = |name: &str| {
+        let node = size.need(name)?;
+        let number = u16::try_from(node.unsigned()?).ok().filter(|number| *number > 0);
+        number.ok_or_else(|| node.error("it is not between 1 and 65535"))
+    };
+    let size_of = WindowSize { rows: number("height")?, columns: number("width")? };
+    size.finish()?;
+    Ok(size_of)
+}
+
 fn user(node: Node, bundle: &mut BundleSpec) -> Result<(), BundleError> {
     let mut user = node.object()?;
-    let id = |node: Option<Node>| node.map_or(Ok(0), |node| node.id());
-    let (uid, gid) = (id(user.take("uid"))?, id(user.take("gid"))?);
+    let (uid, gid) = (user.need("uid")?.id()?, user.need("gid")?.id()?);
     let groups = user.take("additionalGids").map(Node::array).transpose()?.unwrap_or_default();
     let groups: Vec<u32> = groups.iter().map(Node::id).collect::<Result<_, _>>()?;
     if let Some(node) = user.take("umask") {
@@ -133,8 +147,8 @@ fn rlimit(node: Node, patch: &mut SpecPatch) -> Result<(), BundleError> {
         false => Err("it does not begin with RLIMIT_".to_owned()),
     })?;
     let (soft, hard) = (limit.need("soft")?, limit.need("hard")?);
-    // The kernel's word for no limit.
-    let value = |node: &Node| Ok(Some(node.unsigned()?).filter(|value| *value != u64::MAX));
+    // The kernel's word for no limit, as a number with or without a sign.
+    let value = |node: &Node| Ok(node.limit()?.filter(|value| *value != u64::MAX));
     let wanted = Rlimit { soft: value(&soft)?, hard: value(&hard)? };
     if wanted.soft.unwrap_or(u64::MAX) > wanted.hard.unwrap_or(u64::MAX) {
         return Err(soft.error("it is above the hard limit"));

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::{BundleError, read};
+use super::{AccessTimes, BundleError, MountAttributes, MountChange, read};
 use crate::command_line::with_bundle;
 use crate::{
     BindSource, CapabilitySet, ConsoleMode, CustomMount, PrivateUsers, Resource, Rlimit, SpecPatch, StartMode,
@@ -90,12 +90,13 @@ fn the_command_line_comes_first() {
 }
 
 #[test]
-fn mounts_of_the_host_and_in_memory() {
+fn mounts_of_the_host_and_new_file_systems() {
     let list = json!([
-        {"destination": "/a", "type": "bind", "source": "data", "options": ["rbind", "ro", "nosuid", "rprivate"]},
-        {"destination": "/b", "source": "/srv/b", "options": ["bind"]},
-        {"destination": "/c", "type": "tmpfs", "source": "tmpfs", "options": ["size=1m", "noexec"]},
-        {"destination": "/d", "type": "tmpfs"}
+        {"destination": "/a", "type": "bind", "source": "data", "options": ["rbind", "rro", "nosuid", "rprivate"]},
+        {"destination": "/b", "source": "/srv/b", "options": ["bind", "ro", "noatime"]},
+        {"destination": "/c", "type": "tmpfs", "source": "tmpfs", "options": ["size=1m", "noexec", "strictatime"]},
+        {"destination": "/d", "type": "ext4", "source": "/dev/x"},
+        {"destination": "/e", "source": "/srv/e", "options": ["idmap", "rw", "rsuid", "relatime"]}
     ]);
     let patch = parse(&with("/mounts", list)).expect("a bundle");
     let shown: Vec<_> = patch
@@ -103,18 +104,86 @@ fn mounts_of_the_host_and_in_memory() {
         .unwrap()
         .iter()
         .map(|mount| match mount {
-            CustomMount::Bind { source: BindSource::Host(path), destination, read_only, recursive, .. } => {
-                format!("{} {destination} {read_only} {recursive}", path.display())
+            CustomMount::Bind { source: BindSource::Host(path), destination, read_only, recursive, ids } => {
+                format!("{} {destination} {read_only} {recursive} {ids:?}", path.display())
             }
-            CustomMount::Tmpfs { destination, options } => format!("{destination} {options:?}"),
+            CustomMount::FileSystem { kind, source, destination, options } => {
+                format!("{kind} {source:?} {destination} {options:?}")
+            }
             other => format!("{other:?}"),
         })
         .collect();
-    let wanted = ["/srv/bundle/data /a true true", "/srv/b /b false false", "/c Some(\"size=1m,noexec\")", "/d None"];
+    let wanted = [
+        "/srv/bundle/data /a false true Unmapped",
+        "/srv/b /b false false Unmapped",
+        "tmpfs Some(\"tmpfs\") /c [\"size=1m\"]",
+        "ext4 Some(\"/dev/x\") /d []",
+        "/srv/e /e false true Same",
+    ];
     assert_eq!(shown, wanted);
-    let restricted = patch.bundle.unwrap().restricted;
-    assert_eq!(restricted.len(), 1);
-    assert!(restricted[0].no_suid && !restricted[0].no_dev && restricted[0].path.to_string() == "/a");
+    let none = MountAttributes::default();
+    let change = |mount, recursive| MountChange { mount, recursive, ..MountChange::default() };
+    assert_eq!(
+        patch.bundle.unwrap().changes,
+        [
+            MountChange { set: MountAttributes { read_only: true, ..none }, private: true, ..change(0, true) },
+            MountChange { set: MountAttributes { no_suid: true, ..none }, ..change(0, false) },
+            MountChange {
+                set: MountAttributes { read_only: true, ..none },
+                access_times: Some(AccessTimes::Never),
+                ..change(1, false)
+            },
+            MountChange {
+                set: MountAttributes { no_exec: true, ..none },
+                access_times: Some(AccessTimes::Strict),
+                ..change(2, false)
+            },
+            change(3, false),
+            MountChange { clear: MountAttributes { no_suid: true, ..none }, ..change(4, true) },
+            MountChange {
+                clear: MountAttributes { read_only: true, ..none },
+                access_times: Some(AccessTimes::Relative),
+                ..change(4, false)
+            },
+        ]
+    );
+}
+
+#[test]
+fn what_is_said_of_mounts_goes_with_them() {
+    let list = json!([{"destination": "/a", "source": "/b", "options": ["nosuid"]}]);
+    let bundle = || parse(&with("/mounts", list.clone())).unwrap();
+    let spec = with_bundle(SpecPatch::default(), bundle(), Path::new("/")).unwrap();
+    assert_eq!(spec.bundle().changes.len(), 1);
+    let patch = SpecPatch { mounts: Some(Vec::new()), ..SpecPatch::default() };
+    assert_eq!(with_bundle(patch, bundle(), Path::new("/")).unwrap().bundle().changes, []);
+}
+
+#[test]
+fn a_network_of_the_host() {
+    let list = |name: &str| {
+        let usual = ["mount", "pid", "ipc", "uts"].map(|name| json!({"type": name}));
+        let path = json!({"type": name, "path": "/run/netns/x"});
+        Value::from(usual.into_iter().chain([path]).collect::<Vec<_>>())
+    };
+    let bundle = || parse(&with("/linux/namespaces", list("network"))).unwrap();
+    let spec = with_bundle(SpecPatch::default(), bundle(), Path::new("/")).unwrap();
+    assert_eq!(spec.bundle().network.as_deref(), Some(Path::new("/run/netns/x")));
+    assert!(spec.network().private);
+    let patch = SpecPatch { private_network: Some(true), ..SpecPatch::default() };
+    assert_eq!(with_bundle(patch, bundle(), Path::new("/")).unwrap().bundle().network, None);
+    let error = parse(&with("/linux/namespaces", list("cgroup"))).map(drop).unwrap_err().to_string();
+    assert!(error.starts_with("linux.namespaces[4].path is not"), "{error}");
+}
+
+#[test]
+fn sizes_and_limits() {
+    let patch = parse(&with("/process/consoleSize", json!({"height": 10, "width": 20}))).unwrap();
+    let size = patch.bundle.unwrap().console_size.unwrap();
+    assert_eq!((size.rows, size.columns), (10, 20));
+    let limits = json!([{"type": "RLIMIT_NOFILE", "soft": 1, "hard": -1}]);
+    let patch = parse(&with("/process/rlimits", limits)).unwrap();
+    assert_eq!(patch.rlimits.unwrap()[&Resource::OpenFiles], Rlimit { soft: Some(1), hard: None });
 }
 
 #[test]
@@ -170,12 +239,15 @@ fn what_is_not_carried_out_is_refused_by_its_path() {
         ("/process/env", json!(["A"]), "process.env[0]"),
         ("/process/cwd", json!("tmp"), "process.cwd"),
         ("/process/cwd", json!("/a/../b"), "process.cwd"),
+        ("/process/user", json!({"uid": 1}), "process.user.gid is missing"),
         ("/process/user", json!({"uid": -1}), "process.user.uid"),
         ("/process/user", json!({"uid": 4_294_967_295u32}), "process.user.uid"),
-        ("/process/user", json!({"additionalGids": [1, "x"]}), "process.user.additionalGids[1]"),
-        ("/process/user", json!({"umask": 512}), "process.user.umask"),
-        ("/process/user", json!({"username": "x"}), "process.user.username"),
-        ("/process/consoleSize", json!({"height": 1, "width": 2}), "process.consoleSize"),
+        ("/process/user", json!({"uid": 0, "gid": 0, "additionalGids": [1, "x"]}), "process.user.additionalGids[1]"),
+        ("/process/user", json!({"uid": 0, "gid": 0, "umask": 512}), "process.user.umask"),
+        ("/process/user", json!({"uid": 0, "gid": 0, "username": "x"}), "process.user.username"),
+        ("/process/consoleSize", json!({"height": 1}), "process.consoleSize.width is missing"),
+        ("/process/consoleSize", json!({"height": 0, "width": 2}), "process.consoleSize.height"),
+        ("/process/consoleSize", json!({"height": 1, "width": 65536}), "process.consoleSize.width"),
         ("/process/apparmorProfile", json!("x"), "process.apparmorProfile"),
         ("/process/scheduler", json!({"policy": "SCHED_IDLE"}), "process.scheduler"),
         ("/process/oomScoreAdj", json!(1001), "process.oomScoreAdj"),
@@ -189,7 +261,8 @@ fn what_is_not_carried_out_is_refused_by_its_path() {
         ("/mounts", json!([{"type": "tmpfs"}]), "mounts[0].destination"),
         ("/mounts", json!([{"destination": "x", "type": "tmpfs"}]), "mounts[0].destination"),
         ("/mounts", json!([{"destination": "/", "type": "tmpfs"}]), "mounts[0].destination"),
-        ("/mounts", json!([{"destination": "/x", "type": "ext4", "source": "/dev/vdb"}]), "mounts[0].type"),
+        ("/mounts", json!([{"destination": "/x", "type": "debugfs"}]), "mounts[0].type"),
+        ("/mounts", json!([{"destination": "/x", "type": ""}]), "mounts[0].type"),
         ("/mounts", json!([{"destination": "/x", "type": "proc"}]), "mounts[0].type"),
         ("/mounts", json!([{"destination": "/proc", "type": "tmpfs"}]), "mounts[0].destination"),
         (
@@ -200,7 +273,13 @@ fn what_is_not_carried_out_is_refused_by_its_path() {
         ("/mounts", json!([{"destination": "/proc", "type": "proc", "options": ["ro"]}]), "mounts[0].options[0]"),
         ("/mounts", tmpfs(json!(["size=1,mode=2"])), "mounts[0].options[0]"),
         ("/mounts", bind(json!(["rbind", "shared"])), "mounts[0].options[1]"),
-        ("/mounts", bind(json!(["bind", "idmap"])), "mounts[0].options[1]"),
+        ("/mounts", bind(json!(["bind", "sync"])), "mounts[0].options[1]"),
+        ("/mounts", bind(json!(["remount"])), "mounts[0].options[0]"),
+        ("/mounts", bind(json!(["runbindable"])), "mounts[0].options[0]"),
+        ("/mounts", tmpfs(json!(["tmpcopyup"])), "mounts[0].options[0]"),
+        ("/mounts", tmpfs(json!(["idmap"])), "mounts[0].options[0]"),
+        ("/mounts", tmpfs(json!([""])), "mounts[0].options[0]"),
+        ("/annotations", json!({"": "x"}), "annotations[\"\"]"),
         ("/mounts", json!([{"destination": "/x", "type": "bind"}]), "the source of the mount mounts[0].destination"),
         ("/linux/namespaces", json!([{"type": "pid"}]), "linux.namespaces"),
         ("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_NOTIFY"}), "linux.seccomp.defaultAction"),
@@ -227,7 +306,7 @@ fn what_is_not_carried_out_is_refused_by_its_path() {
 fn namespaces_that_exist_or_are_not_known() {
     let usual = ["mount", "pid", "ipc", "uts"].map(|name| json!({"type": name}));
     for (more, place) in [
-        (json!({"type": "network", "path": "/run/netns/x"}), "linux.namespaces[4].path"),
+        (json!({"type": "network", "path": "netns/x"}), "linux.namespaces[4].path"),
         (json!({"type": "time"}), "linux.namespaces[4].type"),
         (json!({"type": "mount"}), "linux.namespaces[4].type"),
         (json!({"type": "foo"}), "linux.namespaces[4].type"),

@@ -122,6 +122,9 @@ fn mounts(context: &Context<'_>, steps: &mut Vec<OuterStep>, wanted: Time) -> Re
             Some(wanted) => OuterStep::Overlay(overlay::step(context, wanted)?),
             None => OuterStep::File(step(context, number, mount)?),
         });
+        if !matches!(mount, CustomMount::FileSystem { .. }) {
+            steps.extend(super::bundle::changes(context, number, destination(mount)).map(OuterStep::File));
+        }
     }
     Ok(())
 }
@@ -130,7 +133,8 @@ fn destination(mount: &CustomMount) -> &spec::AbsPath {
     match mount {
         CustomMount::Bind { destination, .. }
         | CustomMount::Tmpfs { destination, .. }
-        | CustomMount::Overlay { destination, .. } => destination,
+        | CustomMount::Overlay { destination, .. }
+        | CustomMount::FileSystem { destination, .. } => destination,
         CustomMount::Inaccessible { path } => path,
     }
 }
@@ -138,7 +142,7 @@ fn destination(mount: &CustomMount) -> &spec::AbsPath {
 fn rank(mount: &CustomMount) -> u32 {
     match mount {
         CustomMount::Bind { .. } => 0,
-        CustomMount::Tmpfs { .. } => 1,
+        CustomMount::Tmpfs { .. } | CustomMount::FileSystem { .. } => 1,
         CustomMount::Overlay { .. } => 2,
         CustomMount::Inaccessible { .. } => 3,
     }
@@ -191,6 +195,19 @@ fn step(context: &Context<'_>, number: usize, mount: &CustomMount) -> Result<Fil
             }
         }
         CustomMount::Tmpfs { destination, options } => tmpfs(context, destination, options.as_deref())?,
+        CustomMount::FileSystem { kind, source, destination, options } => {
+            let memory = kind == FileSystem::Tmpfs.name();
+            let mut all = if memory { super::api_mounts::owner_options(context) } else { Vec::new() };
+            for option in options {
+                all.push(if memory { tmpfs_option(context, destination, option)? } else { option.clone() });
+            }
+            let attributes = super::bundle::attributes(context, number);
+            if attributes.read_only {
+                all.push("ro".to_owned());
+            }
+            let (kind, source, target) = (kind.clone(), source.clone(), destination.clone());
+            FileStep::MountAny { kind, source, target, options: all, attributes }
+        }
         CustomMount::Inaccessible { path } => FileStep::Mask { path: path.clone(), optional: false },
         CustomMount::Overlay { destination, .. } => return Err(Error::Path(destination.to_string())),
     })
