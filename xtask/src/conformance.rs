@@ -12,7 +12,7 @@ use crate::workspace::{cargo, run, say, target_directory};
 
 /// What the cases use of such a host, beyond what boots.
 const PACKAGES: &str = "systemd-container,iproute2,procps,e2fsprogs,btrfs-progs,squashfs-tools,erofs-utils,fdisk,\
-    systemd-journal-remote,systemd-resolved,dbus-bin,libnss-systemd";
+    xfsprogs,dosfstools,systemd-journal-remote,systemd-resolved,dbus-bin,libnss-systemd";
 
 /// The tests of `crates/redd-spawn/tests` that compare with the original.
 const TESTS: [&str; 2] = ["conformance", "conformance_command_line"];
@@ -40,6 +40,21 @@ const UNIT: &str = "[Unit]\nAfter=dbus.service\n[Service]\nType=oneshot\nTimeout
 
 /// A proc and a sysfs without anything on top, as every host has: without them the kernel lets no user namespace mount others.
 const WHOLE: &str = "mkdir -p /tmp/proc /tmp/sys && mount -t proc proc /tmp/proc && mount -t sysfs sysfs /tmp/sys";
+
+/// Disk images. The original asks udev and opens the nodes of partitions at once, so that they have to be there when the
+/// kernel has made the partitions: in its own file system of devices. That is the real host's, where nothing is to change:
+/// udev has no rules, and sees nodes in the container's /dev, and partitions through links, to which it does nothing.
+const DEVICES: &str = "\
+mkdir -p /run/devices /run/udev /run/no-rules
+mount -t devtmpfs devtmpfs /run/devices && mount -o remount,bind,ro /run/devices
+for i in $(seq 0 255); do
+    mknod -m 600 /dev/loop$i b 7 $i
+    for p in 1 2 3 4 5 6 7 8 9; do echo loop${i}p$p; done
+done | while read -r name; do ln -s /run/devices/$name /dev/$name; done
+for rules in /usr/lib/udev/rules.d /etc/udev/rules.d; do [ ! -d $rules ] || mount --bind /run/no-rules $rules; done
+mount -o remount,rw /sys
+/lib/systemd/systemd-udevd >/dev/null 2>&1 &
+for i in $(seq 50); do [ -e /run/udev/control ] && break; sleep .1; done";
 
 /// Which hosts.
 #[derive(Debug, clap::Args)]
@@ -91,8 +106,12 @@ fn executable(name: &str) -> Result<PathBuf> {
 /// The host's tree, kept in the build directory.
 fn install(build: &Path, suite: &str) -> Result<PathBuf> {
     let tree = build.join(format!("conformance-{suite}"));
+    let made_with = build.join(format!("conformance-{suite}.packages"));
     if tree.exists() {
-        return Ok(tree);
+        if fs::read_to_string(&made_with).is_ok_and(|packages| packages == PACKAGES) {
+            return Ok(tree);
+        }
+        fs::remove_dir_all(&tree)?;
     }
     let stage = build.join(format!("conformance-{suite}.part"));
     if stage.exists() {
@@ -102,13 +121,14 @@ fn install(build: &Path, suite: &str) -> Result<PathBuf> {
     command.args(["bootstrap", "debian", "--quiet", "--accept-expired", "--suite", suite, "--include", PACKAGES]);
     run(command.arg(&stage))?;
     fs::rename(&stage, &tree)?;
+    fs::write(made_with, PACKAGES)?;
     Ok(tree)
 }
 
 /// What runs as a service of the host. Programs run from where they were built.
 fn script(build: &Path, tests: &[PathBuf], group: &str) -> String {
     let mut script = format!(
-        "exec >/conformance/log 2>&1\n{WHOLE}\nexport REDD_REQUIRED=1 REDD_SPAWN={}\nsystemd-nspawn --version | head -n 1\ncode=0\n",
+        "exec >/conformance/log 2>&1\n{WHOLE}\n{DEVICES}\nexport REDD_REQUIRED=1 REDD_SPAWN={}\nsystemd-nspawn --version | head -n 1\ncode=0\n",
         build.join("redd-spawn").display()
     );
     for test in tests {

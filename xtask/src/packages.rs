@@ -22,6 +22,8 @@ const NEEDED: &[Needed] = &[
     needed("systemd-nspawn", "systemd-container", "the same cases run against the original"),
     needed("mkfs.btrfs", "btrfs-progs", "snapshots and reflinks"),
     needed("mkfs.ext4", "e2fsprogs", "file systems of their own"),
+    needed("mkfs.xfs", "xfsprogs", "disk images"),
+    needed("mkfs.vfat", "dosfstools", "disk images"),
     needed("sfdisk", "fdisk", "disk images with partition tables"),
     needed("mksquashfs", "squashfs-tools", "disk images"),
     needed("mkfs.erofs", "erofs-utils", "disk images"),

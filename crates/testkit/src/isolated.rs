@@ -22,7 +22,21 @@ impl Isolated {
     /// # Panics
     /// If the kernel refuses: `requires!(root)` comes first.
     pub fn enter() -> Self {
-        let flags = UnshareFlags::NEWNS | UnshareFlags::NEWNET | UnshareFlags::FS;
+        let isolated = Self::with_network();
+        // SAFETY: the network namespace of this thread changes and nothing else.
+        unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNET) }.expect("a network of the test's own");
+        let up = std::process::Command::new("ip").args(["link", "set", "lo", "up"]).status();
+        // A machine without iproute2 has tests without the loopback device.
+        drop(up);
+        isolated
+    }
+
+    /// The same, but with the host's network: what asks udev must be where it is.
+    ///
+    /// # Panics
+    /// If the kernel refuses: `requires!(root)` comes first.
+    pub fn with_network() -> Self {
+        let flags = UnshareFlags::NEWNS | UnshareFlags::FS;
         // SAFETY: namespaces of this thread change, and its copy of the working directory and umask; no descriptor
         // table is unshared, so no other thread's idea of a descriptor is wrong.
         unsafe { rustix::thread::unshare_unsafe(flags) }.expect("namespaces of the test's own");
@@ -31,9 +45,6 @@ impl Isolated {
             std::fs::create_dir_all(path).expect("run-time directory");
             mount("tmpfs", Path::new(path), "tmpfs", MountFlags::empty(), c"mode=755").expect("tmpfs");
         }
-        let up = std::process::Command::new("ip").args(["link", "set", "lo", "up"]).status();
-        // A machine without iproute2 has tests without the loopback device.
-        drop(up);
         Self(())
     }
 }

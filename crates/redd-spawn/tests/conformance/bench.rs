@@ -9,6 +9,7 @@ use std::time::Duration;
 use testkit::{fixture, run_limited};
 
 use super::case::{Case, End, Payload};
+use super::images;
 
 /// How long one case may take.
 const LIMIT: Duration = Duration::from_secs(40);
@@ -38,6 +39,11 @@ pub(crate) fn systemd() -> bool {
     Path::new("/run/systemd/system").exists()
 }
 
+/// Whether the original can use disk images: it asks udev, and waits for it.
+pub(crate) fn udev() -> bool {
+    Path::new("/run/udev/control").exists()
+}
+
 /// What there was to see.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Seen {
@@ -54,16 +60,23 @@ pub(crate) struct Bench {
     engine: Engine,
     directory: tempfile::TempDir,
     name: String,
+    images: PathBuf,
     used: bool,
 }
 
 impl Bench {
-    /// With a tree; machines are called `name`.
-    pub(crate) fn new(engine: Engine, name: &str) -> Self {
+    /// With a tree; machines are called `name`. `images` is where disk images are made from.
+    pub(crate) fn new(engine: Engine, name: &str, images: Option<&Path>) -> Self {
         let directory = tempfile::tempdir_in(fixture::place()).expect("a directory");
-        let mut bench = Self { engine, directory, name: name.to_owned(), used: true };
+        let images = images.unwrap_or(Path::new("")).to_owned();
+        let mut bench = Self { engine, directory, name: name.to_owned(), images, used: true };
         bench.renew();
         bench
+    }
+
+    /// Where all of its files are.
+    pub(crate) fn place(&self) -> &Path {
+        self.directory.path()
     }
 
     fn host(&self) -> PathBuf {
@@ -89,7 +102,7 @@ impl Bench {
     /// Runs one case; the errors are for people alone.
     pub(crate) fn run(&mut self, case: &Case) -> (Seen, String) {
         self.renew();
-        self.used = case.own_tree;
+        self.used = case.own_tree && !case.image;
         if self.host().exists() {
             fs::remove_dir_all(self.host()).expect("the last directory goes away");
         }
@@ -156,7 +169,8 @@ impl Bench {
             return String::new();
         }
         let mut command = Command::new("sh");
-        command.args(["-ec", &self.filled(script)]).current_dir(self.host()).stdin(Stdio::null());
+        let words = if case.image { format!("{}\n{script}", images::WORDS) } else { script.to_owned() };
+        command.args(["-ec", &self.filled(&words)]).current_dir(self.host()).stdin(Stdio::null());
         let output = command.output().expect("a shell");
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(!must_work || output.status.success(), "{}: before: {errors}", case.name);
@@ -167,6 +181,7 @@ impl Bench {
         text.replace("{host}", &self.host().to_string_lossy())
             .replace("{tree}", &self.tree().to_string_lossy())
             .replace("{name}", &self.name)
+            .replace("{images}", &self.images.to_string_lossy())
             .replace("{probe}", testkit::PROBE)
     }
 

@@ -5,7 +5,7 @@
 /// In options, environment and scripts `{host}` is an empty directory of the host, made anew for each case, and `{tree}`
 /// the tree that is run, a directory called `{name}`, which is then the machine's name too. Each engine has its own of
 /// both; what is printed is compared with all three written like this again. `{probe}` is the probe, see
-/// [`testkit::PROBE`], as the host has it.
+/// [`testkit::PROBE`], as the host has it; `{images}` has file systems for disk images, see [`super::images`].
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Case {
     /// Said where it fails; once in its group.
@@ -28,6 +28,8 @@ pub(crate) struct Case {
     pub(crate) own_tree: bool,
     /// The first version of the original whose manual says so; earlier ones are not asked.
     pub(crate) since: u32,
+    /// Has a disk image, `{host}/{name}.raw`.
+    pub(crate) image: bool,
     /// Needs a host that systemd manages.
     pub(crate) systemd: bool,
     /// Needs one that it does not.
@@ -74,6 +76,7 @@ impl Case {
             prints: None,
             own_tree: false,
             since: 0,
+            image: false,
             systemd: false,
             elsewhere: false,
             differs: None,
@@ -124,6 +127,11 @@ impl Case {
     /// Only this version of the original and later ones do so.
     pub(crate) const fn since(self, version: u32) -> Self {
         Self { since: version, ..self }
+    }
+
+    /// It has a disk image: the script makes `{name}.raw`, with the [words](super::images::WORDS) for that.
+    pub(crate) const fn image(self, script: &'static str) -> Self {
+        Self { before: script, image: true, ..self }
     }
 
     /// Only on a host that systemd manages.

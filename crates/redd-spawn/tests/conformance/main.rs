@@ -7,27 +7,39 @@
 //! afterwards. A case that says `.since(VERSION)` is not asked of an older original; one that says `.differs(REASON)`
 //! must be answered otherwise by it. `cargo xtask conformance` runs all beside other versions than the installed one. Each group of options has its file.
 //!
+//! Cases with disk images say `.image()`; they are put together from what [`images`] has made. Where udev does not run the
+//! original refuses images, and redd alone is asked.
+//!
 //! The tree is a small one with a shell and the usual programs, and `/probe`, see [`testkit::fixture::tree`].
 
 mod bench;
 mod case;
+mod images;
 
 use std::fmt::Write as _;
 
 use bench::{Bench, Engine, Seen};
 use case::{Case, End};
+use images::Images;
 use testkit::{Isolated, requires};
 
 /// Runs a group's cases and says all that is wrong at once.
 fn check(group: &str, cases: &[Case]) {
     requires!(root, cgroup2);
-    let _isolated = Isolated::enter();
+    let images = cases.iter().any(|case| case.image);
+    if images {
+        requires!(loop, program "mkfs.ext4", program "mkfs.xfs", program "mkfs.btrfs", program "mksquashfs");
+        requires!(program "mkfs.erofs", program "mkfs.vfat", program "sfdisk", program "losetup");
+    }
+    let _isolated = if images { Isolated::with_network() } else { Isolated::enter() };
+    let images = images.then(Images::make);
     let version = bench::original();
     // Unlike any other test's, which may run at the same time, and each other's: units of systemd end a little later than
     // what ran in them.
     let name = |first: &str| format!("{first}{}-{}", std::process::id(), group.replace('_', "-"));
-    let mut ours = Bench::new(Engine::Redd, &name("box"));
-    let mut theirs = version.map(|_| Bench::new(Engine::Original, &name("tub")));
+    let bench = |engine, name: &str| Bench::new(engine, name, images.as_ref().map(|images| images.path()));
+    let mut ours = bench(Engine::Redd, &name("box"));
+    let mut theirs = version.map(|_| bench(Engine::Original, &name("tub")));
     let mut wrong = String::new();
     for (index, case) in cases.iter().enumerate() {
         assert!(cases[..index].iter().all(|other| other.name != case.name), "{} is there twice", case.name);
@@ -39,7 +51,8 @@ fn check(group: &str, cases: &[Case]) {
             let _ = writeln!(wrong, "{}: {complaint}\n{seen:#?}\n{errors}", case.name);
             continue;
         }
-        let Some((version, bench)) = version.zip(theirs.as_mut()).filter(|(version, _)| *version >= case.since) else {
+        let asked = |version: &u32| *version >= case.since && (!case.image || bench::udev());
+        let Some((version, bench)) = version.filter(asked).zip(theirs.as_mut()) else {
             continue;
         };
         let (original, their_errors) = bench.run(case);
@@ -54,6 +67,8 @@ fn check(group: &str, cases: &[Case]) {
             );
         }
     }
+    let left = images.map_or_else(Vec::new, |images| images.loop_devices(&[&ours, theirs.as_ref().unwrap_or(&ours)]));
+    assert!(left.is_empty(), "loop devices are left: {left:?}");
     assert!(wrong.is_empty(), "{wrong}");
 }
 
