@@ -266,6 +266,25 @@ fn what_cannot_be_used_is_refused_with_its_name_and_leaves_nothing() {
     redd(&place.directory.join("none.raw")).arg("/bin/true").run().expect_code(1);
 }
 
+#[test]
+fn an_image_with_a_root_hash_and_verity_data_beside_it_is_not_run_unprotected() {
+    requires!(root, cgroup2, loop, program "mkfs.ext4");
+    let _isolated = Isolated::enter();
+    let place = Place::new();
+    let image = place.file_system("ext4", fixture::tree().path());
+    fs::write(image.with_extension("verity"), "hashes").expect("data");
+    redd(&image).arg("/bin/true").run().expect_code(0);
+    rustix::fs::setxattr(&image, "user.verity.roothash", b"00ff", rustix::fs::XattrFlags::empty()).expect("attribute");
+    let ended = redd(&image).arg("/bin/true").run().expect_code(1);
+    assert!(ended.errors.contains("protected by dm-verity") && ended.errors.contains("the attribute"), "{ended}");
+    let hash = image.with_extension("roothash");
+    fs::write(&hash, "00ff").expect("hash");
+    let before = HostState::capture(&image, &[]);
+    let ended = redd(&image).arg("/bin/true").run().expect_code(1);
+    assert!(ended.errors.contains(&hash.display().to_string()), "{ended}");
+    before.assert_same();
+}
+
 /// A running container that says `ready` and ends with its input.
 fn start(image: &Path, name: &str, options: &[&str]) -> Child {
     let mut command = Command::new(BINARY);

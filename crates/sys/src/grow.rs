@@ -55,6 +55,18 @@ pub fn device_size(device: BorrowedFd<'_>) -> Result<u64> {
     if result < 0 { Err(last_errno()) } else { Ok(size) }
 }
 
+/// Whether a block device refuses to be written to, which opening it does not tell.
+///
+/// # Errors
+/// `ENOTTY` for what is none.
+pub fn device_is_read_only(device: BorrowedFd<'_>) -> Result<bool> {
+    let mut set: libc::c_int = 0;
+    // SAFETY: the request writes an int, which lives across the call.
+    let result = unsafe { libc::ioctl(device.as_raw_fd(), libc::c_ulong::from(BLKROGET) as _, &raw mut set) };
+    if result < 0 { Err(last_errno()) } else { Ok(set != 0) }
+}
+
+const BLKROGET: u32 = opcode::none(0x12, 94);
 const BLKGETSIZE64: u32 = opcode::read::<usize>(0x12, 114);
 
 /// Makes ext4 as large as `size` bytes; `root` is its root directory, open for reading.

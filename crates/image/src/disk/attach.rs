@@ -56,6 +56,18 @@ pub enum Error {
         /// Why.
         problem: layout::Error,
     },
+    /// Beside it there is what protects it.
+    #[error(
+        "{path} is protected by dm-verity, with the data in {data}, which is not set up yet; to use it without, take the root hash away ({hash})", path = .path.display(), data = .data.display()
+    )]
+    Verity {
+        /// The image.
+        path: PathBuf,
+        /// Its hashes.
+        data: PathBuf,
+        /// Where the root hash is.
+        hash: String,
+    },
     /// Another container uses it.
     #[error(transparent)]
     Lock(#[from] lock::Error),
@@ -178,12 +190,14 @@ impl Disk {
             FileType::Directory => return Err(Error::Directory(path)),
             _ => return Err(Error::Kind(path)),
         }
-        let (file, writable) = open_file(&path, request.write).map_err(opened)?;
+        let (file, mut writable) = open_file(&path, request.write).map_err(opened)?;
         let size = if kind == FileType::BlockDevice {
+            writable &= !sys::grow::device_is_read_only(file.as_fd()).map_err(opened)?;
             sys::grow::device_size(file.as_fd()).map_err(opened)?
         } else {
             u64::try_from(status.st_size).unwrap_or(0)
         };
+        verity_beside(&path, &file)?;
         let layout = dissect(&FileStorage { file: &file, size }, role::native())
             .map_err(|problem| Error::Layout { path: path.clone(), problem })?;
         let read_only = |part: &Part| !writable || !part.can_be_written();
@@ -330,6 +344,27 @@ fn open_file(path: &Path, write: bool) -> rustix::io::Result<(File, bool)> {
         }
     }
     openat(CWD, path, OFlags::RDONLY | flags, Mode::empty()).map(|fd| (File::from(fd), false))
+}
+
+/// An image with a root hash and verity data beside it is meant to be protected by them (systemd-nspawn(1),
+/// `--root-hash=`, `--verity-data=`).
+fn verity_beside(path: &Path, file: &File) -> Result<(), Error> {
+    const ATTRIBUTE: &str = "user.verity.roothash";
+    let stem = if path.extension().is_some_and(|end| end == "raw") { path.with_extension("") } else { path.to_owned() };
+    let beside = |end: &str| {
+        let mut name = stem.clone().into_os_string();
+        name.push(end);
+        Some(PathBuf::from(name)).filter(|file| file.exists())
+    };
+    let Some(data) = beside(".verity") else { return Ok(()) };
+    let hash = match beside(".roothash") {
+        Some(file) => file.display().to_string(),
+        None if rustix::fs::fgetxattr(file, ATTRIBUTE, &mut [0u8; 0][..]).is_ok() => {
+            format!("the attribute {ATTRIBUTE}")
+        }
+        None => return Ok(()),
+    };
+    Err(Error::Verity { path: path.to_owned(), data, hash })
 }
 
 /// Waits a moment for other users of the image. Two that only read do not mind each other.

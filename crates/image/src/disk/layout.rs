@@ -8,6 +8,7 @@ use super::gpt;
 use super::mbr;
 use super::role::{Meaning, Role, meaning};
 use super::storage::Storage;
+use super::version;
 
 /// What an image consists of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,6 +96,9 @@ pub enum Error {
         /// What to do.
         advice: &'static str,
     },
+    /// `/usr` and the root are for different processors.
+    #[error("has a partition for /usr for another processor than {0}; remove one of the two")]
+    Mixed(String),
     /// Encrypted.
     #[error("{0} is an encrypted LUKS volume, which is not opened yet; open it with cryptsetup(8) and name its device")]
     Luks(String),
@@ -164,7 +168,7 @@ struct Candidate {
     range: Option<(u64, u64)>,
     read_only: bool,
     grow: bool,
-    name: Vec<u16>,
+    name: String,
 }
 
 impl Candidate {
@@ -194,7 +198,7 @@ pub fn dissect(storage: &(impl Storage + ?Sized), architectures: &[&str]) -> Res
                 range: Some((0, storage.size())),
                 read_only: false,
                 grow: false,
-                name: Vec::new(),
+                name: String::new(),
             };
             let mut part = check(storage, &part, "the image".to_owned(), Some(found))?;
             part.number = None;
@@ -219,20 +223,17 @@ fn of_gpt(storage: &(impl Storage + ?Sized), table: &gpt::Table, architectures: 
 /// One partition for each role.
 fn choose(table: &gpt::Table, architectures: &[&str]) -> Result<Vec<Candidate>, Error> {
     let mut chosen: Vec<(usize, Candidate)> = Vec::new();
-    let (mut generic, mut foreign) = (Vec::new(), Vec::new());
+    let (mut generic, mut foreign_hashes) = (Vec::new(), None);
     for entry in &table.entries {
         let (role, rank) = match meaning(entry.kind) {
             Meaning::Common(Role::Esp) if entry.no_block_io() => continue,
             Meaning::Common(Role::Esp) => (Role::Esp, 0),
             _ if entry.no_auto() => continue,
             Meaning::Common(role) => (role, 0),
-            Meaning::Of(name, role) => match architectures.iter().position(|one| *one == name) {
-                Some(rank) => (role, rank),
-                None => {
-                    foreign.push(format!("partition {} ({role}) is for {name}", entry.number));
-                    continue;
-                }
-            },
+            // Those of strange processors come last: the kernel may have been told of an emulator.
+            Meaning::Of(name, role) => {
+                (role, architectures.iter().position(|one| *one == name).unwrap_or(architectures.len()))
+            }
             Meaning::Verity(name, role) if architectures.contains(&name) => {
                 return Err(Error::Verity(format!("partition {} ({role} verity)", entry.number)));
             }
@@ -240,7 +241,11 @@ fn choose(table: &gpt::Table, architectures: &[&str]) -> Result<Vec<Candidate>, 
                 generic.push(entry);
                 continue;
             }
-            Meaning::Verity(..) | Meaning::Other => continue,
+            Meaning::Verity(name, role) => {
+                foreign_hashes = Some(format!("partition {} ({role} verity, {name})", entry.number));
+                continue;
+            }
+            Meaning::Other => continue,
         };
         let versioned = matches!(role, Role::Root | Role::Usr);
         // A place for a later version, with nothing in it yet.
@@ -251,11 +256,25 @@ fn choose(table: &gpt::Table, architectures: &[&str]) -> Result<Vec<Candidate>, 
         match chosen.iter_mut().find(|(_, other)| other.role == role) {
             None => chosen.push((rank, one)),
             Some((known, other)) => {
-                let newer = rank == *known && versioned && version(&one.name) > version(&other.name);
+                let newer = rank == *known && versioned && version::compare(&one.name, &other.name).is_gt();
                 if rank < *known || newer {
                     (*known, *other) = (rank, one);
                 }
             }
+        }
+    }
+    // Programs of one kind of processor alone: a root and a /usr of two do not fit.
+    let programs = |one: &Candidate| matches!(one.role, Role::Root | Role::Usr);
+    if let Some(best) = chosen.iter().filter(|(_, one)| programs(one)).map(|(rank, _)| *rank).min() {
+        let of_best = |role| chosen.iter().any(|(rank, one)| *rank == best && one.role == role);
+        if let Some((_, root)) = chosen.iter().find(|(rank, one)| *rank > best && one.role == Role::Root)
+            && of_best(Role::Usr)
+        {
+            return Err(Error::Mixed(root.shown()));
+        }
+        chosen.retain(|(rank, one)| *rank == best || !programs(one));
+        if let Some(hashes) = foreign_hashes.filter(|_| best == architectures.len()) {
+            return Err(Error::Verity(hashes));
         }
     }
     let has = |role| chosen.iter().any(|(_, one)| one.role == role);
@@ -263,9 +282,6 @@ fn choose(table: &gpt::Table, architectures: &[&str]) -> Result<Vec<Candidate>, 
     let more = match &generic[..] {
         // Without a root of its own it is in memory, around `/usr`.
         _ if has(Role::Root) || has(Role::Usr) => None,
-        [] if !foreign.is_empty() => {
-            return Err(Error::NoRoot { found: foreign.join(", "), advice: "this machine runs no such programs" });
-        }
         [] if table.entries.is_empty() => return Err(Error::NoRoot { found: "the table is empty".into(), advice }),
         [] => {
             let numbers: Vec<u32> = table.entries.iter().map(|entry| entry.number).collect();
@@ -288,27 +304,8 @@ fn candidate(entry: &gpt::Entry, role: Role, sector: u32) -> Candidate {
         range: entry.range(sector),
         read_only: entry.read_only() && !boot,
         grow: entry.grow() && !boot,
-        name: entry.name.clone(),
+        name: String::from_utf16_lossy(&entry.name),
     }
-}
-
-/// A name as something that can be compared: runs of digits by their value.
-fn version(name: &[u16]) -> Vec<(u64, Vec<u16>)> {
-    let digit = |unit: &u16| (0x30..0x3a).contains(unit);
-    let mut parts = Vec::new();
-    let mut rest = name;
-    while !rest.is_empty() {
-        let text = rest.iter().position(digit).unwrap_or(rest.len());
-        let end = rest[text..].iter().position(|unit| !digit(unit)).map_or(rest.len(), |count| text + count);
-        let value = rest[text..end]
-            .iter()
-            .fold(0u64, |value, unit| value.saturating_mul(10).saturating_add(u64::from(*unit).saturating_sub(0x30)));
-        // The text first, then the number behind it.
-        parts.push((0, rest[..text].to_vec()));
-        parts.push((value, Vec::new()));
-        rest = &rest[end..];
-    }
-    parts
 }
 
 fn of_mbr(storage: &(impl Storage + ?Sized), entries: &[mbr::Entry]) -> Result<Layout, Error> {
@@ -334,7 +331,7 @@ fn of_mbr(storage: &(impl Storage + ?Sized), entries: &[mbr::Entry]) -> Result<L
         range: Some((entry.offset, entry.size)),
         read_only: false,
         grow: false,
-        name: Vec::new(),
+        name: String::new(),
     };
     finish(storage, vec![root], Layout { parts: Vec::new(), sector: 512, notices: Vec::new() })
 }

@@ -10,6 +10,7 @@
 //! | [`role`] | what a partition is for |
 //! | `gpt`, `mbr` | tables of partitions |
 //! | [`layout`] | which partitions are used |
+//! | `version` | which of two is newer |
 //! | [`attach`] | loop devices and mounts |
 //! | `usr_root` | the root of images that have `/usr` alone |
 
@@ -21,6 +22,7 @@ mod mbr;
 pub mod role;
 pub mod storage;
 mod usr_root;
+mod version;
 
 pub use attach::Disk;
 pub use format::Format;

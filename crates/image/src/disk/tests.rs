@@ -108,12 +108,22 @@ fn what_cannot_be_used_is_refused_by_name() {
     let mut short = seed("root-and-home");
     short[2048 + 40..2048 + 48].copy_from_slice(&5000u64.to_le_bytes());
     assert!(refusal(&short).contains("the squashfs of partition 1 (root) says that it has 5000 bytes"));
-    let foreign = with_entry("root-and-home", 0, |entry| {
-        entry[..16].copy_from_slice(&[
-            0x45, 0xb0, 0x21, 0xb9, 0xf0, 0x1d, 0xc3, 0x41, 0xaf, 0x44, 0x4c, 0x6f, 0x28, 0x0d, 0x3f, 0xae,
-        ]);
+}
+
+#[test]
+fn a_root_for_another_processor_is_used_where_there_is_no_other() {
+    const ARM64: [u8; 16] =
+        [0x45, 0xb0, 0x21, 0xb9, 0xf0, 0x1d, 0xc3, 0x41, 0xaf, 0x44, 0x4c, 0x6f, 0x28, 0x0d, 0x3f, 0xae];
+    const USR: [u8; 16] =
+        [0x0c, 0x68, 0x84, 0x84, 0x21, 0x95, 0xc6, 0x48, 0x9c, 0x11, 0xb0, 0x72, 0x06, 0x56, 0xf6, 0x9e];
+    let foreign = with_entry("root-and-home", 0, |entry| entry[..16].copy_from_slice(&ARM64));
+    assert_eq!(parts(&of(&foreign).expect("a layout"))[0].1, Role::Root);
+    // Its programs and those of a strange /usr do not fit together.
+    let mixed = with_entries("root-and-home", |entries| {
+        entries[..16].copy_from_slice(&ARM64);
+        entries[128..144].copy_from_slice(&USR);
     });
-    assert!(refusal(&foreign).contains("partition 1 (root) is for arm64"), "{}", refusal(&foreign));
+    assert!(refusal(&mixed).contains("for another processor than partition 1 (root)"), "{}", refusal(&mixed));
 }
 
 #[test]

@@ -38,6 +38,7 @@ size nothing 8M
 /// `{name}.raw` together; `bare FILE` is one without a table.
 pub(crate) const WORDS: &str = r#"
 root=4f68bce3-e8cd-4db1-96e7-fbcaf984b709 usr=8484680c-9521-48c6-9c11-b0720656f69e
+usr32=75250d76-8cc6-458e-bd66-bd47cc81a812
 root32=44479540-f297-41b2-9af7-d131d5f0458a arm=b921b045-1df0-41c3-af44-4c6f280d3fae
 home=933ac7e1-2eb4-4f13-b844-0e14e2aef915 srv=3b8f8425-20e0-4f3b-907f-1a25a76f98e8
 var=4d21b016-b534-45c2-a9fb-5c16e091fd2d tmp=7ec6f557-3bc5-4aca-b293-16ef5df639d1
