@@ -18,13 +18,15 @@ const PACKAGES: &str = "systemd-container,iproute2,procps,e2fsprogs,btrfs-progs,
 const TESTS: [&str; 2] = ["conformance", "conformance_command_line"];
 
 /// A container that runs containers: it may do nearly all that a host may, except to reach the real one's network.
-const OPTIONS: [&str; 12] = [
+const OPTIONS: [&str; 13] = [
     "-qbx",
     "--capability=all",
     "--private-network",
     "--console=read-only",
     "--system-call-filter=bpf @mount @keyring @raw-io @module @reboot @swap @clock @obsolete @cpu-emulation",
     "--property=DeviceAllow=block-* rwm",
+    // For cases that allow a device.
+    "--property=DeviceAllow=char-mem rwm",
     // Trees and temporary directories lie on a real disk, where ids can be mapped and overlays have an upper layer, as they
     // cannot on the overlay that the host's root is.
     "--bind=:/var/tmp",

@@ -2,7 +2,7 @@
 //! for others see `systemd_properties.rs`.
 
 use std::io::{BufRead, BufReader, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -29,21 +29,7 @@ fn run(tree: &Path, options: &[&str], script: &str) -> Ended {
 /// The value of a file of the machine's own group, above the payload's: the one of version 1 or of cgroup2.
 fn limit(tree: &Path, files: &[&str]) -> Option<String> {
     let name = tree.file_name().expect("name").to_string_lossy().into_owned();
-    let mut waiting: Vec<PathBuf> = vec!["/sys/fs/cgroup".into()];
-    while let Some(directory) = waiting.pop() {
-        for entry in std::fs::read_dir(&directory).into_iter().flatten().flatten() {
-            let path = entry.path();
-            if entry.file_name().to_string_lossy().ends_with(&name)
-                && let Some(value) = files.iter().find_map(|file| std::fs::read_to_string(path.join(file)).ok())
-            {
-                return Some(value.trim().to_owned());
-            }
-            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                waiting.push(path);
-            }
-        }
-    }
-    None
+    testkit::group_value(&name, files)
 }
 
 /// A container that runs and has told so.

@@ -12,6 +12,21 @@ const REDD: &str = env!("CARGO_BIN_EXE_redd-spawn");
 const SCRIPT: &str = include_str!("systemd_properties/script.sh");
 const START: &str = "[Unit]\nAfter=dbus.service\n[Service]\nType=oneshot\nExecStart=/bin/bash /work/script.sh\n";
 
+/// A bundle with limits, a device, and rules for devices.
+const BUNDLE: &str = r#"{"ociVersion": "1.0.2", "root": {"path": "/srv/tree"}, "process": {"cwd": "/", "args": ["/bin/sh", "-c",
+    "(: >/dev/log-of-kernel) && echo open; mknod /k c 1 1 && echo made; mknod /n b 7 99 2>/dev/null || echo none; : </dev/null && echo fine"]},
+    "linux": {"namespaces": [{"type": "mount"}, {"type": "pid"}, {"type": "ipc"}, {"type": "uts"}, {"type": "cgroup"}],
+    "cgroupsPath": "/redd.slice/redd-oci.slice",
+    "devices": [{"path": "/dev/log-of-kernel", "type": "c", "major": 1, "minor": 11}],
+    "resources": {
+        "devices": [{"allow": false, "access": "rwm"}, {"allow": true, "type": "c", "major": 1, "access": "rm"},
+            {"allow": true, "type": "b", "major": 7, "access": "rwm"}, {"allow": false, "type": "b", "major": 7, "minor": 99}],
+        "memory": {"limit": 500000000, "swap": 600000000, "reservation": 100000000},
+        "cpu": {"shares": 512, "quota": 5000, "period": 20000, "cpus": "0-1"}, "pids": {"limit": 77},
+        "blockIO": {"weight": 300, "weightDevice": [{"major": 7, "minor": 0, "weight": 1000}],
+            "throttleReadBpsDevice": [{"major": 7, "minor": 0, "rate": 12345}],
+            "throttleWriteIOPSDevice": [{"major": 7, "minor": 1, "rate": 67}]}}}}"#;
+
 /// What is set, and the name under which a unit shows it.
 const ASSIGNMENTS: &[(&str, &str)] = &[
     ("CPUWeight", "CPUWeight=200"),
@@ -117,6 +132,8 @@ fn units_have_the_properties_and_machines_are_listed() {
     let write = |name: &str, text: &str| std::fs::write(work.path().join(name), text).expect("write");
     write("script.sh", SCRIPT);
     write("start.service", START);
+    std::fs::create_dir(work.path().join("bundle")).expect("directory");
+    write("bundle/config.json", BUNDLE);
     let all = ASSIGNMENTS.iter().copied().chain(BEYOND.iter().map(|(name, assignment, _)| (*name, *assignment)));
     let lines: String = all.map(|(name, assignment)| format!("{name} {assignment}\n")).collect();
     write("assignments", &lines);
@@ -124,6 +141,7 @@ fn units_have_the_properties_and_machines_are_listed() {
     let bind = |from: &Path, to: &str| format!("--bind={}:{to}", from.display());
     let before = HostState::capture(&host, &[]);
     let ended = Spawn::redd(REDD, &host)
+        .args(["--property=DeviceAllow=char-mem rwm", "--property=DeviceAllow=block-* rwm"])
         .args(["-xb", "--capability=all", "--private-network", "--system-call-filter=bpf", "--console=read-only"])
         .args([
             bind(work.path(), "/work"),
@@ -163,6 +181,12 @@ fn check(log: &str) {
     let leader = section(log, "scope").lines().find_map(|line| line.strip_prefix("leader ")?.split_once(" is "));
     assert!(leader.is_some_and(|(machined, ours)| machined == ours && !ours.is_empty()), "{log}");
     has("devices", &["fine\n", "none\n", "code 0\n"]);
+    has("bundle", &["Slice=redd-oci.slice\n", "MemoryMax=500000000\n", "MemorySwapMax=100000000\n"]);
+    has("bundle", &["MemoryLow=100000000\n", "CPUWeight=50\n", "CPUQuotaPerSecUSec=250ms\n"]);
+    has("bundle", &["CPUQuotaPeriodUSec=20ms\n", "AllowedCPUs=0-1\n", "TasksMax=77\n", "IOWeight=60\n"]);
+    has("bundle", &["IODeviceWeight=/dev/block/7:0 200\n", "IOReadBandwidthMax=/dev/block/7:0 12345\n"]);
+    has("bundle", &["IOWriteIOPSMax=/dev/block/7:1 67\n", "DevicePolicy=closed\n", "DeviceAllow=/dev/char/1:11 rwm\n"]);
+    has("bundle", &["DeviceAllow=char-1 rm\n", "DeviceAllow=block-7 rwm\n", "open\nmade\nnone\nfine\ncode 0\n"]);
     has("booted", &["listed again\n", "code 0\n", "afterwards \n"]);
     has("kept", &["Unit=kept.service\n", "afterwards \n"]);
     has("killed", &["afterwards \n"]);

@@ -6,9 +6,11 @@
 //! - [`disk`]: file systems of a test's own.
 //! - [`Isolated`]: mount table, network links and run-time directories that belong to one test alone.
 //! - [`HostState`]: what must be the same before and after.
+//! - [`group_value`]: what is written in a machine's control groups.
 //! - [`Spawn`]: runs the engine, ours or the installed reference, with a time limit.
 //! - [`Terminal`]: a program on a pseudo-terminal.
 
+mod control_group;
 pub mod disk;
 pub mod fixture;
 mod host_state;
@@ -18,6 +20,7 @@ mod spawn;
 mod terminal;
 mod watch;
 
+pub use control_group::group_value;
 pub use host_state::HostState;
 pub use isolated::Isolated;
 pub use requirement::{Requirement, missing};

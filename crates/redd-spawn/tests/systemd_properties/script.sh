@@ -56,6 +56,16 @@ echo "== devices"
 redd --property=DeviceAllow='/dev/zero r' --property=DeviceAllow=char-mem sh -c ': </dev/null && echo fine; tty; mknod /k c 10 237 || echo none'
 echo "code $?"
 
+echo "== bundle"
+bundle() { exec /work/redd-spawn -q --oci-bundle=/work/bundle --volatile=overlay --register=no -M bundle "$@"; }
+bundle sleep 300 & supervisor=$!
+until_active bundle.scope
+systemctl show bundle.scope -p Slice -p MemoryMax -p MemorySwapMax -p MemoryLow -p CPUWeight -p CPUQuotaPerSecUSec \
+    -p CPUQuotaPeriodUSec -p AllowedCPUs -p TasksMax -p IOWeight -p IODeviceWeight -p IOReadBandwidthMax -p IOWriteIOPSMax \
+    -p DevicePolicy -p DeviceAllow
+kill $supervisor; wait $supervisor
+(bundle); echo "code $?"
+
 echo "== booted"
 start -M booted -b --console=read-only --private-network </dev/null >/work/booted 2>&1 & supervisor=$!
 until_listed booted

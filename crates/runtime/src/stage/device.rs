@@ -4,7 +4,9 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 use plan::SpecialKind;
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, chownat, makedev, mknodat, statat, unlinkat};
+use rustix::fs::{
+    AtFlags, FileType, Mode, OFlags, StatVfsMountFlags, chownat, fstatvfs, makedev, mknodat, statat, unlinkat,
+};
 use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
 
@@ -39,7 +41,7 @@ pub(super) fn number(kind: SpecialKind) -> (FileType, u64) {
 /// owner or other permissions: changing those would need a name that is followed.
 ///
 /// # Errors
-/// `EEXIST` where something else is there.
+/// `EEXIST` where something else is there, `EACCES` where a device could not be opened by anybody.
 pub(super) fn make(files: &mut Files, path: &Path, wanted: &Wanted) -> Result<(), Failure> {
     let directory = path.parent().ok_or(Errno::INVAL)?;
     if let Err(Errno::NOENT) = files.open(directory, OFlags::PATH | OFlags::DIRECTORY) {
@@ -48,10 +50,13 @@ pub(super) fn make(files: &mut Files, path: &Path, wanted: &Wanted) -> Result<()
     let (kind, device) = number(wanted.kind);
     let mode = Mode::from_raw_mode(wanted.mode);
     let (at, name) = files.parent(path)?;
+    let is_device = matches!(kind, FileType::CharacterDevice | FileType::BlockDevice);
+    if is_device && fstatvfs(at)?.f_flag.contains(StatVfsMountFlags::NODEV) {
+        return Err(Errno::ACCESS).about(format_args!("no device can be opened in {}", directory.display()));
+    }
     match mknodat(at, name, kind, mode, device) {
         Err(Errno::EXIST) => {
             let there = statat(at, name, AtFlags::SYMLINK_NOFOLLOW)?;
-            let is_device = matches!(kind, FileType::CharacterDevice | FileType::BlockDevice);
             if FileType::from_raw_mode(there.st_mode) != kind || is_device && there.st_rdev != device {
                 return Err(Errno::EXIST).about("something else is there");
             }

@@ -45,11 +45,15 @@ pub(super) fn read(node: Node, patch: &mut SpecPatch) -> Result<(), BundleError>
     if let Some(node) = resources.take("blockIO") {
         disks(node, &mut properties)?;
     }
+    if let Some(node) = resources.take("unified") {
+        for (file, value) in node.object()?.entries() {
+            unified(&file, &value, &mut properties)?;
+        }
+    }
     resources.refuse(&[
         ("hugepageLimits", "huge pages are not limited"),
         ("network", "packets get no classes and priorities; the machine's network is its own"),
         ("rdma", "remote memory access is not limited"),
-        ("unified", "files of control groups are not written by name; use --property="),
     ])?;
     resources.finish()?;
     if !properties.0.is_empty() {
@@ -171,14 +175,58 @@ fn bandwidth(quota: Option<Node>, period: Option<Node>, properties: &mut Propert
     if quota.signed()? < 0 {
         return properties.set(&quota, "CPUQuota=");
     }
-    let each_second = u128::from(positive(&quota)?) * u128::from(SECOND) / u128::from(length);
-    let each_second = u64::try_from(each_second).ok().filter(|time| *time > 0);
-    let each_second = each_second.ok_or_else(|| quota.error("it is no share of the time that can be given"))?;
+    share(&quota, (positive(&quota)?, length), period.is_some(), properties)
+}
+
+/// So much time in so long a period, both in microseconds; the period as that of the limit, too, where it was said.
+fn share(node: &Node, (time, period): (u64, u64), said: bool, properties: &mut Properties) -> Result<(), BundleError> {
+    let each_second = u128::from(time) * u128::from(SECOND) / u128::from(period);
+    let each_second = u64::try_from(each_second).ok().filter(|time| (1..u64::MAX).contains(time));
+    let each_second = each_second.ok_or_else(|| node.error("it is no share of the time that can be given"))?;
     properties.0.push(Property::processor_time(each_second));
-    if let Some(period) = period {
-        properties.set(&period, &format!("CPUQuotaPeriodSec={length}us"))?;
+    if said { properties.set(node, &format!("CPUQuotaPeriodSec={period}us")) } else { Ok(()) }
+}
+
+/// A file of cgroup2, as far as a property stands for it (<https://docs.kernel.org/admin-guide/cgroup-v2.html>).
+fn unified(file: &str, value: &Node, properties: &mut Properties) -> Result<(), BundleError> {
+    let text = value.text()?.trim();
+    let property = match file {
+        "cpu.max" => {
+            let (quota, period) = text.split_once(' ').unwrap_or((text, "100000"));
+            if quota == "max" {
+                return properties.set(value, "CPUQuota=");
+            }
+            let time = |text: &str| text.parse().ok().filter(|time| *time > 0);
+            let (quota, period): (Option<u64>, Option<u64>) = (time(quota), time(period.trim()));
+            let (Some(quota), Some(period)) = (quota, period) else {
+                return Err(value.error("it is no time and period in microseconds"));
+            };
+            return share(value, (quota, period), true, properties);
+        }
+        "cpu.weight" => "CPUWeight",
+        "cpuset.cpus" => "AllowedCPUs",
+        "cpuset.mems" => "AllowedMemoryNodes",
+        "io.weight" => "IOWeight",
+        "memory.min" => "MemoryMin",
+        "memory.low" => "MemoryLow",
+        "memory.high" => "MemoryHigh",
+        "memory.max" => "MemoryMax",
+        "memory.swap.max" => "MemorySwapMax",
+        "memory.zswap.max" => "MemoryZSwapMax",
+        "pids.max" => "TasksMax",
+        _ => return Err(value.refused("no property of a unit stands for this file")),
+    };
+    let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let text = match property {
+        "IOWeight" => text.strip_prefix("default ").unwrap_or(text),
+        _ if text == "max" && property != "CPUWeight" => "infinity",
+        _ => text,
+    };
+    let plain = matches!(property, "AllowedCPUs" | "AllowedMemoryNodes") || text == "infinity" || number(text);
+    if !plain {
+        return Err(value.error("it is no value of this file that a property has"));
     }
-    Ok(())
+    properties.set(value, &format!("{property}={text}"))
 }
 
 /// From a weight of version 1 to one of version 2, with 100 in the middle.

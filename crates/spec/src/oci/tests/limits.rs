@@ -118,6 +118,16 @@ fn resources_are_properties() {
                 "IOWriteIOPSMax=PathNumbers([(\"/dev/block/8:16\", 7)])",
             ],
         ),
+        (
+            json!({"unified": {"cpu.max": "20000 50000", "cpu.weight": "30", "io.weight": "default 7"}}),
+            &["CPUQuotaPerSecUSec=400000", "CPUQuotaPeriodUSec=50000", "CPUWeight=30", "IOWeight=7"],
+        ),
+        (json!({"unified": {"cpu.max": "max 100000"}}), &["CPUQuotaPerSecUSec=infinity"]),
+        (
+            json!({"unified": {"memory.high": "5", "memory.max": "max", "memory.swap.max": "0", "pids.max": "9"}}),
+            &["MemoryHigh=5", "MemoryMax=infinity", "MemorySwapMax=0", "TasksMax=9"],
+        ),
+        (json!({"unified": {"cpuset.mems": "0-1"}}), &["AllowedMemoryNodes=Bits([3])"]),
         (json!({"hugepageLimits": [], "network": {}, "rdma": {}, "unified": {}, "devices": []}), &[]),
     ] {
         assert_eq!(properties(resources.clone()), wanted, "{resources}");
@@ -222,7 +232,17 @@ fn what_is_not_carried_out_is_refused_by_its_path() {
         (json!({"hugepageLimits": [{"pageSize": "2MB", "limit": 1}]}), "hugepageLimits "),
         (json!({"network": {"classID": 1}}), "network "),
         (json!({"rdma": {"mlx5_1": {"hcaHandles": 1}}}), "rdma "),
-        (json!({"unified": {"memory.high": "1"}}), "unified "),
+        (json!({"unified": {"hugetlb.1GB.max": "1"}}), "unified[\"hugetlb.1GB.max\"] "),
+        (json!({"unified": {"cgroup.procs": "1"}}), "unified[\"cgroup.procs\"] "),
+        (json!({"unified": {"memory.high": 1}}), "unified[\"memory.high\"]"),
+        (json!({"unified": {"memory.high": "1G"}}), "unified[\"memory.high\"]"),
+        (json!({"unified": {"memory.high": ""}}), "unified[\"memory.high\"]"),
+        (json!({"unified": {"cpu.weight": "max"}}), "unified[\"cpu.weight\"]"),
+        (json!({"unified": {"cpu.weight": "0"}}), "unified[\"cpu.weight\"]"),
+        (json!({"unified": {"cpu.max": "0 100000"}}), "unified[\"cpu.max\"]"),
+        (json!({"unified": {"cpu.max": "5 x"}}), "unified[\"cpu.max\"]"),
+        (json!({"unified": {"io.weight": "8:0 5"}}), "unified[\"io.weight\"]"),
+        (json!({"unified": {"pids.max": "0"}}), "unified[\"pids.max\"]"),
         (json!({"devices": vec![json!({"allow": true, "access": "r", "type": "c"}); 1001]}), "devices: there are more"),
     ];
     let places =
