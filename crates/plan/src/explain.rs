@@ -390,6 +390,7 @@ impl Display for SourceNumber {
             Self::OsRelease => f.write_str("the host's os-release"),
             Self::ResolvConf => f.write_str("the host's resolv.conf"),
             Self::Journal => f.write_str("the host's journal directory"),
+            Self::Service(number) => write!(f, "socket {number} for containers inside"),
             Self::Home(number) => write!(f, "the home directory of bound user {number}"),
             Self::Localtime => f.write_str("the host's localtime"),
             Self::Temporary(number) => write!(f, "the temporary directory for mount {number}"),

@@ -27,6 +27,10 @@ pub struct HostFacts {
     pub credentials: Vec<Secret>,
     /// First id of a range of 65536 user and group ids that nobody uses. Absent where none is asked for.
     pub free_id_range: Option<u32>,
+    /// The first ids of the ranges that a service has given for containers inside.
+    pub delegated_ranges: Vec<u32>,
+    /// The sockets in the host's `/run/systemd` that containers inside get theirs by, where there are such ranges.
+    pub delegation_sockets: Vec<String>,
     /// What limits are relative to and put on. Absent where none is asked for.
     pub limits: Option<LimitFacts>,
     /// What the host has of the machine's journal. Absent where nobody asks.

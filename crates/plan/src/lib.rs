@@ -94,6 +94,8 @@ pub struct UserNamespace {
     pub tree_base: u32,
     /// The tree's files are first given to the range, on disk.
     pub shift_tree: bool,
+    /// A service has mapped it, and the container joins it (`--private-users=managed`).
+    pub given: bool,
 }
 
 /// The program and how it is started.

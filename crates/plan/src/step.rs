@@ -236,6 +236,8 @@ pub enum SourceNumber {
     Home(usize),
     /// The host's directory of the machine's journal.
     Journal,
+    /// The socket of a service with this number.
+    Service(usize),
     /// A directory made for the container alone: the custom mount with this number.
     Temporary(usize),
     /// The custom mount with this number.

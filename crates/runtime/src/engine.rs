@@ -125,6 +125,7 @@ pub fn run(spec: &ContainerSpec, caller: CallerFacts, say: &dyn Fn(&str)) -> Res
             }
         }
     };
+    acquired.hold_users(managed);
     if !plan.quiet {
         plan.notices.iter().for_each(|notice| say(notice));
         say(&format!("Running {} from {}.", plan.machine, plan.tree.display()));
@@ -158,7 +159,6 @@ pub fn run(spec: &ContainerSpec, caller: CallerFacts, say: &dyn Fn(&str)) -> Res
     watcher.tell("STOPPING=1\nSTATUS=Terminating...\n");
     drop(kept);
     let left = acquired.release();
-    drop(managed);
     let code = match &result {
         Ok(Outcome::Exited(code)) => u8::try_from(*code).unwrap_or(255),
         Ok(Outcome::Killed(signal)) => 128 + u8::try_from(*signal).unwrap_or(0),
@@ -181,7 +181,7 @@ fn live(
     watcher: &Watcher<'_>,
 ) -> Result<Outcome, Error> {
     let launched = launch::run(plan, acquired, kept)?;
-    let outcome = start(plan, prepared, &launched, watcher);
+    let outcome = start(plan, prepared, &launched, acquired.users(), watcher);
     // Whatever it was: nothing of it goes on.
     let killed = killed_for_memory(plan, &launched);
     let ended = launched.end();
@@ -229,9 +229,15 @@ impl Watcher<'_> {
 }
 
 /// One start: makes the processes, waits until the payload runs, watches over it.
-fn start(plan: &Plan, prepared: &Prepared, launched: &Launched, watcher: &Watcher<'_>) -> Result<Outcome, Error> {
+fn start(
+    plan: &Plan,
+    prepared: &Prepared,
+    launched: &Launched,
+    users: Option<BorrowedFd<'_>>,
+    watcher: &Watcher<'_>,
+) -> Result<Outcome, Error> {
     let (mut receiver, sender) = proto::channel().map_err(|errno| Error::System("make a socket pair", errno))?;
-    let first = Start { plan, prepared, launched, sender: &sender }.clone_first()?;
+    let first = Start { plan, prepared, launched, sender: &sender, users }.clone_first()?;
     drop(sender);
     let restricted = launch::restrict_devices(plan, &launched.group);
     let mut found = match first.found() {

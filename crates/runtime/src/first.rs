@@ -3,11 +3,12 @@
 //! Without users of its own one process carries out all stages. With them a helper with the host's privileges makes what
 //! lies outside, and the first process, which waits for it, what lies inside.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use plan::{Plan, UserNamespace};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use sys::clone::{Forked, Namespaces, Options};
 
 use crate::proto::{Report, Sender, Stage};
@@ -42,6 +43,8 @@ pub(crate) struct Start<'a> {
     pub(crate) launched: &'a Launched,
     /// The way to the supervisor.
     pub(crate) sender: &'a Sender,
+    /// The user namespace to join, if a service has mapped one.
+    pub(crate) users: Option<BorrowedFd<'a>>,
 }
 
 /// The container's first process, or who makes it.
@@ -69,12 +72,17 @@ impl First {
             Self::MadeBy { helper, number } => (helper, number),
         };
         let failed = error("hear of the container's first process");
-        let mut bytes = [0; 4];
-        if rustix::io::retry_on_intr(|| rustix::io::read(&number, &mut bytes)) != Ok(bytes.len()) {
+        let mut bytes = [[0; 4]; 2];
+        if rustix::io::retry_on_intr(|| rustix::io::read(&number, bytes.as_flattened_mut())) != Ok(8) {
             end(&helper, false);
             return Err(failed(Errno::CHILD));
         }
-        let pid = Pid::from_raw(i32::from_ne_bytes(bytes)).ok_or_else(|| failed(Errno::SRCH))?;
+        let [pid, joiner] = bytes.map(|bytes| Pid::from_raw(i32::from_ne_bytes(bytes)));
+        if let Some(joiner) = joiner {
+            // A child of ours, which ends at once.
+            let _ = rustix::io::retry_on_intr(|| waitid(WaitId::Pid(joiner), WaitIdOptions::EXITED));
+        }
+        let pid = pid.ok_or_else(|| failed(Errno::SRCH))?;
         // Our own child, not waited for yet: the number is nobody else's.
         let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).map_err(failed)?;
         Ok(Found { pid, pidfd, helper: Some(helper) })
@@ -114,6 +122,56 @@ fn end(process: &OwnedFd, kill: bool) {
         let _ = rustix::process::pidfd_send_signal(process, Signal::KILL);
     }
     let _ = rustix::io::retry_on_intr(|| waitid(WaitId::PidFd(process.as_fd()), WaitIdOptions::EXITED));
+}
+
+/// The first process.
+struct Made {
+    pid: Pid,
+    pidfd: OwnedFd,
+    /// Who has made it, where that was a process of its own.
+    joiner: Option<Pid>,
+}
+
+/// `None` in the new process.
+fn with_users_of_its_own(options: Options<'_>) -> rustix::io::Result<Option<Made>> {
+    let namespaces = options.namespaces | Namespaces::USER;
+    match sys::clone::fork(&Options { namespaces, ..options })? {
+        Forked::Child => Ok(None),
+        Forked::Parent { pid, pidfd } => Ok(Some(Made { pid, pidfd, joiner: None })),
+    }
+}
+
+/// The other namespaces have to be made by a process that has joined the users, and then has no privileges on the host.
+fn in_users(users: BorrowedFd<'_>, options: Options<'_>) -> rustix::io::Result<Option<Made>> {
+    let (told, tell) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    let joiner = match sys::clone::fork(&Options { namespaces: Namespaces::NONE, ..options })? {
+        Forked::Parent { pid, .. } => pid,
+        Forked::Child => {
+            drop(told);
+            let joined = move_into_link_name_space(users, Some(LinkNameSpaceType::User));
+            let word = match joined.and_then(|()| sys::clone::fork(&options)) {
+                Ok(Forked::Child) => return Ok(None),
+                Ok(Forked::Parent { pid, .. }) => pid.as_raw_nonzero().get(),
+                Err(errno) => -errno.raw_os_error(),
+            };
+            let _ = rustix::io::write(&tell, &word.to_ne_bytes());
+            sys::clone::exit_now(0)
+        }
+    };
+    drop(tell);
+    let mut word = [0; 4];
+    if rustix::io::retry_on_intr(|| rustix::io::read(&told, &mut word))? != word.len() {
+        return Err(Errno::CHILD);
+    }
+    match i32::from_ne_bytes(word) {
+        errno if errno < 0 => Err(Errno::from_raw_os_error(-errno)),
+        pid => {
+            let pid = Pid::from_raw(pid).ok_or(Errno::SRCH)?;
+            // Its parent has not heard of it yet, and so not waited for it: the number is nobody else's.
+            let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())?;
+            Ok(Some(Made { pid, pidfd, joiner: Some(joiner) }))
+        }
+    }
 }
 
 impl Start<'_> {
@@ -180,24 +238,28 @@ impl Start<'_> {
         let (made, network) = pipe().map_err(failed)?;
         let inside = Options {
             // It makes the network itself, while the mounts are made: that takes the kernel long.
-            namespaces: self.namespaces().without(Namespaces::CGROUP | Namespaces::NETWORK) | Namespaces::USER,
+            namespaces: self.namespaces().without(Namespaces::CGROUP | Namespaces::NETWORK),
             cgroup: None,
             sibling: true,
         };
-        let (pid, first) = match sys::clone::fork(&inside).map_err(failed)? {
-            Forked::Child => {
-                drop((go, made));
-                self.sender.die_with_supervisor();
-                self.become_payload(Before::Meanwhile(Gate { wait, network }))
-            }
-            Forked::Parent { pid, pidfd } => (pid, pidfd),
+        let made_it = match self.users {
+            None => with_users_of_its_own(inside),
+            Some(users) => in_users(users, inside),
+        };
+        let Some(Made { pid, pidfd: first, joiner }) = made_it.map_err(failed)? else {
+            drop((go, made));
+            self.sender.die_with_supervisor();
+            self.become_payload(Before::Meanwhile(Gate { wait, network }))
         };
         drop((wait, network));
-        rustix::io::write(supervisor, &pid.as_raw_nonzero().get().to_ne_bytes()).map_err(failed)?;
-        let line = format!("0 {} {}\n", user.range.start(), user.range.count());
-        for map in ["uid_map", "gid_map"] {
-            std::fs::write(format!("/proc/{}/{map}", pid.as_raw_nonzero()), &line)
-                .map_err(|error| failed(Errno::from_io_error(&error).unwrap_or(Errno::IO)))?;
+        let numbers = [Some(pid), joiner].map(|pid| pid.map_or(0, |pid| pid.as_raw_nonzero().get()).to_ne_bytes());
+        rustix::io::write(supervisor, numbers.as_flattened()).map_err(failed)?;
+        if self.users.is_none() {
+            let line = format!("0 {} {}\n", user.range.start(), user.range.count());
+            for map in ["uid_map", "gid_map"] {
+                std::fs::write(format!("/proc/{}/{map}", pid.as_raw_nonzero()), &line)
+                    .map_err(|error| failed(Errno::from_io_error(&error).unwrap_or(Errno::IO)))?;
+            }
         }
         // Only who has something to do meanwhile is woken for it.
         let network = self.plan.namespaces.network;

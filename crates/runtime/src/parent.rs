@@ -14,6 +14,7 @@ use spec::MachineName;
 use sys::open::openat2;
 
 use crate::id_range::RangeLock;
+use crate::id_range::managed::Managed;
 use crate::journal_link;
 use crate::registration::{self, Sockets};
 use crate::shift;
@@ -27,7 +28,8 @@ pub struct Acquired {
     ephemeral: Option<Ephemeral>,
     /// Directories for mounts, one in each place where some are needed.
     mounts: Vec<Holder>,
-    _range: Option<RangeLock>,
+    ranges: Vec<RangeLock>,
+    managed: Option<Managed>,
     _tree_lock: Option<TreeLock>,
     name: Option<NameLock>,
     journal: Option<journal_link::Prepared>,
@@ -137,6 +139,16 @@ impl Acquired {
         self.name.as_ref().map_or(Ok(()), |name| name.note(&[entry]))
     }
 
+    /// The namespace that a service has mapped is kept as long as the rest.
+    pub fn hold_users(&mut self, managed: Option<Managed>) {
+        self.managed = managed;
+    }
+
+    /// That namespace.
+    pub fn users(&self) -> Option<BorrowedFd<'_>> {
+        self.managed.as_ref().map(Managed::users)
+    }
+
     /// The container has started: what was prepared for its journal stays for the next start.
     pub fn keep_journal(&mut self) {
         self.journal = None;
@@ -144,7 +156,7 @@ impl Acquired {
 
     /// Gives everything back, the copy first. All errors are told; what they are about is found again by `--cleanup`.
     pub fn release(self) -> Vec<String> {
-        let Self { tree: Tree { fd, disk, .. }, ephemeral, mounts, _range, _tree_lock, name, journal } = self;
+        let Self { tree: Tree { fd, disk, .. }, ephemeral, mounts, ranges, managed, _tree_lock, name, journal } = self;
         let journal = journal.and_then(|prepared| journal_link::undo(&prepared).err());
         let copy = ephemeral.map(Ephemeral::remove);
         let mounts = mounts.into_iter().map(Holder::remove);
@@ -155,7 +167,7 @@ impl Acquired {
         if let Some(Err(error)) = disk.map(|disk| disk.release()) {
             errors.push(crate::chain(&error));
         }
-        drop((_range, _tree_lock));
+        drop((managed, ranges, _tree_lock));
         if let (Some(name), false) = (name, errors.is_empty()) {
             name.keep();
         }
@@ -173,7 +185,8 @@ pub fn run(plan: &Plan, tree: Tree, caller: Caller<'_>) -> Result<Acquired, Erro
         tree,
         ephemeral: None,
         mounts: Vec::new(),
-        _range: None,
+        ranges: Vec::new(),
+        managed: None,
         _tree_lock: None,
         name: None,
         journal: None,
@@ -217,10 +230,10 @@ impl Parent<'_> {
                 self.acquired._tree_lock = Some(lock);
             }
             ParentStep::LockIdRange(range) => {
-                self.acquired._range = Some(RangeLock::take(&self.run, range.start())?);
+                self.acquired.ranges.push(RangeLock::take(&self.run, range.start())?);
             }
             ParentStep::ShareIdRange(range) => {
-                self.acquired._range = Some(RangeLock::share(&self.run, *range)?);
+                self.acquired.ranges.push(RangeLock::share(&self.run, *range)?);
             }
             ParentStep::CopyTemplate { from: _, to } => self.copy_template(to)?,
             ParentStep::MakeEphemeral { kind, place } => {

@@ -247,6 +247,8 @@ pub struct UsersSpec {
     pub optional: bool,
     /// How the tree's files get them.
     pub ownership: Ownership,
+    /// How many further ranges containers inside may have, at most 16 (`--private-users-delegate=`).
+    pub delegate: u32,
 }
 
 /// `--private-users=`.

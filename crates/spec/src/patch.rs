@@ -324,6 +324,7 @@ impl SpecPatch {
             private_users,
             optional: self.users_optional.unwrap_or(false),
             ownership: self.ownership.unwrap_or(usual),
+            delegate: self.private_users_delegate.unwrap_or(0),
         })
     }
 }

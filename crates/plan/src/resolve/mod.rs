@@ -5,6 +5,7 @@ mod bind_user;
 mod bundle;
 mod credentials;
 mod custom_mounts;
+mod delegation;
 mod forward_journal;
 mod image;
 mod integration;
@@ -475,6 +476,7 @@ fn parent_steps(context: &Context<'_>, registration: Option<&Registration>) -> V
         steps.push(ParentStep::LockTree { shared });
     }
     steps.extend(context.user.and_then(|user| users::lock(context.spec, user.range)));
+    steps.extend(delegation::parent(context));
     if let Some(EphemeralFacts { kind, place, .. }) = context.ephemeral()
         && *kind != EphemeralKind::Memory
     {
@@ -509,6 +511,7 @@ fn launch_steps(context: &Context<'_>, bounds: Vec<LaunchStep>) -> Vec<LaunchSte
     steps.extend(journal::source(context));
     custom_mounts::sources(context, &mut steps);
     bind_user::sources(context, &mut steps);
+    steps.extend(delegation::sources(context));
     steps
 }
 
@@ -523,6 +526,7 @@ fn outer_steps(context: &Context<'_>) -> Result<Vec<OuterStep>, Error> {
     steps.extend(files.into_iter().map(OuterStep::File));
     credentials::outer(context, &mut steps)?;
     bind_user::outer(context, &mut steps)?;
+    delegation::outer(context, &mut steps)?;
     custom_mounts::steps(context, &mut steps)?;
     bundle::devices(context, &mut steps)?;
     integration::outer(context, &mut steps)?;

@@ -34,7 +34,8 @@ pub(super) fn resolve(spec: &spec::ContainerSpec, facts: &HostFacts) -> Result<O
 
 /// How the tree's files get the ids of the range.
 fn tree_ids(spec: &spec::ContainerSpec, facts: &HostFacts, range: UidRange) -> Result<UserNamespace, Error> {
-    let as_it_is = UserNamespace { range, map_tree: false, tree_base: 0, shift_tree: false };
+    let given = spec.users().private_users == PrivateUsers::Managed;
+    let as_it_is = UserNamespace { range, map_tree: false, tree_base: 0, shift_tree: false, given };
     let TreeFacts { owner, half_shifted, idmap, .. } = facts.tree;
     let map = || UserNamespace { map_tree: true, tree_base: base(owner), ..as_it_is };
     let tree = || facts.tree.path.display().to_string();

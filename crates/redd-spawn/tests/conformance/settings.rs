@@ -120,6 +120,7 @@ pub(crate) const CASES: &[Case] = &[
     trusted("Personality", "printf '[Exec]\nPersonality=x86\n' >{tree}.nspawn", "uname -m").prints("i686\n"),
     trusted("MachineID", "printf '[Exec]\nMachineID=11112222333344445555666677778888\n' >{tree}.nspawn; rm -f {tree}/etc/machine-id", "echo $container_uuid"),
     trusted("PrivateUsers", "printf '[Exec]\nPrivateUsers=7340032:65536\n' >{tree}.nspawn", "cat /proc/self/uid_map"),
+    trusted("PrivateUsersDelegate", "printf '[Exec]\nPrivateUsers=7340032:65536\nPrivateUsersDelegate=0\n' >{tree}.nspawn", "cat /proc/self/uid_map"),
     trusted("PrivateUsers=no", "printf '[Exec]\nPrivateUsers=no\n' >{tree}.nspawn", "cat /proc/self/uid_map"),
     trusted("NotifyReady", "printf '[Exec]\nNotifyReady=yes\n' >{tree}.nspawn", "test -S $NOTIFY_SOCKET && echo ok").prints("ok\n"),
     trusted("SystemCallFilter", "printf '[Exec]\nSystemCallFilter=~mkdirat mkdir\n' >{tree}.nspawn", "mkdir /tmp/x || echo refused"),

@@ -127,5 +127,13 @@ pub(crate) const CASES: &[Case] = &[
     Case::refused("empty ownership", &["--private-users-ownership="]),
     Case::refused("ownership without a value", &["--private-users-ownership"]),
     Case::refused("delegation of no number", &["--private-users-delegate=x"]),
+    Case::refused("delegation of nothing", &["--private-users-delegate="]),
+    Case::refused("negative delegation", &["--private-users=managed", "--private-users-delegate=-1"]),
+    Case::refused("delegation without users", &["--private-users-delegate=2"]),
+    Case::refused("delegation of a picked range", &["--private-users=pick", "--private-users-delegate=2"]),
+    Case::refused("delegation of too much", &["--private-users=managed", "--private-network", "--private-users-delegate=17"]),
+    Case::inside("no delegation", &["--private-users-delegate=0"], "ls /run/systemd 2>/dev/null; cat /proc/self/uid_map").since(260),
+    Case::inside("no delegation of a picked range", &["-U", "--private-users-delegate=0"], "ls /run/systemd 2>/dev/null; stat -c %u /").own_tree().since(260),
+    Case::inside("the last delegation counts", &["--private-users-delegate=5", "--private-users-delegate=0"], "echo ran").since(260),
     Case::refused("-U with a value", &["-U=x"]),
 ];

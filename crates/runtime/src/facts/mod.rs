@@ -107,7 +107,10 @@ pub fn probe(spec: &ContainerSpec, caller: CallerFacts) -> Result<(HostFacts, Tr
     });
     // The service takes it back when the last descriptor of its namespace is closed.
     let managed = match spec.users().private_users {
-        PrivateUsers::Managed => Some(Managed::allocate(Path::new(managed::SOCKET), &name)?),
+        PrivateUsers::Managed => {
+            let place = Path::new(managed::PLACE);
+            Some(Managed::allocate(&place.join(managed::SOCKET), &name, spec.users().delegate)?)
+        }
         _ => None,
     };
     let free_id_range = match spec.users().private_users {
@@ -135,6 +138,11 @@ pub fn probe(spec: &ContainerSpec, caller: CallerFacts) -> Result<(HostFacts, Tr
         bind_users: bind_user::probe(spec, pivot.unwrap_or_else(|| tree.fd.as_fd()))?,
         credentials: credentials::probe(spec.credentials())?,
         free_id_range,
+        delegation_sockets: match spec.users().delegate {
+            0 => Vec::new(),
+            _ => managed::sockets(),
+        },
+        delegated_ranges: managed.as_ref().map(|managed| managed.delegated().to_vec()).unwrap_or_default(),
         random,
     };
     Ok((facts, tree, managed))

@@ -40,9 +40,10 @@ pub(super) const ROWS: &[OptionRow] = &[
         long: "private-users-delegate",
         argument: Argument::Required("N"),
         setting: trusted("Exec", "PrivateUsersDelegate"),
-        help: "Further ranges for containers inside; none but 0 yet",
-        details: "How many ranges of 65536 ids are passed on, at most 16. Needs --private-users=managed. Not carried out by \
-                  this version but for 0, the default.",
+        help: "Further ranges of ids for containers inside",
+        details: "How many ranges of 65536 ids systemd-nsresourced gives besides, at most 16; 0 where nothing is said. They \
+                  are the same inside and outside, and containers inside get theirs of them from the service, whose \
+                  socket is in /run/systemd inside. Needs --private-users=managed.",
         effect: Effect::Patch(delegate),
         ..BASE
     },
@@ -92,11 +93,6 @@ fn delegate(patch: &mut SpecPatch, given: &Given<'_>) -> Result<(), Problem> {
     let count: u32 = given.parse()?;
     if count > MOST {
         return Err(Problem::invalid("at most 16 ranges can be passed on"));
-    }
-    if count > 0 {
-        return Err(Problem::Later(
-            "the ranges can only be passed on to a user namespace that systemd-nsresourced has made; use 0",
-        ));
     }
     patch.private_users_delegate = Some(count);
     Ok(())
