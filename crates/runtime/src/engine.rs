@@ -14,7 +14,7 @@ use crate::registration::{self, Registered};
 use crate::stage::files::Failure;
 use crate::stage::kept::Kept;
 use crate::stage::launch::{self, Launched};
-use crate::stage::payload::Prepared;
+use crate::stage::payload::{LOWER_LIMIT, Prepared};
 use crate::supervise::{self, Outcome, Signals, Supervised, Upstream};
 use crate::{facts, filter, id_range, journal_remote, parent};
 
@@ -349,6 +349,9 @@ fn describe(plan: &Plan, report: &Report) -> String {
     let step = match report.stage {
         Stage::Outer => plan.outer.get(report.step).map(ToString::to_string),
         Stage::Inner => plan.inner.get(report.step).map(ToString::to_string),
+        Stage::Payload if report.step == LOWER_LIMIT => {
+            Some("set a limit as high as was asked for, and has set the highest that the host has".to_owned())
+        }
         Stage::Payload => Some("start the program".to_owned()),
     };
     let failure = Failure { errno: report.errno, detail: report.detail.clone() };

@@ -3,7 +3,6 @@
 use super::case::Case;
 
 const OWN: &str = "an option of redd alone";
-const EXACT: &str = "what was asked for would not hold";
 
 /// The limits as the kernel tells them, but for those that count by user, which others on the host use, too.
 const LIMITS: &str = "sed 's/  */ /g' /proc/self/limits | grep -v pending";
@@ -38,7 +37,10 @@ pub(crate) const CASES: &[Case] = &[
     Case::inside("limits of a user", &["--rlimit=NOFILE=70", "-u", "user"], "ulimit -n").prints("70\n"),
     Case::inside("limits with users", &["--rlimit=NOFILE=70", "--private-users=pick"], "ulimit -n").prints("70\n"),
     Case::inside("no limit", &["--rlimit=CORE=infinity"], LIMITS),
-    Case::refused("more than the host has", &["--rlimit=NOFILE=99999999999"]).differs(EXACT),
+    Case::inside("more than the host has", &["--rlimit=NOFILE=99999999999"], "ulimit -Sn; ulimit -Hn"),
+    Case::inside("as much as there is", &["--rlimit=NOFILE=infinity"], "ulimit -Sn; ulimit -Hn"),
+    Case::inside("a hard limit that nobody may have", &["--rlimit=NOFILE=70:infinity"], "ulimit -Sn; ulimit -Hn"),
+    Case::inside("more than the host has, with users", &["--rlimit=NOFILE=infinity", "-U"], "ulimit -Sn; ulimit -Hn").own_tree(),
     Case::refused("no such limit", &["--rlimit=FOO=1"]),
     Case::refused("limit without a value", &["--rlimit=NOFILE"]),
     Case::refused("limit with an empty value", &["--rlimit=NOFILE="]),

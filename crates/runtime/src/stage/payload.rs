@@ -17,8 +17,11 @@ use super::inner::Inside;
 use super::passwd::{self, User};
 use super::stub_init;
 use crate::filter::{Filter, Filters};
-use crate::proto::Sender;
+use crate::proto::{Report, Sender, Stage};
 use crate::rlimit;
+
+/// The number of a step that has set a lower limit than was asked for.
+pub const LOWER_LIMIT: usize = 1;
 
 /// The payload in the form in which it is executed, made ready before the first process is.
 #[derive(Debug)]
@@ -50,7 +53,9 @@ fn try_start(
     };
     take_terminal(inside.console)?;
     for limit in &plan.limits.resources {
-        apply_limit(limit)?;
+        if let Some(detail) = apply_limit(limit)? {
+            sender.note(&Report { stage: Stage::Payload, step: LOWER_LIMIT, errno: Errno::PERM, detail });
+        }
     }
     if let Some(cpus) = &plan.limits.cpu_affinity {
         sys::process::set_cpu_affinity(cpus).about("the processors")?;
@@ -143,19 +148,22 @@ fn take_terminal(console: Option<OwnedFd>) -> Result<(), Failure> {
     Ok(rustix::stdio::dup2_stderr(&console)?)
 }
 
-fn apply_limit(limit: &plan::ResourceLimit) -> Result<(), Failure> {
+/// Sets a limit, or the highest that the host lets anybody have. Of one that was asked for the result is its name then.
+fn apply_limit(limit: &plan::ResourceLimit) -> Result<Option<String>, Failure> {
     let resource = rlimit::resource(limit.resource);
     let present = rustix::process::getrlimit(resource);
-    let mut wanted = Rlimit { current: limit.limit.soft, maximum: limit.limit.hard };
-    if !limit.exact {
-        // What we may not have ourselves we cannot give.
-        wanted.maximum = least(wanted.maximum, present.maximum);
-        wanted.current = least(wanted.current, wanted.maximum);
+    let wanted = Rlimit { current: limit.limit.soft, maximum: limit.limit.hard };
+    // What we may not have ourselves we cannot give.
+    let maximum = least(wanted.maximum, present.maximum);
+    let lower = Rlimit { current: least(wanted.current, maximum), maximum };
+    let set = |limit: Rlimit| if limit == present { Ok(()) } else { rustix::process::setrlimit(resource, limit) };
+    let name = format!("RLIMIT_{}", limit.resource.name());
+    match limit.exact.then(|| set(wanted)) {
+        Some(Ok(())) => Ok(None),
+        Some(Err(Errno::PERM)) => set(lower).about(&name).map(|()| Some(name)),
+        Some(Err(errno)) => Err(errno).about(&name),
+        None => set(lower).about(&name).map(|()| None),
     }
-    if wanted == present {
-        return Ok(());
-    }
-    rustix::process::setrlimit(resource, wanted).about(format_args!("RLIMIT_{}", limit.resource.name()))
 }
 
 fn least(one: Option<u64>, other: Option<u64>) -> Option<u64> {
