@@ -176,7 +176,7 @@ fn personality(node: Node) -> Result<Personality, BundleError> {
         "LINUX32" => Personality::X86,
         _ => return Err(domain.error("it is neither LINUX nor LINUX32")),
     };
-    personality.refuse(&[("flags", "no flags of personality(2) are set")])?;
+    personality.refuse(&[("flags", "the specification has no flags yet")])?;
     personality.finish()?;
     Ok(found)
 }

@@ -177,7 +177,7 @@ fn root(node: Node, directory: &Path, patch: &mut SpecPatch) -> Result<(), Bundl
 fn hooks(document: &mut Object) -> Result<(), BundleError> {
     let Some(hooks) = document.take("hooks") else { return Ok(()) };
     let mut hooks = hooks.object()?;
-    let why = "programs of the host are not run for a container";
+    let why = "programs of the host are not run for a container; run them before and after redd";
     let names = ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
     hooks.refuse(&names.map(|name| (name, why)))?;
     hooks.finish()
