@@ -70,22 +70,26 @@ pub struct Choice {
 /// # Errors
 /// Those of looking at locks.
 pub fn choose(run: &RunDirectory, tree: &Tree) -> Result<Choice, lock::Error> {
-    let beside = tree.path.parent().filter(|_| !tree.is_mount_point && !tree.is_host_root);
+    // What is beside a block device is no disk.
+    let is_device = tree.disk.as_ref().is_some_and(|disk| disk.is_block_device());
+    let beside = tree.path.parent().filter(|_| !tree.is_mount_point && !tree.is_host_root && !is_device);
     if tree.is_subvolume
         && let Some(place) = beside.filter(|place| is_writable_on(place, tree))
     {
         return Ok(Choice { kind: Kind::Snapshot, place: place.to_owned(), notice: None });
     }
     let shown = tree.path.display();
-    let near = beside.ok_or("it is a mount point").and_then(|place| fits(place).map(|()| place));
+    let near = beside
+        .ok_or(if is_device { "it is a block device" } else { "it is a mount point" })
+        .and_then(|place| fits(place).map(|()| place));
     let far = Path::new(ELSEWHERE);
     let written = !tree.is_host_root && lock::is_written(run, tree)?;
     let (place, notice) = match near {
         Ok(place) => (Some(place), None),
         Err(why) if fits(far).is_ok() => (
             Some(far),
-            // For the host's own root there is nothing beside, which surprises nobody.
-            (!tree.is_host_root)
+            // Beside the host's own root and devices there is nothing, which surprises nobody.
+            (!tree.is_host_root && !is_device)
                 .then(|| format!("The changes to {shown} are kept in {ELSEWHERE} while it runs, because {why}.")),
         ),
         Err(why) => (None, Some(format!("The changes to {shown} are kept in memory while it runs, because {why}."))),

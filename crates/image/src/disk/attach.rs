@@ -155,6 +155,7 @@ pub struct Request<'a> {
 pub struct Disk {
     path: PathBuf,
     identity: Identity,
+    block_device: bool,
     layout: Layout,
     devices: Vec<Device>,
     /// Keeps others from mounting partitions of a block device.
@@ -212,13 +213,19 @@ impl Disk {
             let node = attach(&path, &file, part, layout.sector, read_only)?;
             devices.push(Device { part: part.clone(), node, read_only });
         }
-        Ok(Self { path, identity, layout, devices, _claim: claim, lock })
+        Ok(Self { path, identity, block_device: kind == FileType::BlockDevice, layout, devices, _claim: claim, lock })
     }
 
     /// Its path, without symbolic links.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// It is a block device, and not a file.
+    #[must_use]
+    pub fn is_block_device(&self) -> bool {
+        self.block_device
     }
 
     /// Which file it is.
@@ -283,7 +290,13 @@ impl Disk {
         let failed: Vec<String> = wanted
             .filter_map(|device| {
                 let errno = self.grow_one(device).err()?;
-                let reason = std::io::Error::from_raw_os_error(errno.raw_os_error());
+                let reason = match (device.part.format, errno) {
+                    // fs/ext4/resize.c asks for that of the host, and for nothing else.
+                    (Format::Ext4, Errno::PERM) => "the kernel wants the capability CAP_SYS_RESOURCE for ext4, which \
+                        this process lacks; resize2fs(8) does it on a loop device of the partition while nothing runs"
+                        .to_owned(),
+                    _ => std::io::Error::from_raw_os_error(errno.raw_os_error()).to_string(),
+                };
                 Some(format!("{} does not become as large as its partition: {reason}", device.part))
             })
             .collect();

@@ -1,7 +1,8 @@
-//! `redd run`: a throw-away system, installed once into the cache.
+//! `redd run`: a throw-away system, installed once into the cache, or a throw-away copy of a tree or disk image.
 
 use std::ffi::OsString;
 use std::fs::{self, OpenOptions};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -16,14 +17,16 @@ use super::bootstrap::{self as installer, Choice};
 use crate::container_command;
 use crate::failure::Failure;
 
-/// Open a root shell in a throw-away Debian, Ubuntu or copy of this system, with users of its own
+/// Open a root shell in a throw-away Debian, Ubuntu, or copy of a disk image, a tree or this system, with users of its own
 ///
 /// The distribution is installed once into the cache; every run gets a copy that is removed at the end. What the
 /// container's root may do ends with the container: it is an ordinary user outside.
+/// A disk image or tree is named by its path, with a slash in it or .raw at its end. It stays as it is; NAME.nspawn beside
+/// it counts as for 'redd spawn'.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// What to run
-    #[arg(value_name = "debian|ubuntu|host")]
+    #[arg(value_name = "debian|ubuntu|host|PATH")]
     system: System,
     /// Boot it to a login prompt (root, no password) instead of opening a shell
     #[arg(short, long, conflicts_with = "command")]
@@ -35,59 +38,90 @@ pub(crate) struct Arguments {
     command: Vec<OsString>,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 enum System {
     Installed(Distribution),
     Host,
+    /// A disk image or tree.
+    Path(PathBuf),
 }
 
-impl std::str::FromStr for System {
-    type Err = String;
-
-    fn from_str(name: &str) -> Result<Self, String> {
-        if name == "host" {
-            return Ok(Self::Host);
+impl From<OsString> for System {
+    fn from(name: OsString) -> Self {
+        match name.to_str() {
+            Some("host") => Self::Host,
+            Some(text) => text.parse().map_or(Self::Path(name.into()), Self::Installed),
+            None => Self::Path(name.into()),
         }
-        name.parse().map(Self::Installed).map_err(|_| "choose debian, ubuntu or host".to_owned())
     }
 }
 
 /// Becomes the program that runs the container.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let tree = match arguments.system {
+    let mut words: Vec<OsString> = ["--quiet", "--ephemeral", "-U", "--register=no"].map(OsString::from).into();
+    match &arguments.system {
         System::Host => {
-            let choice = &arguments.choice;
-            if choice.suite.is_some()
-                || choice.mirror.is_some()
-                || choice.arch.is_some()
-                || choice.variant != Variant::default()
-            {
-                return Err(Failure::usage(anyhow!(
-                    "'host' is what this machine runs: it has no --suite, --mirror, --arch or --variant"
-                )));
-            }
-            PathBuf::from("/")
+            only_installed_ones_are_chosen("'host' is what this machine runs", &arguments.choice)?;
+            words.extend(["--settings=no", "--directory", "/"].map(OsString::from));
         }
-        System::Installed(distribution) => cached_tree(distribution, &arguments.choice)?,
-    };
-    let container = container_command::find().map_err(|error| Failure::new(error, None))?;
-    let mut command = std::process::Command::new(&container.program);
-    command.args(&container.arguments);
-    command.args(["--quiet", "--ephemeral", "-U", "--settings=no", "--register=no", "--directory"]).arg(&tree);
-    if let System::Installed(distribution) = arguments.system {
-        // The machine's own name says which copy it is, and is long.
-        command.arg(format!("--hostname={distribution}"));
+        System::Installed(distribution) => {
+            let tree = cached_tree(*distribution, &arguments.choice)?;
+            words.extend(["--settings=no", "--directory"].map(OsString::from));
+            words.push(tree.into());
+            // The machine's own name says which copy it is, and is long.
+            words.push(format!("--hostname={distribution}").into());
+        }
+        System::Path(path) => words.extend(of_path(path, &arguments.choice)?),
     }
     if arguments.boot {
-        command.arg("--boot");
+        words.push("--boot".into());
     } else {
-        command.arg("--console=autopipe");
+        words.push("--console=autopipe".into());
         if !arguments.command.is_empty() {
-            command.arg("--").args(&arguments.command);
+            words.push("--".into());
+            words.extend_from_slice(&arguments.command);
         }
     }
-    let error = command.exec();
+    let container = container_command::find().map_err(|error| Failure::new(error, None))?;
+    let mut command = std::process::Command::new(&container.program);
+    let error = command.args(&container.arguments).args(words).exec();
     Err(Failure::new(anyhow!(error).context(format!("cannot run '{}'", container.program.display())), None))
+}
+
+/// The words for what is there already.
+fn of_path(path: &Path, choice: &Choice) -> Result<Vec<OsString>, Failure> {
+    let shown = path.display();
+    let is_path = path.as_os_str().as_bytes().contains(&b'/') || path.extension().is_some_and(|suffix| suffix == "raw");
+    if !is_path {
+        return Err(Failure::usage(anyhow!(
+            "'{shown}' is no distribution; choose debian, ubuntu or host, or write ./{shown} for a disk image or tree"
+        )));
+    }
+    only_installed_ones_are_chosen(&format!("'{shown}' is there already"), choice)?;
+    let status = fs::metadata(path).with_context(|| format!("cannot use '{shown}'"));
+    let status = status.map_err(|error| Failure::new(error, Some("name a disk image or the directory of a tree")))?;
+    let switch = if status.is_dir() { "--directory" } else { "--image" };
+    Ok(vec![OsString::from(switch), path.into()])
+}
+
+/// What says how a distribution is installed means nothing for what is not.
+fn only_installed_ones_are_chosen(what: &str, choice: &Choice) -> Result<(), Failure> {
+    let given = [
+        ("--suite", choice.suite.is_some()),
+        ("--mirror", choice.mirror.is_some()),
+        ("--arch", choice.arch.is_some()),
+        ("--variant", choice.variant != Variant::default()),
+        ("--include", !choice.include.is_empty()),
+        ("--exclude", !choice.exclude.is_empty()),
+        ("--components", !choice.components.is_empty()),
+        ("--keyring", choice.keyring.is_some()),
+        ("--cache", choice.cache.is_some()),
+        ("--accept-expired", choice.accept_expired),
+    ];
+    match given.iter().find(|(_, given)| *given) {
+        Some((switch, _)) => Err(Failure::usage(anyhow!("{what}: nothing is installed that {switch} could be about"))),
+        None => Ok(()),
+    }
 }
 
 /// The tree in the cache, installed if it is not there yet.

@@ -1,17 +1,20 @@
 //! `--image=`: real file systems in real partition tables, and nothing of them left on the host.
 
+mod sources;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use testkit::disk::run;
+use testkit::disk::{Mounted, run};
 use testkit::{Ended, Engine, HostState, Isolated, Spawn, fixture, requires};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_redd-spawn");
 const ROOT: &str = "4f68bce3-e8cd-4db1-96e7-fbcaf984b709";
 const USR: &str = "8484680c-9521-48c6-9c11-b0720656f69e";
 const HOME: &str = "933ac7e1-2eb4-4f13-b844-0e14e2aef915";
+const VAR: &str = "4d21b016-b534-45c2-a9fb-5c16e091fd2d";
 const TMP: &str = "7ec6f557-3bc5-4aca-b293-16ef5df639d1";
 const LINUX: &str = "0fc63daf-8483-4772-8e79-3d69d8477de4";
 
@@ -64,7 +67,7 @@ impl Place {
 }
 
 fn make(kind: &str, tree: &Path, image: &Path, size: u64) {
-    if matches!(kind, "ext4" | "btrfs") {
+    if matches!(kind, "ext4" | "btrfs" | "xfs") {
         fs::File::create(image).expect("image").set_len(size).expect("size");
     }
     match kind {
@@ -72,6 +75,14 @@ fn make(kind: &str, tree: &Path, image: &Path, size: u64) {
         "btrfs" => run(Command::new("mkfs.btrfs").args(["-q", "--mixed", "--rootdir"]).arg(tree).arg(image)),
         "squashfs" => {
             run(Command::new("mksquashfs").arg(tree).arg(image).args(["-quiet", "-noappend", "-no-progress"]))
+        }
+        "xfs" => {
+            let mounted = fixture::empty();
+            run(Command::new("mkfs.xfs").arg("-q").arg(image));
+            let disk = Mounted::new(&["-o", "loop", &image.to_string_lossy()], mounted.path());
+            fixture::copy(tree, mounted.path());
+            drop(disk);
+            String::new()
         }
         "erofs" => run(Command::new("mkfs.erofs").arg("--quiet").arg(image).arg(tree)),
         other => panic!("{other}"),
