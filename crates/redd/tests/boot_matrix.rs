@@ -1,5 +1,5 @@
 //! Each suite of Debian that is kept up is installed, and boots under the name `systemd-nspawn` to a login, without users
-//! of its own and with them in each way in which its files get them, with the tree itself as its root.
+//! of its own and with them in each way in which its files get them, with the tree itself as its root; read-only, too.
 
 use std::os::unix::fs::symlink;
 use std::process::Command;
@@ -14,7 +14,10 @@ const LIMIT: Duration = Duration::from_secs(180);
 const SUITES: [(&str, &str, bool); 3] = [("bookworm", "252", false), ("trixie", "257", false), ("sid", "26", true)];
 
 /// The last of them changes the files for good.
-const USERS: [&[&str]; 5] = [
+const MODES: [&[&str]; 7] = [
+    // While nobody has booted it yet: what a first boot makes is not to be needed.
+    &["--read-only"],
+    &["--read-only", "-U"],
     &[],
     &["-U"],
     &["--private-users=pick", "--private-users-ownership=map"],
@@ -39,7 +42,7 @@ fn every_suite_boots_to_a_login_and_powers_off() {
         }
         let output = install.output().expect("start");
         assert!(output.status.success(), "{suite}: {}", String::from_utf8_lossy(&output.stderr));
-        for options in USERS {
+        for options in MODES {
             if options.contains(&"--private-users-ownership=foreign") {
                 // Before that nobody of the host has its files.
                 let mut command = Command::new(&nspawn);
