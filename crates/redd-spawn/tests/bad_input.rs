@@ -43,6 +43,8 @@ fn half_a_tree() {
     fails(&empty, &["--volatile=yes", "true"], 1, &["is empty"]);
     empty.write("some/file", "", 0o644);
     fails(&empty, &["-b"], 1, &["does not look like", "usr"]);
+    empty.write("bin/true", "", 0o755);
+    fails(&empty, &["/bin/true"], 1, &["no /usr directory", "-D", "bootstrap"]);
     empty.write("usr/file", "", 0o644);
     fails(&empty, &["-b"], 1, &["os-release"]);
     fails(&empty, &["--volatile=yes", "true"], 1, &["/usr"]);
@@ -88,7 +90,8 @@ fn a_program_of_another_kind_of_processor() {
 fn users_and_directories_that_are_not_there() {
     requires!(root, cgroup2);
     let tree = fixture::tree();
-    fails(&tree, &["-u", "nobody-like-this", "true"], 1, &["nobody-like-this"]);
+    fails(&tree, &["-u", "nobody-like-this", "true"], 1, &["no user nobody-like-this", "/etc/passwd", "-u"]);
+    fails(&tree, &["--cpu-affinity=8191", "true"], 1, &["8191", "--cpu-affinity", "online"]);
     fails(&tree, &["--chdir=/not/there", "true"], 1, &["/not/there"]);
     fails(&tree, &["--chdir=relative", "true"], 2, &["relative"]);
     fails(&tree, &["--bind=/not/there:/x", "true"], 1, &["/not/there"]);

@@ -58,7 +58,10 @@ fn try_start(
         }
     }
     if let Some(cpus) = &plan.limits.cpu_affinity {
-        sys::process::set_cpu_affinity(cpus).about("the processors")?;
+        sys::process::set_cpu_affinity(cpus).map_err(|errno| match errno {
+            Errno::INVAL => Failure { errno, detail: no_such_processor(cpus) },
+            errno => Failure { errno, detail: "the processors of --cpu-affinity=".to_owned() },
+        })?;
     }
     if let Some(personality) = plan.limits.personality {
         sys::process::set_personality(match personality {
@@ -100,14 +103,23 @@ fn try_start(
     Err(execute(&payload.programs, &environment))
 }
 
+fn no_such_processor(cpus: &[u32]) -> String {
+    let cpus = cpus.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+    format!("this host has none of the processors {cpus} of --cpu-affinity=; see /sys/devices/system/cpu/online")
+}
+
 fn look_up(wanted: Option<&str>) -> Result<(User, Vec<u32>), Failure> {
     let Some(wanted) = wanted.filter(|name| !matches!(*name, "root" | "0")) else {
         return Ok((User::root(), Vec::new()));
     };
     let user = passwd::find(&database("/etc/passwd")?, wanted)
-        .ok_or_else(|| Failure { errno: Errno::SRCH, detail: format!("the user {wanted} in its /etc/passwd") })?;
+        .ok_or_else(|| Failure { errno: Errno::SRCH, detail: missing_user(wanted) })?;
     let groups = passwd::groups(&database("/etc/group")?, &user);
     Ok((user, groups))
+}
+
+fn missing_user(name: &str) -> String {
+    format!("/etc/passwd of the container has no user {name}; take another one with -u, or make it with useradd inside")
 }
 
 /// Reads a database of the container; one that is missing is empty.
