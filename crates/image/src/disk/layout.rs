@@ -263,19 +263,15 @@ fn choose(table: &gpt::Table, architectures: &[&str]) -> Result<Vec<Candidate>, 
             }
         }
     }
-    // Programs of one kind of processor alone: a root and a /usr of two do not fit.
-    let programs = |one: &Candidate| matches!(one.role, Role::Root | Role::Usr);
-    if let Some(best) = chosen.iter().filter(|(_, one)| programs(one)).map(|(rank, _)| *rank).min() {
-        let of_best = |role| chosen.iter().any(|(rank, one)| *rank == best && one.role == role);
-        if let Some((_, root)) = chosen.iter().find(|(rank, one)| *rank > best && one.role == Role::Root)
-            && of_best(Role::Usr)
-        {
-            return Err(Error::Mixed(root.shown()));
-        }
-        chosen.retain(|(rank, one)| *rank == best || !programs(one));
-        if let Some(hashes) = foreign_hashes.filter(|_| best == architectures.len()) {
-            return Err(Error::Verity(hashes));
-        }
+    let of = |role| chosen.iter().find(|(_, one)| one.role == role);
+    if let (Some((rank, root)), Some((other, _))) = (of(Role::Root), of(Role::Usr))
+        && rank != other
+    {
+        return Err(Error::Mixed(root.shown()));
+    }
+    let strange = |role| of(role).is_some_and(|(rank, _)| *rank == architectures.len());
+    if let Some(hashes) = foreign_hashes.filter(|_| strange(Role::Root) || strange(Role::Usr)) {
+        return Err(Error::Verity(hashes));
     }
     let has = |role| chosen.iter().any(|(_, one)| one.role == role);
     let advice = MARK_ROOT;
