@@ -29,19 +29,40 @@ const FUZZED: [(&str, u32); 9] = [
     ("gpt", 20),
 ];
 
-/// Everything; a failure does not keep the rest from being done.
-pub(crate) fn acceptance() -> Result<()> {
+/// Which steps.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Acceptance {
+    /// Only these steps, by their names
+    #[arg(long, value_delimiter = ',', value_name = "STEP,...")]
+    only: Vec<String>,
+}
+
+type Step = (&'static str, fn() -> Result<()>);
+
+const STEPS: [Step; 10] = [
+    ("packages", packages::install),
+    ("release build", || cargo(&["build", "--release", "--locked"])),
+    ("long tests", long_tests),
+    ("owners of a million files", million_files),
+    ("conformance", || conformance::compare(&Conformance::everything())),
+    ("first command of the README", first_start),
+    ("the same again without a network", second_start),
+    ("long pages", || docs::run_blocks(Mark::Acceptance)),
+    ("fuzzing", fuzzing),
+    ("benchmarks", || cargo(&["xtask", "bench"])),
+];
+
+/// Everything, or what is wanted; a failure does not keep the rest from being done.
+pub(crate) fn acceptance(wanted: &Acceptance) -> Result<()> {
+    if let Some(unknown) = wanted.only.iter().find(|only| !STEPS.iter().any(|(name, _)| name == only)) {
+        bail!("there is no step {unknown:?}; these are: {}", STEPS.map(|(name, _)| name).join(", "));
+    }
     let mut summary = Summary::default();
-    summary.step("packages", packages::install);
-    summary.step("release build", || cargo(&["build", "--release", "--locked"]));
-    summary.step("long tests", long_tests);
-    summary.step("owners of a million files", million_files);
-    summary.step("conformance", || conformance::compare(&Conformance::everything()));
-    summary.step("first command of the README", first_start);
-    summary.step("the same again, without a network", second_start);
-    summary.step("long pages", || docs::run_blocks(Mark::Acceptance));
-    summary.step("fuzzing", fuzzing);
-    summary.step("benchmarks", || cargo(&["xtask", "bench"]));
+    for (name, step) in STEPS {
+        if wanted.only.is_empty() || wanted.only.iter().any(|only| only == name) {
+            summary.step(name, step);
+        }
+    }
     summary.finish()
 }
 

@@ -44,7 +44,7 @@ enum Task {
     /// Run the conformance cases beside other versions of systemd-nspawn, in hosts that are booted for it, as root
     Conformance(conformance::Conformance),
     /// All that takes long or is measured, with a table at the end, as root
-    Acceptance,
+    Acceptance(acceptance::Acceptance),
     /// Build and install the programs, manual pages and completions
     Install(install::Install),
     /// Write the manual pages and completions below a directory
@@ -78,7 +78,7 @@ fn carry_out(task: Task) -> Result<()> {
         }
         Task::Bench(bench) => bench::run(&bench),
         Task::Conformance(wanted) => conformance::compare(&wanted),
-        Task::Acceptance => acceptance::acceptance(),
+        Task::Acceptance(wanted) => acceptance::acceptance(&wanted),
         Task::Install(install) => install::run(&install),
         Task::Manuals { directory } => manuals::write(&directory, manuals::NAMES),
     }
