@@ -90,7 +90,10 @@ fn ours(verb: &str, arguments: &[&str], known: &Known<'_>) -> Option<String> {
     if !is_word(verb) {
         return None;
     }
-    let Some(help) = (known.help)(verb) else { return Some(format!("there is no redd {verb}")) };
+    let Some(mut help) = (known.help)(verb) else { return Some(format!("there is no redd {verb}")) };
+    if help.contains("Options of 'redd spawn' that") {
+        help.push_str(&(known.help)("spawn")?);
+    }
     let options = arguments.iter().take_while(|word| **word != "--").filter_map(|word| {
         let name = word.trim_start_matches('[').strip_prefix("--")?;
         name.split(|character: char| character != '-' && !character.is_ascii_alphanumeric()).next()
@@ -116,7 +119,11 @@ mod tests {
 
     fn found(text: &str) -> Vec<String> {
         let root = crate::workspace::root();
-        let help = |verb: &str| (verb == "spawn").then(|| "  -D --directory=PATH\n     --bind-ro=X".to_owned());
+        let help = |verb: &str| match verb {
+            "spawn" => Some("  -D --directory=PATH\n     --bind-ro=X".to_owned()),
+            "settings" => Some("Options of 'redd spawn' that a start would be given\n  --json".to_owned()),
+            _ => None,
+        };
         let known = Known { root: &root, tasks: &["test".to_owned()], help: &help };
         problems(Path::new("docs/page.md"), text, &known)
     }
@@ -138,6 +145,8 @@ mod tests {
         assert_eq!(found("```sh\n\ncd x && redd fly\n```"), ["docs/page.md:3: there is no redd fly"]);
         assert_eq!(found("`redd spawn --bind`"), ["docs/page.md:1: redd spawn has no --bind"]);
         assert_eq!(found("`redd-spawn --gone=1`"), ["docs/page.md:1: redd spawn has no --gone"]);
+        assert_eq!(found("`redd settings web --bind-ro=/x --json`"), [""; 0]);
+        assert_eq!(found("`redd settings web --gone`"), ["docs/page.md:1: redd settings has no --gone"]);
         assert_eq!(found("`redd VERB` and `cargo run -- VERB`"), [""; 0]);
     }
 }
