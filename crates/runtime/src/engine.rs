@@ -31,7 +31,7 @@ pub enum Error {
     #[error(transparent)]
     Plan(#[from] plan::Error),
     /// The plan cannot be shown.
-    #[error("cannot show the plan")]
+    #[error("cannot show the plan as JSON (--dry-run shows it as text)")]
     Json(#[from] serde_json::Error),
     /// Locks and copies.
     #[error(transparent)]
