@@ -14,15 +14,20 @@ const LIMIT: Duration = Duration::from_secs(20);
 const ESCAPE: &str = "\x1d";
 
 /// A script in a small tree on a terminal.
+/// What the caller ignores stays ignored, and whoever runs these tests in the background ignores some.
+fn redd(tree: &fixture::Tree, options: &[&str], script: &str) -> Command {
+    let mut command = Command::new("env");
+    command.args(["--default-signal=HUP,INT,QUIT", REDD, "-q", "-D"]).arg(tree.path());
+    command.args(options).args(["/bin/sh", "-c", script]);
+    command
+}
+
 fn on_terminal(tree: &fixture::Tree, options: &[&str], script: &str) -> Terminal {
-    Terminal::start(
-        Command::new(REDD).arg("-q").arg("-D").arg(tree.path()).args(options).args(["/bin/sh", "-c", script]),
-    )
+    Terminal::start(&mut redd(tree, options, script))
 }
 
 fn piped(tree: &fixture::Tree, options: &[&str], script: &str) -> Command {
-    let mut command = Command::new(REDD);
-    command.arg("-q").arg("-D").arg(tree.path()).args(options).args(["/bin/sh", "-c", script]);
+    let mut command = redd(tree, options, script);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
