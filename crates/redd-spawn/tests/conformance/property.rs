@@ -72,7 +72,7 @@ pub(crate) const CASES: &[Case] = &[
 
 /// The unit that the payload is in, as the host has it. It is called `NAME.scope` by the original that does not register it,
 /// and since 259 by all, else `machine-NAME.scope`.
-const SCOPE: &str = "sed -n 's/^0:://;s,[.]scope.*,.scope,p' /proc/self/cgroup";
+const SCOPE: &str = "sed -n 's/^0:://;s,^\\(/.*[.]scope\\).*,\\1,p' /proc/self/cgroup";
 /// The slice alone.
 const GROUP: &str = "sed -n 's/^0:://;s,/[^/]*[.]scope.*,,;/^[/]/p' /proc/self/cgroup";
 const SEEN: &[(&str, &str)] = &[("SYSTEMD_NSPAWN_USE_CGNS", "0")];
