@@ -34,12 +34,6 @@ fn what_is_not_carried_out_is_refused_before_anything_is_looked_at() {
         errors.starts_with("redd-spawn: the option --mstack is not carried out by this version of redd: "),
         "{errors}"
     );
-    let (code, _, errors) = run(Command::new(REDD_SPAWN).args(["-D/nonexistent", "--private-users-delegate=1"]));
-    assert_eq!(code, Some(2));
-    assert!(
-        errors.starts_with("redd-spawn: --private-users-delegate=1: not carried out by this version of redd: "),
-        "{errors}"
-    );
 }
 
 /// Runs the program on a terminal of 60 columns.

@@ -127,6 +127,7 @@ impl Bench {
         };
         if end == End::Refused {
             inside.clear();
+            self.forget_scope();
         }
         (Seen { end, inside, outside }, errors)
     }
@@ -136,6 +137,15 @@ impl Bench {
         let left = Path::new("/run/systemd/nspawn").join(&self.name);
         drop(Command::new("umount").arg("--lazy").arg(left.join("unix-export")).output());
         drop(fs::remove_dir_all(left));
+    }
+
+    /// A scope that the original has begun and given up stays for a moment, in the way of the next one of the name.
+    fn forget_scope(&self) {
+        if matches!(self.engine, Engine::Original) && systemd() {
+            for verb in ["stop", "reset-failed"] {
+                drop(Command::new("systemctl").args([verb, &format!("{}.scope", self.name)]).output());
+            }
+        }
     }
 
     fn command(&self, case: &Case) -> Command {
