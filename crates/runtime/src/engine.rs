@@ -239,7 +239,7 @@ fn start(
     let (mut receiver, sender) = proto::channel().map_err(|errno| Error::System("make a socket pair", errno))?;
     let first = Start { plan, prepared, launched, sender: &sender, users }.clone_first()?;
     drop(sender);
-    let restricted = launch::restrict_devices(plan, &launched.group);
+    let finished = launch::finish_group(plan, &launched.group);
     let mut found = match first.found() {
         Ok(found) => found,
         // The helper's own words, if it had any.
@@ -249,7 +249,7 @@ fn start(
     };
     let limited = launched.limit(plan, found.pid.as_raw_nonzero().get());
     let mut registered = None;
-    let started = restricted.and(limited).map_err(Error::from).and_then(|()| {
+    let started = finished.and(limited).map_err(Error::from).and_then(|()| {
         registered = registration::register(plan, found.pid.as_raw_nonzero().get())?;
         // If nobody is there any more to hear it, their last message says why.
         let _ = receiver.let_go();

@@ -235,7 +235,7 @@ impl Start<'_> {
         outer::act_for(user).map_err(failed)?;
         let pipe = || rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC);
         let (wait, go) = pipe().map_err(failed)?;
-        let (made, network) = pipe().map_err(failed)?;
+        let (told, tell) = pipe().map_err(failed)?;
         let inside = Options {
             // It makes the network itself, while the mounts are made: that takes the kernel long.
             namespaces: self.namespaces().without(Namespaces::CGROUP | Namespaces::NETWORK),
@@ -247,11 +247,11 @@ impl Start<'_> {
             Some(users) => in_users(users, inside),
         };
         let Some(Made { pid, pidfd: first, joiner }) = made_it.map_err(failed)? else {
-            drop((go, made));
+            drop((go, told));
             self.sender.die_with_supervisor();
-            self.become_payload(Before::Meanwhile(Gate { wait, network }))
+            self.become_payload(Before::Meanwhile(Gate { wait, tell }))
         };
-        drop((wait, network));
+        drop((wait, tell));
         let numbers = [Some(pid), joiner].map(|pid| pid.map_or(0, |pid| pid.as_raw_nonzero().get()).to_ne_bytes());
         rustix::io::write(supervisor, numbers.as_flattened()).map_err(failed)?;
         if self.users.is_none() {
@@ -265,13 +265,16 @@ impl Start<'_> {
         let network = self.plan.namespaces.network;
         let (early, late) = if network { (&b"m"[..], &b"g"[..]) } else { (&b""[..], &b"mg"[..]) };
         rustix::io::write(&go, early).map_err(failed)?;
-        let inside = outer::Inside::of(pid, first, made).map_err(failed)?;
+        let inside = outer::Inside::of(pid, first, told).map_err(failed)?;
         outer::run(self.plan, self.launched, Some(&inside), self.sender)?;
         rustix::io::write(&go, late).map_err(failed)?;
+        inside.await_taking_over();
         Ok(())
     }
 
     fn become_payload(&self, before: Before) -> ! {
+        // What the payload starts with. This early, because whoever gets users waits for them now.
+        sys::signal::reset_dispositions();
         match inner::run(self.plan, self.launched, before, self.sender) {
             Ok(inside) => {
                 // Becoming the container's root has disarmed it.

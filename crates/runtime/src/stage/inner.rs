@@ -42,8 +42,8 @@ pub enum Before {
 pub struct Gate {
     /// A byte comes when the user namespace maps ids, another one when the mounts are made.
     pub wait: OwnedFd,
-    /// A byte goes when the network is made.
-    pub network: OwnedFd,
+    /// A byte goes when the network is made, and its end when the mounts are taken over.
+    pub tell: OwnedFd,
 }
 
 impl Gate {
@@ -57,7 +57,7 @@ impl Gate {
 
     fn make_network(&self) -> Result<(), Failure> {
         sys::clone::unshare(Namespaces::NETWORK)?;
-        rustix::io::write(&self.network, b"n")?;
+        rustix::io::write(&self.tell, b"n")?;
         Ok(())
     }
 }
@@ -68,17 +68,18 @@ impl Gate {
 /// The number of the step, and why.
 pub fn run(plan: &Plan, launched: &Launched, before: Before, sender: &Sender) -> Result<Inside, (usize, Failure)> {
     let mut inside = Inside { master: None, console: None, notify: None, kmsg: None, journal: None };
-    let (mut files, gate) = match before {
+    let (mut files, mut gate) = match before {
         Before::Done(files) => (Some(files), None),
         Before::Meanwhile(gate) => (None, Some(gate)),
     };
     rustix::process::umask(Mode::empty());
     for (number, step) in plan.inner.iter().enumerate() {
         let failed = |failure| (number, failure);
-        if let Some(gate) = &gate
-            && files.is_none()
-        {
-            files = meanwhile(step, gate).map_err(failed)?;
+        if let Some(open) = &gate {
+            files = meanwhile(step, open).map_err(failed)?;
+            if files.is_some() {
+                gate = None;
+            }
             continue;
         }
         let Some(files) = &mut files else { return Err(failed(Errno::BADF.into())) };

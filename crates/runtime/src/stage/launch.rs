@@ -203,18 +203,23 @@ fn make_group(plan: &Plan, place: &GroupPlace, acquired: &Acquired) -> Result<cg
     if *place != (GroupPlace::Subtree { controllers: false }) {
         group.hand_on_controllers(&layout)?;
     }
-    if let Some(user) = plan.namespaces.user {
-        group.delegate(user.range.start(), user.range.start())?;
-    }
     Ok(group)
 }
 
-/// Sees to it that the payload can open the standard devices and those in the plan, and no others. The verifier takes
-/// its time over the program, so this is done while the stages are at work, and before the payload starts.
+/// Does what the payload's group needs before the payload starts, but none of the stages: its owner, and its devices. There
+/// is time for that while the stages are at work.
 ///
 /// # Errors
-/// Those of bpf(2).
-pub fn restrict_devices(plan: &Plan, group: &cgroup::Group) -> Result<(), Error> {
+/// Those of chown(2) and bpf(2).
+pub fn finish_group(plan: &Plan, group: &cgroup::Group) -> Result<(), Error> {
+    if let Some(user) = plan.namespaces.user {
+        group.delegate(user.range.start(), user.range.start())?;
+    }
+    restrict_devices(plan, group)
+}
+
+/// Sees to it that the payload can open the standard devices and those in the plan, and no others.
+fn restrict_devices(plan: &Plan, group: &cgroup::Group) -> Result<(), Error> {
     use cgroup::device::{Access, Change, Kind, Rule, STANDARD, UNNAMED};
     let DeviceAccess { strict, rules: named, changes } = &plan.limits.device_access;
     // Nodes of the standard ones are made in any case.

@@ -13,6 +13,7 @@ use rustix::mount::{MountPropagationFlags, mount_change};
 use rustix::process::Pid;
 use rustix::thread::{LinkNameSpaceType, ThreadNameSpaceType, move_into_link_name_space, move_into_thread_name_spaces};
 use sys::mount::{Attributes, Change, set_attributes};
+use sys::pidfd;
 
 use super::files::{About, Failure, Files, new_mount, place_on_host, restrict};
 use super::launch::Launched;
@@ -31,21 +32,40 @@ pub struct Inside {
     processes: OwnedFd,
     /// The first process.
     first: OwnedFd,
-    /// A byte comes from there when it has made a network of its own.
-    network: OwnedFd,
+    /// A byte comes from there when it has made a network of its own, and its end when it has taken the mounts over.
+    told: OwnedFd,
 }
 
 impl Inside {
-    /// Those of the process with this number and descriptor, which writes to `network` when it has made one of its own.
+    /// Those of the process with this number and descriptor, which is heard at `told`.
     ///
     /// # Errors
     /// Those of open(2).
-    pub fn of(pid: Pid, first: OwnedFd, network: OwnedFd) -> rustix::io::Result<Self> {
-        Ok(Self { users: namespace(pid, "user")?, processes: namespace(pid, "pid")?, first, network })
+    pub fn of(pid: Pid, first: OwnedFd, told: OwnedFd) -> rustix::io::Result<Self> {
+        let users = namespace(pid, &first, pidfd::Kind::User)?;
+        let processes = namespace(pid, &first, pidfd::Kind::Pid)?;
+        Ok(Self { users, processes, first, told })
+    }
+
+    /// Waits until the first process has taken the mounts over, or is gone.
+    ///
+    /// Whoever leaves a mount namespace last takes it down, and waits until all processors have seen that. That shall not
+    /// be the process that others wait for.
+    pub fn await_taking_over(&self) {
+        let _ = rustix::io::retry_on_intr(|| rustix::io::read(&self.told, &mut [0; 1]));
     }
 }
 
-fn namespace(pid: Pid, name: &str) -> rustix::io::Result<OwnedFd> {
+fn namespace(pid: Pid, first: &OwnedFd, kind: pidfd::Kind) -> rustix::io::Result<OwnedFd> {
+    match pidfd::namespace(first.as_fd(), kind) {
+        Err(Errno::NOTTY | Errno::INVAL) => {}
+        other => return other,
+    }
+    // Before Linux 6.11. A child of the supervisor, which has not waited for it: the number is nobody else's.
+    let name = match kind {
+        pidfd::Kind::Pid => "pid",
+        pidfd::Kind::User => "user",
+    };
     let path = format!("/proc/{}/ns/{name}", pid.as_raw_nonzero());
     rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
 }
@@ -166,7 +186,7 @@ fn enter_network(path: &Path) -> Result<(), Failure> {
 
 fn join_network(inside: Option<&Inside>) -> Result<(), Failure> {
     let inside = inside.ok_or(Errno::BADF)?;
-    if rustix::io::retry_on_intr(|| rustix::io::read(&inside.network, &mut [0; 1]))? != 1 {
+    if rustix::io::retry_on_intr(|| rustix::io::read(&inside.told, &mut [0; 1]))? != 1 {
         // The process has said why.
         return Err(Errno::CHILD.into());
     }

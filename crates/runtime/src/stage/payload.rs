@@ -97,7 +97,6 @@ fn try_start(
     }
     // A change of ids has disarmed it.
     sender.die_with_supervisor();
-    sys::signal::reset_dispositions();
     sys::signal::set_mask(&prepared.signal_mask)?;
     load(prepared.filters.profile.as_ref().filter(|_| late))?;
     Err(execute(&payload.programs, &environment))
