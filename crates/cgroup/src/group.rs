@@ -1,8 +1,9 @@
 //! The control group of a machine, for what the host wants to limit and count, and in it the one that is given to the
 //! container.
 
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Mode, chownat, mkdirat, unlinkat};
@@ -127,6 +128,12 @@ impl Group {
         let mut buffer = [0; 256];
         let text = subtree::read(&self.machine, "memory.events", &mut buffer).ok()?;
         subtree::field(text, b"oom_kill ")
+    }
+
+    /// The path of the payload's group, as the host has it mounted.
+    #[must_use]
+    pub fn payload_path(&self) -> PathBuf {
+        self.path.join(OsStr::from_bytes(PAYLOAD.to_bytes()))
     }
 
     /// Its path, for messages.

@@ -94,6 +94,9 @@ fn payload(plan: &Plan) -> Vec<String> {
         let whose = if registration.manager == ServiceManager::System { "the system's" } else { "the user's" };
         lines.push(format!("registered with {whose} systemd-machined{how}"));
     }
+    if plan.listed {
+        lines.push("in redd's list of machines".into());
+    }
     if plan.supervision.notify_ready {
         lines.push("ready when it says so".into());
     }

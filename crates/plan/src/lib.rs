@@ -46,6 +46,8 @@ pub struct Plan {
     pub namespaces: Namespaces,
     /// How it is registered, if it is, before the payload starts.
     pub registration: Option<Registration>,
+    /// It is in the registry of machines, and can be steered from outside.
+    pub listed: bool,
     /// Done once by the caller.
     pub parent: Vec<ParentStep>,
     /// Done by the caller before each start.

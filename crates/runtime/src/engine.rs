@@ -16,7 +16,7 @@ use crate::stage::kept::Kept;
 use crate::stage::launch::{self, Launched};
 use crate::stage::payload::{LOWER_LIMIT, Prepared};
 use crate::supervise::{self, Outcome, Signals, Supervised, Upstream};
-use crate::{facts, filter, id_range, journal_remote, parent};
+use crate::{facts, filter, id_range, journal_remote, parent, publication};
 
 /// How often a range of ids is picked again that somebody else was quicker to take.
 const PICKED_AT_ONCE: u32 = 64;
@@ -62,9 +62,12 @@ pub enum Error {
     /// A signal came before the payload ran.
     #[error("interrupted before the container has started")]
     Interrupted,
-    /// The list of machines.
+    /// The list of machines of systemd-machined.
     #[error(transparent)]
     Registration(#[from] registration::Error),
+    /// Our own.
+    #[error(transparent)]
+    Publication(#[from] machine::registry::Error),
     /// The forwarded journal.
     #[error(transparent)]
     JournalRemote(#[from] journal_remote::Error),
@@ -248,8 +251,10 @@ fn start(
         }
     };
     let limited = launched.limit(plan, found.pid.as_raw_nonzero().get());
-    let mut registered = None;
+    let (mut registered, mut published) = (None, None);
     let started = finished.and(limited).map_err(Error::from).and_then(|()| {
+        let first = (found.pid.as_raw_nonzero().get(), &found.pidfd);
+        published = publication::publish(plan, &prepared.filters, launched, first)?;
         registered = registration::register(plan, found.pid.as_raw_nonzero().get())?;
         // If nobody is there any more to hear it, their last message says why.
         let _ = receiver.let_go();
@@ -282,6 +287,7 @@ fn start(
     };
     let outcome = supervise::run(&plan.supervision, &supervised, &watcher.signals, watcher.upstream.as_ref());
     registered.into_iter().for_each(Registered::end);
+    drop(published);
     let outcome = match outcome {
         // Whoever has asked for the end meanwhile does not want a new beginning.
         Ok(Outcome::Rebooted) => watcher.signals.asks_for_end(|| Ok(true)).map(|asks| match asks {

@@ -22,6 +22,7 @@ mod journal_remote;
 pub mod parent;
 mod property;
 pub mod proto;
+mod publication;
 mod registration;
 mod rlimit;
 pub mod settings;

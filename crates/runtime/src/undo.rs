@@ -179,6 +179,13 @@ pub fn cleanup(spec: &ContainerSpec) -> Undone {
     for name in &names {
         by_name(&run, name, &places, &groups, &mut undone);
     }
+    match machine::Registry::of(&run).sweep() {
+        Ok(machines) => {
+            let entries = machines.iter().map(|name| format!("the entry of {name} in the list of machines"));
+            undone.removed.extend(entries);
+        }
+        Err(error) => undone.errors.push(chain(&error)),
+    }
     match image::lock::sweep(&run) {
         Ok(0) => {}
         Ok(count) => undone.removed.push(format!("{count} lock files")),

@@ -283,6 +283,7 @@ pub fn resolve(spec: &ContainerSpec, facts: &HostFacts) -> Result<Plan, Error> {
         },
         parent: parent_steps(&context, registration.as_ref()),
         registration,
+        listed: spec.property().register != spec::Register::No,
         launch: launch_steps(&context, bounds.steps),
         outer,
         inner,

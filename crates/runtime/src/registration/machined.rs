@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::Sockets;
 
 /// Who registers machines, as `machinectl list` shows it: who is asked by `$container` gets the same answer.
-const SERVICE: &str = "systemd-nspawn";
+pub(crate) const SERVICE: &str = "systemd-nspawn";
 const CLASS: &str = "container";
 
 /// The bus name and the object of the list, and its interface.

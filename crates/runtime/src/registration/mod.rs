@@ -17,6 +17,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::supervise;
+pub(crate) use machined::SERVICE;
 use machined::{Entry, Machined};
 
 /// How long a dead machine of the same name may take to leave the list.

@@ -1,0 +1,21 @@
+//! Machines that run: a directory on the host is the truth, and every machine is steered by its own supervisor.
+//!
+//! No daemon is needed for any of it. Whoever looks after a machine writes its [`State`] to [`Registry`] and takes it away
+//! in the end; who lists machines passes over those whose keeper died, and removes them.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`registry`] | where entries are, how they are made, found and recognised as stale |
+//! | [`state`] | what an entry says |
+//! | [`process`] | a process, recognised beyond its number |
+//! | [`confinement`] | what commands that are run inside later may do |
+
+pub mod confinement;
+pub mod process;
+pub mod registry;
+pub mod state;
+
+pub use confinement::Confinement;
+pub use process::Process;
+pub use registry::{Machine, Registry};
+pub use state::{Class, State};

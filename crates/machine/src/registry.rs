@@ -1,0 +1,418 @@
+//! The directory of running machines: `/run/redd/machines/NAME` with the files `state`, `lock`, `control`, `confinement`.
+//!
+//! Whoever runs a machine holds an exclusive lock on `lock` for as long as it does ([`Published`]), so the kernel says
+//! whether that still is so. Machines that others have registered have no such file, and live as long as their first
+//! process. Neither is told by a number of a process alone ([`Process`](crate::Process)).
+//!
+//! Trusts the host's root, who alone may write there. The names of entries are machine names, checked when they are read.
+
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use image::lock_file::LockFile;
+use image::run_directory::RunDirectory;
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, renameat, unlinkat};
+use rustix::io::Errno;
+use spec::MachineName;
+use sys::file_lock;
+
+use crate::confinement::Confinement;
+use crate::state::{State, VERSION};
+
+/// The names of an entry's files.
+const STATE: &str = "state";
+const LOCK: &str = "lock";
+const CONTROL: &str = "control";
+const CONFINEMENT: &str = "confinement";
+/// What a state is written to before it is seen.
+const NEW_STATE: &str = "state.new";
+const FILES: [&str; 5] = [NEW_STATE, STATE, CONTROL, CONFINEMENT, LOCK];
+/// The longest state that is read, in bytes.
+const LONGEST: u64 = 1 << 20;
+
+/// Why the registry could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is none, or it has ended.
+    #[error("no machine named {0} is running")]
+    NoSuchMachine(String),
+    /// There is one.
+    #[error("a machine named {0} is already registered")]
+    Exists(String),
+    /// No machine can have this name.
+    #[error(transparent)]
+    Name(#[from] spec::NameError),
+    /// A file.
+    #[error("cannot {action} {path}", path = .path.display())]
+    File {
+        /// What was tried.
+        action: &'static str,
+        /// With what.
+        path: PathBuf,
+        /// Why it failed.
+        source: Errno,
+    },
+    /// What is in a file.
+    #[error("cannot read {path}", path = .path.display())]
+    Malformed {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
+    /// A later redd wrote it.
+    #[error(
+        "the machine {machine} is run by a later version of redd (its state has version {version}, this one knows {VERSION}); use that one"
+    )]
+    Later {
+        /// Whose.
+        machine: String,
+        /// Which version.
+        version: u32,
+    },
+}
+
+/// The registry.
+#[derive(Clone, Debug)]
+pub struct Registry {
+    directory: PathBuf,
+}
+
+/// A machine that runs.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    /// What is known of it.
+    pub state: State,
+    directory: PathBuf,
+}
+
+impl Machine {
+    /// The socket that its supervisor serves, if it has one of ours.
+    #[must_use]
+    pub fn control(&self) -> Option<PathBuf> {
+        self.state.supervised.then(|| self.directory.join(CONTROL))
+    }
+
+    /// What commands that are run inside later may do. Only root may read it.
+    ///
+    /// # Errors
+    /// [`Error::File`] (`ENOENT` for machines that others run), [`Error::Malformed`].
+    pub fn confinement(&self) -> Result<Confinement, Error> {
+        let path = self.directory.join(CONFINEMENT);
+        let text = std::fs::read(&path).map_err(|error| failed("read", &path)(errno(&error)))?;
+        serde_json::from_slice(&text).map_err(|source| Error::Malformed { path, source })
+    }
+}
+
+impl Registry {
+    /// That of the host.
+    #[must_use]
+    pub fn system() -> Self {
+        Self::of(&RunDirectory::system())
+    }
+
+    /// The one in another directory for what runs.
+    #[must_use]
+    pub fn of(run: &RunDirectory) -> Self {
+        Self { directory: run.base().join("machines") }
+    }
+
+    /// Where the entries are.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// All machines that run, by name. What the dead have left is removed where the caller may do that, and passed over.
+    /// Entries that cannot be read are errors of their own: the others are there nevertheless.
+    ///
+    /// # Errors
+    /// [`Error::File`] if the directory cannot be read.
+    pub fn list(&self) -> Result<(Vec<Machine>, Vec<Error>), Error> {
+        let names = self.names()?;
+        let (mut machines, mut errors) = (Vec::with_capacity(names.len()), Vec::new());
+        for name in names {
+            match self.look(&name) {
+                Ok(Some(machine)) => machines.push(machine),
+                Ok(None) => {}
+                Err(error) => errors.push(error),
+            }
+        }
+        Ok((machines, errors))
+    }
+
+    /// Removes what the dead have left, and names it.
+    ///
+    /// # Errors
+    /// [`Error::File`] if the directory cannot be read.
+    pub fn sweep(&self) -> Result<Vec<String>, Error> {
+        let mut removed = self.names()?;
+        self.list()?;
+        removed.retain(|name| !self.directory.join(name).exists());
+        Ok(removed)
+    }
+
+    /// One machine.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchMachine`], [`Error::Name`], and those of reading it.
+    pub fn find(&self, name: &str) -> Result<Machine, Error> {
+        MachineName::try_from(name)?;
+        self.look(name)?.ok_or_else(|| Error::NoSuchMachine(name.to_owned()))
+    }
+
+    /// The names of all entries, in order.
+    fn names(&self) -> Result<Vec<String>, Error> {
+        let names = match std::fs::read_dir(&self.directory) {
+            Ok(names) => names,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(failed("read", &self.directory)(errno(&error))),
+        };
+        let names = names.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        let mut names: Vec<_> = names.filter(|name| MachineName::try_from(name.as_str()).is_ok()).collect();
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// Nothing if it has ended, or is not there yet.
+    fn look(&self, name: &str) -> Result<Option<Machine>, Error> {
+        let directory = self.directory.join(name);
+        // Opened before it is asked for: whoever begins meanwhile has another file.
+        let lock = open(&directory.join(LOCK), OFlags::RDONLY);
+        let path = directory.join(STATE);
+        let state = match read(&path) {
+            Ok(text) => text,
+            Err(Errno::NOENT) => {
+                self.remove_if_stale(name);
+                return Ok(None);
+            }
+            Err(source) => return Err(failed("read", &path)(source)),
+        };
+        let state: State = serde_json::from_slice(&state).map_err(|source| Error::Malformed { path, source })?;
+        if state.version > VERSION {
+            return Err(Error::Later { machine: name.to_owned(), version: state.version });
+        }
+        let lives = match (state.supervised, lock) {
+            (true, Ok(lock)) => {
+                let conflict = file_lock::would_conflict(lock.as_fd(), file_lock::Mode::Shared);
+                conflict.map_err(failed("look at", &directory.join(LOCK)))?
+            }
+            // It begins or ends just now.
+            (true, Err(Errno::NOENT)) => false,
+            // Not for us to look at.
+            (true, Err(Errno::ACCESS)) => state.supervisor.as_ref().is_some_and(crate::Process::lives),
+            (true, Err(source)) => return Err(failed("open", &directory.join(LOCK))(source)),
+            (false, _) => state.leader.lives(),
+        };
+        if !lives {
+            self.remove_if_stale(name);
+            return Ok(None);
+        }
+        Ok(Some(Machine { state, directory }))
+    }
+
+    /// Removes an entry whose keeper died. That this may not or cannot be done is no error: it is passed over again.
+    fn remove_if_stale(&self, name: &str) {
+        let directory = self.directory.join(name);
+        match LockFile::acquire_existing(&directory, OsStr::new(LOCK), file_lock::Mode::Exclusive) {
+            // Nobody can begin under this name while we hold it.
+            Ok(Some(lock)) => remove(&directory, Some(lock)),
+            // Registered by others, or somebody holds it after all.
+            Ok(None) => {
+                match read(&directory.join(STATE)).map(|text| serde_json::from_slice::<State>(&text)) {
+                    Ok(Ok(state)) if !state.supervised && !state.leader.lives() => remove(&directory, None),
+                    // Fails where somebody is about to fill it.
+                    Err(Errno::NOENT) => drop(unlinkat(CWD, &directory, AtFlags::REMOVEDIR)),
+                    _ => {}
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Enters a machine that the caller runs; the entry lasts as long as the result.
+    ///
+    /// # Errors
+    /// [`Error::Exists`] while another one holds the name, [`Error::File`].
+    pub fn publish(&self, state: &State, confinement: &Confinement) -> Result<Published, Error> {
+        MachineName::try_from(state.name.as_str())?;
+        let directory = self.directory.join(&state.name);
+        let lock = loop {
+            make_directory(&self.directory)?;
+            make_directory(&directory)?;
+            match LockFile::acquire(&directory, OsStr::new(LOCK), file_lock::Mode::Exclusive) {
+                Ok(Some(lock)) => break lock,
+                Ok(None) => return Err(Error::Exists(state.name.clone())),
+                // Somebody has just removed what was stale.
+                Err(Errno::NOENT) => {}
+                Err(source) => return Err(failed("lock", &directory.join(LOCK))(source)),
+            }
+        };
+        let published = Published { directory, lock: Some(lock) };
+        published.write(CONFINEMENT, 0o600, &to_json(confinement))?;
+        published.update(state)?;
+        Ok(published)
+    }
+
+    /// Enters a machine that somebody else runs; it stays until its first process ends or it is taken out.
+    ///
+    /// # Errors
+    /// [`Error::Exists`], [`Error::File`].
+    pub fn register(&self, state: &State) -> Result<(), Error> {
+        MachineName::try_from(state.name.as_str())?;
+        if self.look(&state.name)?.is_some() {
+            return Err(Error::Exists(state.name.clone()));
+        }
+        make_directory(&self.directory)?;
+        let directory = self.directory.join(&state.name);
+        match rustix::fs::mkdir(&directory, Mode::from_raw_mode(0o755)) {
+            Err(Errno::EXIST) => return Err(Error::Exists(state.name.clone())),
+            other => other.map_err(failed("make", &directory))?,
+        }
+        write(&directory, STATE, 0o644, &to_json(state)).inspect_err(|_| remove(&directory, None))
+    }
+
+    /// Changes what is known of a machine that somebody else runs.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchMachine`], [`Error::File`].
+    pub fn amend(&self, state: &State) -> Result<(), Error> {
+        let machine = self.find(&state.name)?;
+        write(&machine.directory, STATE, 0o644, &to_json(state))
+    }
+
+    /// Takes out a machine that somebody else runs.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchMachine`]; [`Error::Exists`] for one whose supervisor is ours: that takes it out itself.
+    pub fn unregister(&self, name: &str) -> Result<(), Error> {
+        let machine = self.find(name)?;
+        if machine.state.supervised {
+            return Err(Error::Exists(name.to_owned()));
+        }
+        remove(&machine.directory, None);
+        Ok(())
+    }
+}
+
+/// An entry that is kept.
+#[derive(Debug)]
+pub struct Published {
+    directory: PathBuf,
+    /// Taken when it is dropped.
+    lock: Option<LockFile>,
+}
+
+impl Published {
+    /// Where the control socket belongs.
+    #[must_use]
+    pub fn control(&self) -> PathBuf {
+        self.directory.join(CONTROL)
+    }
+
+    /// Changes what is known of it. Readers see the one or the other.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub fn update(&self, state: &State) -> Result<(), Error> {
+        self.write(STATE, 0o644, &to_json(state))
+    }
+
+    fn write(&self, name: &str, mode: u32, contents: &[u8]) -> Result<(), Error> {
+        write(&self.directory, name, mode, contents)
+    }
+}
+
+impl Drop for Published {
+    fn drop(&mut self) {
+        remove(&self.directory, self.lock.take());
+    }
+}
+
+fn remove(directory: &Path, lock: Option<LockFile>) {
+    for name in FILES {
+        // The lock goes last, while it is held.
+        if name != LOCK {
+            let _ = unlinkat(CWD, directory.join(name), AtFlags::empty());
+        }
+    }
+    drop(lock);
+    // Fails where the next one has begun.
+    let _ = unlinkat(CWD, directory, AtFlags::REMOVEDIR);
+}
+
+fn make_directory(path: &Path) -> Result<(), Error> {
+    match rustix::fs::mkdir(path, Mode::from_raw_mode(0o755)) {
+        Err(Errno::EXIST) => Ok(()),
+        Err(Errno::NOENT) => {
+            if let Some(above) = path.parent() {
+                make_directory(above)?;
+            }
+            make_directory_once(path)
+        }
+        other => other.map_err(failed("make", path)),
+    }
+}
+
+fn make_directory_once(path: &Path) -> Result<(), Error> {
+    match rustix::fs::mkdir(path, Mode::from_raw_mode(0o755)) {
+        Err(Errno::EXIST) => Ok(()),
+        other => other.map_err(failed("make", path)),
+    }
+}
+
+/// By way of another name, so that it is there whole.
+fn write(directory: &Path, name: &str, mode: u32, contents: &[u8]) -> Result<(), Error> {
+    let new = directory.join(NEW_STATE);
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = openat(CWD, &new, flags, Mode::from_raw_mode(0o600)).map_err(failed("make", &new))?;
+    rustix::fs::fchmod(&file, Mode::from_raw_mode(mode)).map_err(failed("change the mode of", &new))?;
+    let mut rest = contents;
+    while !rest.is_empty() {
+        let written = rustix::io::retry_on_intr(|| rustix::io::write(&file, rest)).map_err(failed("write", &new))?;
+        rest = &rest[written..];
+    }
+    renameat(CWD, &new, CWD, directory.join(name)).map_err(failed("write", &directory.join(name)))
+}
+
+fn open(path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+    rustix::fs::open(path, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
+}
+
+fn read(path: &Path) -> rustix::io::Result<Vec<u8>> {
+    let file = open(path, OFlags::RDONLY)?;
+    let size = u64::try_from(rustix::fs::fstat(&file)?.st_size).unwrap_or(u64::MAX);
+    if size > LONGEST {
+        return Err(Errno::FBIG);
+    }
+    let mut text = vec![0; usize::try_from(size).unwrap_or(0)];
+    let mut length = 0;
+    while length < text.len() {
+        match rustix::io::retry_on_intr(|| rustix::io::read(&file, &mut text[length..]))? {
+            0 => break,
+            more => length += more,
+        }
+    }
+    text.truncate(length);
+    Ok(text)
+}
+
+fn to_json(value: &impl serde::Serialize) -> Vec<u8> {
+    // Of plain words and numbers: nothing in it can fail.
+    let mut text = serde_json::to_vec(value).unwrap_or_default();
+    text.push(b'\n');
+    text
+}
+
+fn failed(action: &'static str, path: &Path) -> impl FnOnce(Errno) -> Error {
+    let path = path.to_owned();
+    move |source| Error::File { action, path, source }
+}
+
+fn errno(error: &std::io::Error) -> Errno {
+    Errno::from_io_error(error).unwrap_or(Errno::IO)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,141 @@
+use rustix::process::getpid;
+
+use super::*;
+use crate::process::Process;
+use crate::state::{Class, Timestamp};
+
+fn registry() -> (tempfile::TempDir, Registry) {
+    let directory = tempfile::tempdir().unwrap();
+    let registry = Registry { directory: directory.path().join("machines") };
+    (directory, registry)
+}
+
+fn state(name: &str, leader: Process, supervised: bool) -> State {
+    State {
+        version: VERSION,
+        name: name.to_owned(),
+        id: None,
+        service: Some("systemd-nspawn".to_owned()),
+        class: Class::Container,
+        leader,
+        supervisor: None,
+        root_directory: Some("/trees/a".to_owned()),
+        unit: None,
+        subgroup: None,
+        control_group: None,
+        timestamp: Timestamp::now(),
+        network_interfaces: Vec::new(),
+        v_sock_cid: None,
+        ssh_address: None,
+        ssh_private_key_path: None,
+        control_address: None,
+        uid: 0,
+        users: None,
+        boots: false,
+        private_network: false,
+        supervised,
+    }
+}
+
+fn myself() -> Process {
+    Process::of(getpid().as_raw_nonzero().get()).unwrap()
+}
+
+fn dead() -> Process {
+    let mut child = std::process::Command::new("true").spawn().unwrap();
+    let process = Process::of(i32::try_from(child.id()).unwrap()).unwrap();
+    child.wait().unwrap();
+    process
+}
+
+fn names(registry: &Registry) -> Vec<String> {
+    let (machines, errors) = registry.list().unwrap();
+    assert!(errors.is_empty(), "{errors:?}");
+    machines.into_iter().map(|machine| machine.state.name).collect()
+}
+
+#[test]
+fn an_entry_lasts_as_long_as_it_is_kept() {
+    let (directory, registry) = registry();
+    assert!(names(&registry).is_empty());
+    let confinement = Confinement { capabilities: 7, ..Confinement::default() };
+    let published = registry.publish(&state("b.c", myself(), true), &confinement).unwrap();
+    let other = registry.publish(&state("a", myself(), true), &confinement).unwrap();
+    assert_eq!(names(&registry), ["a", "b.c"]);
+    let found = registry.find("b.c").unwrap();
+    assert_eq!(found.state, state("b.c", myself(), true).at(found.state.timestamp));
+    assert_eq!(found.confinement().unwrap(), confinement);
+    assert_eq!(found.control(), Some(published.control()));
+    assert!(matches!(registry.publish(&state("a", myself(), true), &confinement), Err(Error::Exists(_))));
+    drop((published, other));
+    assert!(matches!(registry.find("b.c"), Err(Error::NoSuchMachine(_))));
+    assert_eq!(std::fs::read_dir(directory.path().join("machines")).unwrap().count(), 0);
+}
+
+impl State {
+    fn at(self, timestamp: Timestamp) -> Self {
+        Self { timestamp, ..self }
+    }
+}
+
+#[test]
+fn what_a_dead_keeper_left_is_passed_over_and_removed() {
+    let (_directory, registry) = registry();
+    let published = registry.publish(&state("a", myself(), true), &Confinement::default()).unwrap();
+    // The leader lives, but nobody holds the lock.
+    let here = registry.directory.join("a");
+    let saved = registry.directory.join("saved");
+    std::fs::create_dir(&saved).unwrap();
+    for name in [STATE, LOCK, CONFINEMENT] {
+        std::fs::copy(here.join(name), saved.join(name)).unwrap();
+    }
+    drop(published);
+    std::fs::rename(&saved, &here).unwrap();
+    assert!(names(&registry).is_empty());
+    assert!(!here.exists());
+    // Half made, by somebody who died on the way.
+    std::fs::create_dir(&here).unwrap();
+    std::fs::write(here.join(LOCK), "").unwrap();
+    assert_eq!(registry.sweep().unwrap(), ["a"]);
+    assert!(!here.exists());
+    let again = registry.publish(&state("a", myself(), true), &Confinement::default()).unwrap();
+    assert_eq!(names(&registry), ["a"]);
+    drop(again);
+}
+
+#[test]
+fn machines_of_others_live_with_their_first_process() {
+    let (_directory, registry) = registry();
+    registry.register(&state("vm", myself(), false)).unwrap();
+    assert!(matches!(registry.register(&state("vm", myself(), false)), Err(Error::Exists(_))));
+    assert_eq!(registry.find("vm").unwrap().control(), None);
+    let changed = State { unit: Some("vm.scope".to_owned()), ..state("vm", myself(), false) };
+    registry.amend(&changed).unwrap();
+    assert_eq!(registry.find("vm").unwrap().state.unit.as_deref(), Some("vm.scope"));
+    registry.register(&state("gone", dead(), false)).unwrap();
+    assert_eq!(names(&registry), ["vm"]);
+    assert!(!registry.directory.join("gone").exists());
+    registry.unregister("vm").unwrap();
+    assert!(names(&registry).is_empty());
+}
+
+#[test]
+fn names_lead_nowhere() {
+    let (_directory, registry) = registry();
+    for name in ["..", ".", "a/b", "", "\u{e4}"] {
+        assert!(matches!(registry.find(name), Err(Error::Name(_))), "{name}");
+        assert!(registry.register(&state(name, myself(), false)).is_err(), "{name}");
+    }
+}
+
+#[test]
+fn what_cannot_be_read_hides_nothing_else() {
+    let (_directory, registry) = registry();
+    registry.register(&state("good", myself(), false)).unwrap();
+    registry.register(&state("odd", myself(), false)).unwrap();
+    std::fs::write(registry.directory.join("odd").join(STATE), "{").unwrap();
+    registry.register(&State { version: VERSION + 1, ..state("later", myself(), false) }).unwrap();
+    let (machines, errors) = registry.list().unwrap();
+    assert_eq!(machines.len(), 1);
+    assert!(matches!(errors[..], [Error::Later { .. }, Error::Malformed { .. }]), "{errors:?}");
+}

@@ -1,0 +1,90 @@
+//! The machine in redd's own registry, for as long as it runs: what others list it by, and steer it with.
+
+use std::os::fd::OwnedFd;
+
+use machine::confinement::{self, Confinement};
+use machine::process::Process;
+use machine::registry::{Error, Published, Registry};
+use machine::state::{Class, IdRange, State, Timestamp, VERSION};
+use plan::{ParentStep, Plan};
+use rustix::io::Errno;
+
+use crate::filter::{Filter, Filters};
+use crate::registration::SERVICE;
+use crate::stage::launch::Launched;
+
+/// Enters the machine, if the plan says so.
+///
+/// # Errors
+/// Those of the registry.
+pub(crate) fn publish(
+    plan: &Plan,
+    filters: &Filters,
+    launched: &Launched,
+    (pid, pidfd): (i32, &OwnedFd),
+) -> Result<Option<Published>, Error> {
+    if !plan.listed {
+        return Ok(None);
+    }
+    let unknown = |source: Errno| Error::File { action: "recognise a process in", path: "/proc".into(), source };
+    let leader = Process::with(pid, pidfd).map_err(unknown)?;
+    let supervisor = Process::of(rustix::process::getpid().as_raw_nonzero().get()).map_err(unknown)?;
+    let state = state(plan, launched, leader, supervisor);
+    Registry::system().publish(&state, &confinement(plan, filters)).map(Some)
+}
+
+fn state(plan: &Plan, launched: &Launched, leader: Process, supervisor: Process) -> State {
+    let scope = plan.parent.iter().find_map(|step| match step {
+        ParentStep::StartScope(scope) => Some(scope.unit.clone()),
+        _ => None,
+    });
+    let users = plan.namespaces.user.map(|user| IdRange { start: user.range.start(), count: user.range.count() });
+    State {
+        version: VERSION,
+        name: plan.machine.clone(),
+        id: Some(plan.supervision.uuid),
+        service: Some(SERVICE.to_owned()),
+        class: Class::Container,
+        leader,
+        supervisor: Some(supervisor),
+        // For people: a path that is no text cannot be told.
+        root_directory: plan.tree.to_str().map(str::to_owned),
+        unit: scope,
+        subgroup: None,
+        control_group: launched.group.payload_path().to_str().map(str::to_owned),
+        timestamp: Timestamp::now(),
+        network_interfaces: Vec::new(),
+        v_sock_cid: None,
+        ssh_address: None,
+        ssh_private_key_path: None,
+        control_address: None,
+        uid: rustix::process::getuid().as_raw(),
+        users,
+        boots: plan.supervision.boot,
+        private_network: plan.namespaces.network,
+        supervised: true,
+    }
+}
+
+fn confinement(plan: &Plan, filters: &Filters) -> Confinement {
+    let filters = filters.usual.iter().chain(&filters.profile).map(written).collect();
+    Confinement {
+        capabilities: plan.limits.capabilities.bits(),
+        no_new_privileges: plan.limits.no_new_privileges,
+        filters,
+        personality: plan.limits.personality.map(|personality| {
+            match personality {
+                spec::Personality::X86 => "x86",
+                spec::Personality::X86_64 => "x86-64",
+            }
+            .to_owned()
+        }),
+        selinux_context: plan.limits.selinux_context.clone(),
+    }
+}
+
+fn written(filter: &Filter) -> confinement::Filter {
+    let instructions = filter.program.iter().map(|one| (one.code, one.jt, one.jf, one.k)).collect();
+    let sys::seccomp::Flags { log, allow_speculation } = filter.flags;
+    confinement::Filter { instructions, log, allow_speculation }
+}
