@@ -40,10 +40,21 @@ impl Failure {
 
 /// Prints a failure and gives the program's exit code.
 pub(crate) fn report(result: Result<ExitCode, Failure>) -> ExitCode {
+    report_as("redd", result)
+}
+
+/// Tells of something that went wrong beside what was asked for.
+pub(crate) fn warn(error: &anyhow::Error) {
+    // Nobody is left to tell if this fails.
+    let _ = writeln!(std::io::stderr(), "{}", spec::printable_lines(&format!("{error:#}")));
+}
+
+/// The same under another name of the program.
+pub(crate) fn report_as(program: &str, result: Result<ExitCode, Failure>) -> ExitCode {
     match result {
         Ok(code) => code,
         Err(failure) => {
-            let mut text = format!("redd: {:#}\n", failure.error);
+            let mut text = format!("{program}: {:#}\n", failure.error);
             if let Some(hint) = failure.hint {
                 text.push_str(&format!("hint: {hint}\n"));
             }

@@ -4,13 +4,14 @@ mod commands;
 mod container_command;
 mod failure;
 mod interruption;
+mod machinectl;
 mod progress;
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, FromArgMatches as _};
 
 use commands::{Command, Redd};
 
@@ -24,7 +25,16 @@ fn main() -> ExitCode {
     if arguments.get(1).is_some_and(|verb| verb == "spawn") {
         return commands::spawn::run(arguments.into_iter().skip(2));
     }
-    match Redd::parse_from(arguments).command {
+    if name == "machinectl" {
+        return machinectl::run(arguments);
+    }
+    let mut line = machinectl::with_verbs(Redd::command());
+    let matches = line.clone().get_matches_from(arguments);
+    if let Some(result) = machinectl::verb_of(&matches) {
+        return failure::report(result);
+    }
+    let read = Redd::from_arg_matches(&matches).map_err(|error| error.format(&mut line));
+    match read.unwrap_or_else(|error| error.exit()).command {
         Command::Spawn => commands::spawn::run(std::iter::empty()),
         Command::Bootstrap(arguments) => failure::report(commands::bootstrap::run(&arguments)),
         Command::Run(arguments) => failure::report(commands::run::run(&arguments)),

@@ -17,6 +17,11 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    clap_complete::generate(arguments.shell, &mut Redd::command(), "redd", &mut std::io::stdout());
+    clap_complete::generate(
+        arguments.shell,
+        &mut crate::machinectl::with_verbs(Redd::command()),
+        "redd",
+        &mut std::io::stdout(),
+    );
     Ok(ExitCode::SUCCESS)
 }

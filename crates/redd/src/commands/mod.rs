@@ -2,6 +2,7 @@
 
 pub(crate) mod bootstrap;
 pub(crate) mod completions;
+pub(crate) mod list;
 pub(crate) mod run;
 pub(crate) mod settings;
 pub(crate) mod spawn;

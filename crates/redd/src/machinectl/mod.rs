@@ -1,0 +1,72 @@
+//! `machinectl`, and the same verbs as `redd VERB`: who is asked, with which options, in which form.
+//!
+//! The verbs themselves are in [`crate::commands`], one file each.
+
+mod options;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{Args as _, CommandFactory as _, FromArgMatches as _, Subcommand as _};
+
+pub(crate) use options::{Json, Options};
+
+use crate::commands::{self, Redd};
+use crate::failure::{Failure, report_as};
+
+/// Controls machines and their images.
+#[derive(Debug, clap::Parser)]
+#[command(name = "machinectl", version, disable_help_subcommand = true)]
+struct Machinectl {
+    #[command(flatten)]
+    options: Options,
+    #[command(subcommand)]
+    verb: Option<Verb>,
+}
+
+/// What can be done with machines and images.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Verb {
+    List(commands::list::Arguments),
+}
+
+/// Runs as `machinectl`.
+pub(crate) fn run(arguments: Vec<OsString>) -> ExitCode {
+    let mut command = Machinectl::command().mut_args(|argument| argument.global(true));
+    let matches = command.clone().get_matches_from(arguments);
+    let read = Machinectl::from_arg_matches(&matches).map_err(|error| error.format(&mut command));
+    match read {
+        Ok(Machinectl { options, verb }) => {
+            let verb = verb.unwrap_or(Verb::List(commands::list::Arguments::default()));
+            report_as("machinectl", carry_out(&verb, &options))
+        }
+        Err(error) => error.exit(),
+    }
+}
+
+/// The command line of `redd`: its own verbs, and these.
+pub(crate) fn with_verbs(mut redd: clap::Command) -> clap::Command {
+    for verb in Verb::augment_subcommands(clap::Command::new("verbs")).get_subcommands() {
+        redd = redd.subcommand(Options::augment_args(verb.clone()));
+    }
+    redd
+}
+
+/// What `redd` was asked for, if it is one of these verbs.
+pub(crate) fn verb_of(matches: &clap::ArgMatches) -> Option<Result<ExitCode, Failure>> {
+    let (name, below) = matches.subcommand()?;
+    if !Verb::has_subcommand(name) {
+        return None;
+    }
+    let read = Verb::from_arg_matches(matches).and_then(|verb| Ok((verb, Options::from_arg_matches(below)?)));
+    match read {
+        Ok((verb, options)) => Some(carry_out(&verb, &options)),
+        Err(error) => error.format(&mut with_verbs(Redd::command())).exit(),
+    }
+}
+
+fn carry_out(verb: &Verb, options: &Options) -> Result<ExitCode, Failure> {
+    match verb {
+        Verb::List(arguments) => commands::list::run(arguments, options),
+    }
+}
