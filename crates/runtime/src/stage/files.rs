@@ -9,15 +9,12 @@ use std::path::{Path, PathBuf};
 use plan::{FileStep, FileSystem, MountFlags, MountIds, SourceNumber};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, mkdirat, mknodat, symlinkat};
 use rustix::io::Errno;
-use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_fd,
-    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
-};
+use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 use sys::mount::{Attributes, Change, Propagation, set_attributes};
 use sys::open::openat2;
 
 use super::id_map::{self, Origin};
-use super::{destination, device};
+use super::{destination, device, new_mount};
 
 /// Links stay inside the root; those of proc that lead anywhere are not followed at all.
 const RESOLVE: ResolveFlags = ResolveFlags::IN_ROOT.union(ResolveFlags::NO_MAGICLINKS);
@@ -93,8 +90,7 @@ impl Files {
     pub fn run(&mut self, step: &FileStep, sources: &Sources) -> Result<(), Failure> {
         match step {
             FileStep::Mount { file_system, target, options, attributes } => {
-                let mount = new_mount(*file_system, options, *attributes)?;
-                self.place(&mount, target.as_path(), true)
+                self.mount(*file_system, target.as_path(), options, *attributes)
             }
             FileStep::Attach { source, target, attributes, directory, ids } => {
                 let (_, mount) = sources.iter().find(|(number, _)| number == source).ok_or(Errno::BADF)?;
@@ -125,7 +121,7 @@ impl Files {
                 }
             }
             FileStep::MountAny { kind, source, target, options, attributes } => {
-                let mount = any_mount(kind, source.as_deref(), options, *attributes)?;
+                let mount = new_mount::any_mount(kind, source.as_deref(), options, *attributes)?;
                 self.place(&mount, target.as_path(), true)
             }
             FileStep::Change { path, set, clear, relative_times, private, recursive } => {
@@ -188,6 +184,25 @@ impl Files {
             Some((_, fd)) => Ok((fd.as_fd(), name)),
             None => Err(Errno::BADF),
         }
+    }
+
+    /// A new file system at `target`, which is made if it is missing.
+    fn mount(
+        &mut self,
+        file_system: FileSystem,
+        target: &Path,
+        options: &[String],
+        flags: MountFlags,
+    ) -> Result<(), Failure> {
+        if target.parent().is_some() {
+            let at = self.target(target, true)?;
+            self.parent = None;
+            if new_mount::at_once(&at, &self.root, (file_system, options, flags)).is_ok() {
+                return Ok(());
+            }
+        }
+        let mount = new_mount::new_mount(file_system, options, flags)?;
+        self.place(&mount, target, true)
     }
 
     /// Puts a detached mount at `target`, which is made if it is missing.
@@ -318,45 +333,6 @@ pub fn take_mount(at: BorrowedFd<'_>, recursive: bool) -> rustix::io::Result<Own
     open_tree(at, "", flags)
 }
 
-/// A new, detached instance of a file system.
-///
-/// # Errors
-/// The kernel's reason and the option it was about.
-pub fn new_mount(file_system: FileSystem, options: &[String], flags: MountFlags) -> Result<OwnedFd, Failure> {
-    any_mount(file_system.name(), None, options, flags)
-}
-
-/// A new file system of any kind, which mounts the source if it takes one.
-fn any_mount(kind: &str, source: Option<&str>, options: &[String], flags: MountFlags) -> Result<OwnedFd, Failure> {
-    let source = source.unwrap_or(kind);
-    let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC).about(kind)?;
-    fsconfig_set_string(&context, "source", source).about(source)?;
-    for option in options {
-        match option.split_once('=') {
-            Some((key, value)) => fsconfig_set_string(&context, key, value),
-            None => fsconfig_set_flag(&context, option.as_str()),
-        }
-        .about(option)?;
-    }
-    fsconfig_create(&context).about(kind)?;
-    let attributes = MountAttrFlags::from_bits_retain(attributes(flags).bits() as u32);
-    fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes).about(kind)
-}
-
-/// proc of another PID namespace, detached (`pidns=` of proc, Linux 6.17).
-///
-/// # Errors
-/// `EINVAL` where the kernel does not know the option.
-pub fn mount_proc_of(processes: BorrowedFd<'_>, flags: MountFlags) -> Result<OwnedFd, Failure> {
-    let name = FileSystem::Proc.name();
-    let context = fsopen(name, FsOpenFlags::FSOPEN_CLOEXEC).about(name)?;
-    fsconfig_set_fd(&context, "pidns", processes).about("pidns")?;
-    fsconfig_set_string(&context, "source", name)?;
-    fsconfig_create(&context).about(name)?;
-    let attributes = MountAttrFlags::from_bits_retain(attributes(flags).bits() as u32);
-    fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes).about(name)
-}
-
 /// Adds attributes to a mount, and if wanted to all below it.
 ///
 /// # Errors
@@ -368,7 +344,7 @@ pub fn restrict(mount: BorrowedFd<'_>, flags: MountFlags, recursive: bool) -> ru
     set_attributes(mount, &Change { set: attributes(flags), recursive, ..Change::default() })
 }
 
-fn attributes(flags: MountFlags) -> Attributes {
+pub(super) fn attributes(flags: MountFlags) -> Attributes {
     [
         (flags.read_only, Attributes::READ_ONLY),
         (flags.no_suid, Attributes::NO_SUID),

@@ -12,6 +12,7 @@ pub mod inner;
 mod journal;
 pub mod kept;
 pub mod launch;
+mod new_mount;
 pub mod outer;
 pub mod overlay;
 mod partition;

@@ -15,8 +15,9 @@ use rustix::thread::{LinkNameSpaceType, ThreadNameSpaceType, move_into_link_name
 use sys::mount::{Attributes, Change, set_attributes};
 use sys::pidfd;
 
-use super::files::{About, Failure, Files, new_mount, place_on_host, restrict};
+use super::files::{About, Failure, Files, place_on_host, restrict};
 use super::launch::Launched;
+use super::new_mount::{mount_proc_of, new_mount};
 use super::{assembly, credentials, custom_overlay, delegated_mount, host_file, journal, overlay};
 use crate::proto::{Report, Sender, Stage};
 
@@ -198,7 +199,7 @@ fn join_network(inside: Option<&Inside>) -> Result<(), Failure> {
 /// be in it.
 fn proc_of(inside: Option<&Inside>, attributes: MountFlags) -> Result<OwnedFd, Failure> {
     let inside = inside.ok_or(Errno::BADF)?;
-    match super::files::mount_proc_of(inside.processes.as_fd(), attributes) {
+    match mount_proc_of(inside.processes.as_fd(), attributes) {
         Err(Failure { errno: Errno::INVAL, .. }) => {}
         other => return other,
     }

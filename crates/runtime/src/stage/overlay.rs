@@ -16,8 +16,9 @@ use rustix::thread::LinkNameSpaceType;
 use sys::clone::Namespaces;
 use sys::mount::{Change, set_attributes};
 
-use super::files::{About, Failure, new_mount, place_on_host};
+use super::files::{About, Failure, place_on_host};
 use super::launch::{Launched, OverlayDirectory};
+use super::new_mount::new_mount;
 use super::{assembly, delegated_mount};
 
 /// The upper layer lies on disk, in the ephemeral copy's directory.
