@@ -142,6 +142,17 @@ impl Registry {
         Ok((machines, errors))
     }
 
+    /// Removes what a dead keeper has left of this machine, if there is something. A machine that runs stays.
+    ///
+    /// # Errors
+    /// [`Error::Name`], and those of reading it.
+    pub fn clear(&self, name: &str) -> Result<bool, Error> {
+        MachineName::try_from(name)?;
+        let directory = self.directory.join(name);
+        let there = directory.exists();
+        Ok(self.look(name)?.is_none() && there && !directory.exists())
+    }
+
     /// Removes what the dead have left, and names it.
     ///
     /// # Errors

@@ -122,6 +122,7 @@ fn by_name(run: &RunDirectory, name: &str, places: &[PathBuf], groups: &Groups, 
         }
     }
     entries(run, &left, undone);
+    undone.note(&format!("the entry of {name} in the list of machines"), machine::Registry::of(run).clear(name));
     // Their processes are those of the group above, which are dead by now.
     for hierarchy in &groups.hierarchies {
         let group = cgroup::limit::v1::path(&hierarchy.own, name);

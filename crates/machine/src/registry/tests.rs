@@ -98,6 +98,10 @@ fn what_a_dead_keeper_left_is_passed_over_and_removed() {
     std::fs::write(here.join(LOCK), "").unwrap();
     assert_eq!(registry.sweep().unwrap(), ["a"]);
     assert!(!here.exists());
+    assert!(!registry.clear("a").unwrap());
+    std::fs::create_dir(&here).unwrap();
+    std::fs::write(here.join(LOCK), "").unwrap();
+    assert!(registry.clear("a").unwrap());
     let again = registry.publish(&state("a", myself(), true), &Confinement::default()).unwrap();
     assert_eq!(names(&registry), ["a"]);
     drop(again);
