@@ -1,12 +1,13 @@
 //! The machine in redd's own registry, for as long as it runs: what others list it by, and steer it with.
 
 use std::os::fd::OwnedFd;
+use std::path::Path;
 
 use machine::confinement::{self, Confinement};
 use machine::process::Process;
 use machine::registry::{Error, Published, Registry};
 use machine::state::{Class, IdRange, State, Timestamp, VERSION};
-use plan::{ParentStep, Plan};
+use plan::{GroupPlace, LaunchStep, ParentStep, Plan};
 use rustix::io::Errno;
 
 use crate::filter::{Filter, Filters};
@@ -34,10 +35,6 @@ pub(crate) fn publish(
 }
 
 fn state(plan: &Plan, launched: &Launched, leader: Process, supervisor: Process) -> State {
-    let scope = plan.parent.iter().find_map(|step| match step {
-        ParentStep::StartScope(scope) => Some(scope.unit.clone()),
-        _ => None,
-    });
     let users = plan.namespaces.user.map(|user| IdRange { start: user.range.start(), count: user.range.count() });
     State {
         version: VERSION,
@@ -49,7 +46,7 @@ fn state(plan: &Plan, launched: &Launched, leader: Process, supervisor: Process)
         supervisor: Some(supervisor),
         // For people: a path that is no text cannot be told.
         root_directory: plan.tree.to_str().map(str::to_owned),
-        unit: scope,
+        unit: unit(plan, &launched.group),
         subgroup: None,
         control_group: launched.group.payload_path().to_str().map(str::to_owned),
         timestamp: Timestamp::now(),
@@ -64,6 +61,21 @@ fn state(plan: &Plan, launched: &Launched, leader: Process, supervisor: Process)
         private_network: plan.namespaces.network,
         supervised: true,
     }
+}
+
+/// The unit that was made for it, or the caller's own, which is known by the group that it is in.
+fn unit(plan: &Plan, group: &cgroup::Group) -> Option<String> {
+    let made = plan.parent.iter().find_map(|step| match step {
+        ParentStep::StartScope(scope) => Some(scope.unit.clone()),
+        _ => None,
+    });
+    let callers = plan.launch.iter().any(|step| matches!(step, LaunchStep::MakeControlGroup(GroupPlace::CallersUnit)));
+    made.or_else(|| callers.then(|| unit_of(group.path())).flatten())
+}
+
+fn unit_of(group: &Path) -> Option<String> {
+    let name = group.file_name()?.to_str()?;
+    (name.ends_with(".service") || name.ends_with(".scope")).then(|| name.to_owned())
 }
 
 fn confinement(plan: &Plan, filters: &Filters) -> Confinement {
@@ -87,4 +99,21 @@ fn written(filter: &Filter) -> confinement::Filter {
     let instructions = filter.program.iter().map(|one| (one.code, one.jt, one.jf, one.k)).collect();
     let sys::seccomp::Flags { log, allow_speculation } = filter.flags;
     confinement::Filter { instructions, log, allow_speculation }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_unit_of_a_group() {
+        let unit = |path| unit_of(Path::new(path));
+        assert_eq!(
+            unit("/sys/fs/cgroup/machine.slice/systemd-nspawn@a.service").as_deref(),
+            Some("systemd-nspawn@a.service")
+        );
+        assert_eq!(unit("/sys/fs/cgroup/user.slice/session-3.scope").as_deref(), Some("session-3.scope"));
+        assert_eq!(unit("/sys/fs/cgroup/redd/a"), None);
+        assert_eq!(unit("/"), None);
+    }
 }
