@@ -9,8 +9,14 @@
 //! | [`state`] | what an entry says |
 //! | [`process`] | a process, recognised beyond its number |
 //! | [`confinement`] | what commands that are run inside later may do |
+//! | [`control`] | how a machine is steered, by its supervisor or directly |
+//! | [`group`] | all processes of a machine |
+//! | [`init`] | init systems, and how they are asked to end |
 
 pub mod confinement;
+pub mod control;
+pub mod group;
+pub mod init;
 pub mod process;
 pub mod registry;
 pub mod state;

@@ -12,6 +12,7 @@ pub mod loopback;
 pub mod mount;
 pub mod notify;
 pub mod open;
+pub mod peer;
 pub mod pidfd;
 pub mod process;
 pub mod pty;

@@ -1,0 +1,207 @@
+//! The processes of a machine, by its control group of version 2, see cgroups(7). What is inside of it is made by the
+//! machine: directories below are walked by descriptors, and a process is signalled only if it still is in there once a
+//! descriptor holds it.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, openat};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
+
+/// How deep groups are followed. The kernel's own limit can be lower, never needed to be higher.
+const DEEPEST: usize = 64;
+/// How many processes are held at a time.
+const HELD: usize = 64;
+/// How often processes that have come meanwhile are looked for.
+const ROUNDS: usize = 8;
+
+/// A control group.
+#[derive(Debug)]
+pub struct Group {
+    directory: OwnedFd,
+}
+
+impl Group {
+    /// The one at this path of the host.
+    ///
+    /// # Errors
+    /// Those of open(2): `ENOENT` where it is gone.
+    pub fn open(path: &Path) -> rustix::io::Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(Self { directory: openat(CWD, path, flags, Mode::empty())? })
+    }
+
+    /// The numbers of all processes in it and below.
+    ///
+    /// # Errors
+    /// Those of reading it; groups that vanish meanwhile have no processes.
+    pub fn processes(&self) -> rustix::io::Result<Vec<i32>> {
+        let mut all = Vec::new();
+        self.each(&mut |group| {
+            all.extend(listed(group)?);
+            Ok(())
+        })?;
+        Ok(all)
+    }
+
+    /// Sends a signal to all processes in it and below, also to those that come while it does.
+    ///
+    /// # Errors
+    /// Those of reading it, `EPERM`.
+    pub fn signal(&self, signal: i32) -> rustix::io::Result<()> {
+        if signal == Signal::KILL.as_raw() {
+            match write(&self.directory, "cgroup.kill", b"1") {
+                // Linux 5.14.
+                Err(Errno::NOENT) => {}
+                other => return other,
+            }
+        }
+        let mut done = Vec::new();
+        for _ in 0..ROUNDS {
+            let before = done.len();
+            self.each(&mut |group| signal_in(group, signal, &mut done))?;
+            if done.len() == before {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Stops all processes where they are, or lets them go on.
+    ///
+    /// # Errors
+    /// `ENOENT` where the kernel cannot (before Linux 5.2).
+    pub fn freeze(&self, frozen: bool) -> rustix::io::Result<()> {
+        write(&self.directory, "cgroup.freeze", if frozen { b"1" } else { b"0" })
+    }
+
+    /// Whether all processes are stopped.
+    ///
+    /// # Errors
+    /// Those of reading it.
+    pub fn is_frozen(&self) -> rustix::io::Result<bool> {
+        let text = read(&self.directory, "cgroup.events")?;
+        Ok(text.split(|byte| *byte == b'\n').any(|line| line == b"frozen 1"))
+    }
+
+    fn each(&self, act: &mut dyn FnMut(&OwnedFd) -> rustix::io::Result<()>) -> rustix::io::Result<()> {
+        each_below(&self.directory, DEEPEST, act)
+    }
+}
+
+fn each_below(
+    group: &OwnedFd,
+    depth: usize,
+    act: &mut dyn FnMut(&OwnedFd) -> rustix::io::Result<()>,
+) -> rustix::io::Result<()> {
+    act(group)?;
+    if depth == 0 {
+        return Ok(());
+    }
+    for entry in Dir::read_from(group)? {
+        let entry = match entry {
+            // It has gone meanwhile.
+            Err(Errno::NOENT | Errno::NODEV) => return Ok(()),
+            other => other?,
+        };
+        if entry.file_type() != FileType::Directory || matches!(entry.file_name().to_bytes(), b"." | b"..") {
+            continue;
+        }
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        match openat(group, entry.file_name(), flags, Mode::empty()) {
+            Ok(below) => each_below(&below, depth - 1, act)?,
+            Err(Errno::NOENT | Errno::NODEV) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// The processes that are in this group itself. Those of a threaded group are listed by the one above.
+fn listed(group: &OwnedFd) -> rustix::io::Result<Vec<i32>> {
+    let text = match read(group, "cgroup.procs") {
+        Err(Errno::OPNOTSUPP | Errno::NODEV | Errno::NOENT) => return Ok(Vec::new()),
+        other => other?,
+    };
+    let numbers = text.split(|byte| *byte == b'\n').filter_map(|line| std::str::from_utf8(line).ok()?.parse().ok());
+    // Those outside our PID namespace are shown as 0.
+    Ok(numbers.filter(|number| *number > 0).collect())
+}
+
+fn signal_in(group: &OwnedFd, signal: i32, done: &mut Vec<i32>) -> rustix::io::Result<()> {
+    let new: Vec<i32> = listed(group)?.into_iter().filter(|pid| !done.contains(pid)).collect();
+    for part in new.chunks(HELD) {
+        let held: Vec<(i32, OwnedFd)> = part.iter().filter_map(|pid| Some((*pid, open_process(*pid)?))).collect();
+        // Whoever is still listed is who is held: its number cannot have been given to another one since.
+        let still = listed(group)?;
+        for (pid, process) in held.iter().filter(|(pid, _)| still.contains(pid)) {
+            match sys::signal::send(process.as_fd(), signal) {
+                Ok(()) | Err(Errno::SRCH) => done.push(*pid),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(())
+}
+
+fn open_process(pid: i32) -> Option<OwnedFd> {
+    pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()
+}
+
+fn read(group: &OwnedFd, name: &str) -> rustix::io::Result<Vec<u8>> {
+    let file = openat(group, name, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+    let mut text = Vec::new();
+    let mut buffer = [0; 2048];
+    loop {
+        match rustix::io::retry_on_intr(|| rustix::io::read(&file, &mut buffer))? {
+            0 => return Ok(text),
+            length => text.extend_from_slice(&buffer[..length]),
+        }
+    }
+}
+
+fn write(group: &OwnedFd, name: &str, text: &[u8]) -> rustix::io::Result<()> {
+    let file = openat(group, name, OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+    rustix::io::retry_on_intr(|| rustix::io::write(&file, text)).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Made of plain files, as the kernel would show it.
+    #[test]
+    fn processes_of_all_groups_below() {
+        let directory = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            let path = directory.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        write("cgroup.procs", "12\n0\n");
+        write("a/cgroup.procs", "");
+        write("a/b/cgroup.procs", "13\n14\n");
+        write("a/b/cgroup.freeze", "0\n");
+        write("cgroup.events", "populated 1\nfrozen 0\n");
+        let group = Group::open(directory.path()).unwrap();
+        let mut all = group.processes().unwrap();
+        all.sort_unstable();
+        assert_eq!(all, [12, 13, 14]);
+        assert!(!group.is_frozen().unwrap());
+        assert_eq!(group.freeze(true), Err(Errno::NOENT));
+        write("cgroup.events", "populated 1\nfrozen 1\n");
+        assert!(group.is_frozen().unwrap());
+        assert!(Group::open(&directory.path().join("c")).is_err());
+    }
+
+    #[test]
+    fn a_signal_reaches_those_that_are_listed() {
+        use std::os::unix::process::ExitStatusExt;
+        let directory = tempfile::tempdir().unwrap();
+        let mut child = std::process::Command::new("sleep").arg("600").spawn().unwrap();
+        std::fs::write(directory.path().join("cgroup.procs"), format!("{}\n", child.id())).unwrap();
+        Group::open(directory.path()).unwrap().signal(Signal::USR1.as_raw()).unwrap();
+        assert_eq!(child.wait().unwrap().signal(), Some(Signal::USR1.as_raw()));
+    }
+}
