@@ -31,7 +31,7 @@ const LAYERS: &[Layer] = &[
     layer("runtime", &["sys", "spec", "plan", "seccomp", "bus", "cgroup", "net", "image", "machine"]),
     layer("bootstrap", &["sys", "spec", "image"]),
     layer("spawn", &["sys", "spec", "plan", "image", "runtime"]),
-    layer("redd", &["sys", "spec", "image", "machine", "bootstrap", "spawn"]),
+    layer("redd", &["sys", "spec", "cgroup", "image", "machine", "bootstrap", "spawn"]),
     layer("testkit", &["sys", "spec"]),
     layer("xtask", &["sys", "spec"]),
 ];

@@ -11,10 +11,10 @@ use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
 
 /// What statfs(2) says of a cgroup2 file system.
-const CGROUP2_MAGIC: rustix::fs::FsWord = 0x6367_7270;
+pub(crate) const CGROUP2_MAGIC: rustix::fs::FsWord = 0x6367_7270;
 
 /// The usual places, the first one on unified, the second one on hybrid hosts.
-const PLACES: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
+pub(crate) const PLACES: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
 
 /// The group of the supervisor in a unit.
 pub(crate) const SUPERVISOR: &CStr = c"supervisor";
@@ -58,7 +58,7 @@ impl Layout {
     }
 
     /// With a mount of our own.
-    fn detached(group: PathBuf) -> rustix::io::Result<Self> {
+    pub(crate) fn detached(group: PathBuf) -> rustix::io::Result<Self> {
         let context = fsopen("cgroup2", FsOpenFlags::FSOPEN_CLOEXEC)?;
         fsconfig_create(&context)?;
         let root = fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())?;

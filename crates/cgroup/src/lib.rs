@@ -7,7 +7,9 @@ mod leftover;
 pub mod limit;
 pub mod scope;
 mod subtree;
+pub mod view;
 
 pub use group::{Error, Group};
 pub use layout::Layout;
 pub use leftover::{Certainty, machines, remove_dead};
+pub use view::View;

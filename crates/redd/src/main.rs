@@ -1,8 +1,11 @@
 //! `redd`: everything a person types. Called as `redd-spawn` or `systemd-nspawn`, it is the engine under that name.
 
+mod cgroup_tree;
 mod commands;
 mod container_command;
+mod display;
 mod failure;
+mod host_process;
 mod interruption;
 mod machinectl;
 mod progress;
@@ -25,6 +28,9 @@ fn main() -> ExitCode {
     if arguments.get(1).is_some_and(|verb| verb == "spawn") {
         return commands::spawn::run(arguments.into_iter().skip(2));
     }
+    if name == "systemd-cgls" {
+        return commands::cgls::main(arguments);
+    }
     if name == "machinectl" {
         return machinectl::run(arguments);
     }
@@ -39,6 +45,7 @@ fn main() -> ExitCode {
         Command::Bootstrap(arguments) => failure::report(commands::bootstrap::run(&arguments)),
         Command::Run(arguments) => failure::report(commands::run::run(&arguments)),
         Command::Settings(arguments) => failure::report(commands::settings::run(&arguments)),
+        Command::Cgls(arguments) => failure::report(commands::cgls::run(&arguments)),
         Command::Completions(arguments) => failure::report(commands::completions::run(&arguments)),
     }
 }

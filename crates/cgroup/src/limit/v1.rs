@@ -15,7 +15,7 @@ use crate::group::system_error;
 use crate::subtree::{self, open_directory};
 
 /// What statfs(2) says of version 1.
-const CGROUP1_MAGIC: rustix::fs::FsWord = 0x0027_e0eb;
+pub(crate) const CGROUP1_MAGIC: rustix::fs::FsWord = 0x0027_e0eb;
 /// In front of a machine's name.
 const PREFIX: &str = "redd-";
 const PAYLOAD: &CStr = c"payload";

@@ -1,6 +1,7 @@
 //! The verbs, one file each.
 
 pub(crate) mod bootstrap;
+pub(crate) mod cgls;
 pub(crate) mod completions;
 pub(crate) mod list;
 pub(crate) mod run;
@@ -32,5 +33,6 @@ pub(crate) enum Command {
     Run(run::Arguments),
     Bootstrap(bootstrap::Arguments),
     Settings(settings::Arguments),
+    Cgls(cgls::Arguments),
     Completions(completions::Arguments),
 }
