@@ -17,6 +17,21 @@ pub(crate) struct Options {
     /// Say only what was asked for
     #[arg(short, long, help_heading = "Options for all verbs")]
     quiet: bool,
+    /// Show also what is hidden, empty or not set
+    #[arg(short, long, help_heading = "Options for all verbs")]
+    pub(crate) all: bool,
+    /// Do not shorten what is shown
+    #[arg(short = 'l', long, help_heading = "Options for all verbs")]
+    pub(crate) full: bool,
+    /// Show only properties of this name; may be given more than once
+    #[arg(short, long = "property", value_name = "NAME", help_heading = "Options for all verbs")]
+    property: Vec<String>,
+    /// Show only the values of properties, without their names
+    #[arg(long, help_heading = "Options for all verbs")]
+    value: bool,
+    /// The same as --value --property=NAME
+    #[arg(short = 'P', value_name = "NAME", help_heading = "Options for all verbs")]
+    value_of: Vec<String>,
 }
 
 /// How JSON is printed.
@@ -44,5 +59,16 @@ impl Options {
     /// Whether there are headings and a summary.
     pub(crate) fn legend(&self) -> bool {
         !self.no_legend && !self.quiet
+    }
+
+    /// Whether a property of this name is wanted; none named stands for all.
+    pub(crate) fn wants_property(&self, name: &str) -> bool {
+        let mut named = self.property.iter().chain(&self.value_of).peekable();
+        named.peek().is_none() || named.any(|wanted| wanted == name)
+    }
+
+    /// Whether only values of properties are printed.
+    pub(crate) fn values_only(&self) -> bool {
+        self.value || !self.value_of.is_empty()
     }
 }
