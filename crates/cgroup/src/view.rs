@@ -19,6 +19,8 @@ const NAMED: &str = "/sys/fs/cgroup/systemd";
 const LONGEST: usize = 8 << 20;
 /// How deep it is looked for processes in version 1, where the kernel does not say whether there are any.
 const DEEPEST: usize = 64;
+/// How often a walk begins anew because groups were removed on the way.
+const TRIES: u32 = 100;
 
 /// One group.
 #[derive(Debug)]
@@ -96,6 +98,48 @@ impl View {
         };
         let numbers = text.split(|byte| *byte == b'\n').filter_map(|line| std::str::from_utf8(line).ok()?.parse().ok());
         let mut all: Vec<i32> = numbers.filter(|number| *number > 0).collect();
+        all.sort_unstable();
+        all.dedup();
+        Ok(all)
+    }
+
+    /// The processes in it and in all groups below, in order. A container decides how deep those are, so this goes up by `..`,
+    /// which is safe because groups of cgroup2 cannot be renamed.
+    ///
+    /// # Errors
+    /// Those of the system calls; what goes away meanwhile is left out.
+    pub fn processes_below(&self) -> rustix::io::Result<Vec<i32>> {
+        let mut tries = 0;
+        loop {
+            match self.walk() {
+                // The group that it came from is gone, and with it the way up.
+                Err(Errno::NOENT | Errno::NODEV) if tries < TRIES => tries += 1,
+                other => return other,
+            }
+        }
+    }
+
+    fn walk(&self) -> rustix::io::Result<Vec<i32>> {
+        let mut all = self.processes()?;
+        let mut here = self.below(Path::new("."))?;
+        let mut waiting = vec![self.children()?];
+        while let Some(names) = waiting.last_mut() {
+            let Some(name) = names.pop() else {
+                waiting.pop();
+                if !waiting.is_empty() {
+                    here.directory = open_directory(&here.directory, c"..")?;
+                }
+                continue;
+            };
+            match here.below(Path::new(&name)) {
+                Err(Errno::NOENT | Errno::NODEV) => {}
+                child => {
+                    here = child?;
+                    all.extend(here.processes()?);
+                    waiting.push(here.children()?);
+                }
+            }
+        }
         all.sort_unstable();
         all.dedup();
         Ok(all)
@@ -221,23 +265,32 @@ mod tests {
         let (root, path) = View::root().expect("hierarchy");
         assert!(root.is_populated().expect("populated"));
         assert!(root.id().expect("id") > 0);
-        let name = format!("redd-view-{}", std::process::id());
+        let name = format!(
+            "redd-view
+        let all = everywhere();-{}",
+            std::process::id()
+        );
         let group = path.join(&name);
         std::fs::create_dir_all(group.join("below")).expect("group");
         let view = root.below(&Path::new("/").join(&name)).expect("view");
         assert!(!view.is_populated().expect("populated") && view.processes().expect("processes").is_empty());
         assert_eq!(view.children().expect("children"), ["below"]);
+        let everywhere = || root.below(&Path::new("/").join(&name)).and_then(|view| view.processes_below());
+        assert!(everywhere().expect("processes").is_empty());
         let mut child = std::process::Command::new("sleep").arg("60").spawn().expect("sleep");
         let written = std::fs::write(group.join("below/cgroup.procs"), child.id().to_string());
         let populated = view.is_populated();
         let there = view.below(Path::new("below")).and_then(|view| view.processes());
+        let all = everywhere();
         child.kill().expect("kill");
         child.wait().expect("wait");
         std::fs::remove_dir(group.join("below")).expect("remove");
         std::fs::remove_dir(&group).expect("remove");
         written.expect("moved");
         assert!(populated.expect("populated"));
-        assert_eq!(there.expect("processes"), [i32::try_from(child.id()).expect("pid")]);
+        let expected = [i32::try_from(child.id()).expect("pid")];
+        assert_eq!(there.expect("processes"), expected);
+        assert_eq!(all.expect("processes"), expected);
         assert_eq!(root.below(Path::new("../b")).err(), Some(Errno::INVAL));
         assert_eq!(root.below(Path::new("no-such-group")).err(), Some(Errno::NOENT));
         assert_eq!(View::open(Path::new("/")).err(), Some(Errno::NOTSUP));

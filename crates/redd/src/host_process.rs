@@ -18,6 +18,8 @@ pub(crate) struct Stat {
     pub(crate) state: char,
     /// Clock ticks in its own code and in the kernel's.
     pub(crate) ticks: u64,
+    /// How many threads it has.
+    pub(crate) threads: u64,
     /// Memory that is there, in pages.
     pub(crate) resident: u64,
     /// It runs in the kernel alone.
@@ -41,6 +43,7 @@ impl Stat {
             name,
             state: fields.first()?.chars().next()?,
             ticks: number(11)?.saturating_add(number(12)?),
+            threads: number(17).unwrap_or(1),
             resident: number(21).unwrap_or(0),
             kernel_thread: number(6)? & KERNEL_THREAD != 0,
         })
@@ -60,6 +63,21 @@ pub(crate) fn command_line(pid: i32) -> Option<String> {
     }
 }
 
+/// Memory in bytes that belongs to it alone, without what comes from files (proc_pid_statm(5)).
+pub(crate) fn own_memory(pid: i32) -> Option<u64> {
+    let text = String::from_utf8(read(pid, "statm", 4096)?).ok()?;
+    let mut pages = text.split_ascii_whitespace().skip(1).map_while(|word| word.parse::<u64>().ok());
+    let (resident, shared) = (pages.next()?, pages.next()?);
+    Some(resident.saturating_sub(shared) * rustix::param::page_size() as u64)
+}
+
+/// Bytes that it has read from disks and written to them (proc_pid_io(5)).
+pub(crate) fn transferred(pid: i32) -> Option<(u64, u64)> {
+    let text = String::from_utf8(read(pid, "io", 4096)?).ok()?;
+    let value = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+    Some((value("read_bytes:")?, value("write_bytes:")?))
+}
+
 /// The beginning of one of its files.
 pub(crate) fn read(pid: i32, file: &str, longest: u64) -> Option<Vec<u8>> {
     let mut text = Vec::new();
@@ -75,8 +93,14 @@ mod tests {
     fn names_may_hold_anything() {
         let line = b"12 (a) b\x1b(c) Z 1 2 3 4 5 2097152 0 0 0 0 7 8 0 0 20 0 1 0 100 4096 33 0";
         let stat = Stat::parse(line).unwrap();
-        let expected =
-            Stat { name: r"a) b\u{1b}(c".to_owned(), state: 'Z', ticks: 15, resident: 33, kernel_thread: true };
+        let expected = Stat {
+            name: r"a) b\u{1b}(c".to_owned(),
+            state: 'Z',
+            ticks: 15,
+            threads: 1,
+            resident: 33,
+            kernel_thread: true,
+        };
         assert_eq!(stat, expected);
         assert_eq!(Stat::parse(b"12 (a"), None);
     }

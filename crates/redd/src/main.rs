@@ -2,12 +2,16 @@
 
 mod cgroup_tree;
 mod commands;
+mod consumption;
 mod container_command;
 mod display;
 mod failure;
+mod form;
 mod host_process;
+mod inside_users;
 mod interruption;
 mod machinectl;
+mod observation;
 mod progress;
 
 use std::ffi::{OsStr, OsString};
@@ -46,6 +50,8 @@ fn main() -> ExitCode {
         Command::Run(arguments) => failure::report(commands::run::run(&arguments)),
         Command::Settings(arguments) => failure::report(commands::settings::run(&arguments)),
         Command::Cgls(arguments) => failure::report(commands::cgls::run(&arguments)),
+        Command::Ps(arguments) => failure::report(commands::ps::run(&arguments)),
+        Command::Stats(arguments) => failure::report(commands::stats::run(&arguments)),
         Command::Completions(arguments) => failure::report(commands::completions::run(&arguments)),
     }
 }

@@ -43,6 +43,13 @@ pub fn hierarchies() -> Vec<Hierarchy> {
         .collect()
 }
 
+/// The same for the groups that a process is in.
+#[must_use]
+pub fn hierarchies_of(pid: i32) -> Vec<Hierarchy> {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    parse(&read("/proc/self/mountinfo"), &read(&format!("/proc/{pid}/cgroup")))
+}
+
 /// From `/proc/PID/mountinfo` (proc_pid_mountinfo(5)) and `/proc/PID/cgroup` (cgroups(7)).
 fn parse(mounts: &str, groups: &str) -> Vec<Hierarchy> {
     let groups: Vec<(Vec<&str>, &str)> = groups

@@ -1,7 +1,6 @@
 //! `redd cgls` and `systemd-cgls`: the tree of control groups, with or without systemd.
 
 use std::ffi::OsString;
-use std::io::Write;
 use std::path::{Component, Path, PathBuf};
 use std::process::ExitCode;
 
@@ -12,6 +11,7 @@ use machine::Registry;
 
 use crate::cgroup_tree::{self, Options};
 use crate::failure::{Failure, report_as, warn};
+use crate::form;
 
 /// Show control groups and the processes in them as a tree
 #[derive(Debug, Default, clap::Args)]
@@ -120,18 +120,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
             }
         }
     }
-    write(&told)?;
+    form::print(&told)?;
     match failed {
         None => Ok(ExitCode::SUCCESS),
         Some(error) => Err(Failure::new(error, Some("see what there is with: redd cgls --all"))),
-    }
-}
-
-/// Whoever reads may have had enough, such as head(1).
-fn write(text: &str) -> Result<(), Failure> {
-    match std::io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        other => other.context("cannot write").map_err(|error| Failure::new(error, None)),
     }
 }
 

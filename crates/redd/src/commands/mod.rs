@@ -4,9 +4,11 @@ pub(crate) mod bootstrap;
 pub(crate) mod cgls;
 pub(crate) mod completions;
 pub(crate) mod list;
+pub(crate) mod ps;
 pub(crate) mod run;
 pub(crate) mod settings;
 pub(crate) mod spawn;
+pub(crate) mod stats;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -34,5 +36,7 @@ pub(crate) enum Command {
     Bootstrap(bootstrap::Arguments),
     Settings(settings::Arguments),
     Cgls(cgls::Arguments),
+    Ps(ps::Arguments),
+    Stats(stats::Arguments),
     Completions(completions::Arguments),
 }
