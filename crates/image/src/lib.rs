@@ -13,6 +13,7 @@
 //! | [`ephemeral`] | a temporary copy: snapshot, overlay or faithful copy |
 //! | [`template`] | a new tree made from another one |
 //! | [`snapshot`], [`copy`] | how both are made |
+//! | [`pool`] | the images that are installed |
 //! | [`remove`] | removal of what may be hostile |
 
 pub mod access_list;
@@ -24,6 +25,7 @@ pub mod holder;
 pub mod locate;
 pub mod lock;
 pub mod lock_file;
+pub mod pool;
 pub mod record;
 pub mod remove;
 pub mod run_directory;

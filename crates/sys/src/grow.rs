@@ -66,6 +66,18 @@ pub fn device_is_read_only(device: BorrowedFd<'_>) -> Result<bool> {
     if result < 0 { Err(last_errno()) } else { Ok(set != 0) }
 }
 
+/// Makes a block device refuse to be written to, or take it again.
+///
+/// # Errors
+/// `ENOTTY` for what is none, `EACCES` without privilege.
+pub fn set_device_read_only(device: BorrowedFd<'_>, read_only: bool) -> Result<()> {
+    let set = libc::c_int::from(read_only);
+    // SAFETY: the request reads an int, which lives across the call.
+    let result = unsafe { libc::ioctl(device.as_raw_fd(), libc::c_ulong::from(BLKROSET) as _, &raw const set) };
+    if result < 0 { Err(last_errno()) } else { Ok(()) }
+}
+
+const BLKROSET: u32 = opcode::none(0x12, 93);
 const BLKROGET: u32 = opcode::none(0x12, 94);
 const BLKGETSIZE64: u32 = opcode::read::<usize>(0x12, 114);
 

@@ -3,6 +3,7 @@
 pub mod arena;
 pub mod bpf;
 pub mod btrfs;
+pub mod btrfs_subvolume;
 pub mod clone;
 pub mod file_lock;
 pub mod grow;

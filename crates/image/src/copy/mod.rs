@@ -106,6 +106,35 @@ pub fn directory(tree: &Tree, at: BorrowedFd<'_>, name: &OsStr, observe: Observe
     Ok(Report { progress, shared: contents.shared, lost: attributes.lost })
 }
 
+/// Copies a file to `name` in the directory `at`, where nothing is: a disk image, say. The copy is open for writing then.
+///
+/// # Errors
+/// [`Error`]; what was made before it is left for the caller to remove.
+pub fn file(
+    from: &OwnedFd,
+    at: BorrowedFd<'_>,
+    name: &OsStr,
+    observe: Observer<'_>,
+) -> Result<(OwnedFd, Report), Error> {
+    let error = |what| move |source| Error::System { what, path: PathBuf::from(name), source };
+    let status = rustix::fs::fstat(from).map_err(error("examine"))?;
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let to = openat(at, name, flags, Mode::RUSR | Mode::WUSR).map_err(error("make the copy of"))?;
+    let mut contents = Contents::new();
+    let mut position = 0;
+    while let Some(next) = contents.copy(from, &to, &status, position).map_err(error("copy"))? {
+        position = next;
+        if !observe(Progress { entries: 1, bytes: contents.bytes }) {
+            return Err(Error::Interrupted);
+        }
+    }
+    let mut attributes = Attributes::new();
+    let subjects = (Subject::Open(from.as_fd()), Subject::Open(to.as_fd()));
+    attributes.copy(&subjects.0, &subjects.1, &status).map_err(error("copy the attributes of"))?;
+    let progress = Progress { entries: 1, bytes: contents.bytes };
+    Ok((to, Report { progress, shared: contents.shared, lost: attributes.lost }))
+}
+
 /// The root without what is mounted below it. Without the privilege to make mounts, mount points are left empty.
 fn without_mounts(tree: &Tree) -> rustix::io::Result<OwnedFd> {
     use rustix::mount::OpenTreeFlags as Flags;

@@ -22,7 +22,7 @@ mod mbr;
 pub mod role;
 pub mod storage;
 mod usr_root;
-mod version;
+pub(crate) mod version;
 
 pub use attach::Disk;
 pub use format::Format;

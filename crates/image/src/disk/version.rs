@@ -4,7 +4,7 @@
 use std::cmp::Ordering;
 
 /// Compares two names with versions in them: `1.0~rc1` is older than `1.0`, that than `1.0-1`, and numbers count by value.
-pub(super) fn compare(one: &str, other: &str) -> Ordering {
+pub(crate) fn compare(one: &str, other: &str) -> Ordering {
     let (mut one, mut other) = (one.as_bytes(), other.as_bytes());
     loop {
         (one, other) = (without_separators(one), without_separators(other));

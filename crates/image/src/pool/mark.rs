@@ -1,0 +1,84 @@
+//! Images that are not to be written to.
+
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{CWD, FileType, IFlags, Mode, OFlags, fchmod, openat};
+use rustix::io::Errno;
+
+use super::{Error, Image, Kind, Pool, failed, hold};
+use crate::tree::Tree;
+
+impl Pool {
+    /// Makes an image read-only, or writable again: a subvolume by its property, a directory by the flag "immutable" of its
+    /// root, a disk image by its permissions, a block device by what the kernel keeps of it until the next boot.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn mark_read_only(&self, image: &Image, read_only: bool) -> Result<(), Error> {
+        image.refuse_protected()?;
+        let _held = hold::Held::exclusively(self, image)?;
+        self.mark(image, read_only)
+    }
+
+    /// The same for one who holds it.
+    pub(super) fn mark(&self, image: &Image, read_only: bool) -> Result<(), Error> {
+        let error = || failed(if read_only { "make read-only" } else { "make writable" }, &image.path);
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let opened = openat(CWD, &image.path, flags, Mode::empty()).map_err(error())?;
+        match image.kind {
+            Kind::Subvolume => sys::btrfs::set_read_only(opened.as_fd(), read_only).map_err(error()),
+            Kind::Directory => {
+                if Tree::open_any(&image.path)?.is_host_root {
+                    return Err(Error::Protected { name: super::HOST.to_owned() });
+                }
+                let set = rustix::fs::ioctl_getflags(&opened).and_then(|flags| {
+                    let wanted = if read_only { flags | IFlags::IMMUTABLE } else { flags - IFlags::IMMUTABLE };
+                    if wanted == flags { Ok(()) } else { rustix::fs::ioctl_setflags(&opened, wanted) }
+                });
+                set.map_err(|source| match source {
+                    Errno::NOTTY | Errno::OPNOTSUPP | Errno::INVAL => Error::Unsupported {
+                        name: image.name.clone(),
+                        kind: image.kind,
+                        problem: "its file system has no flag \"immutable\", by which directories are marked read-only",
+                    },
+                    source => error()(source),
+                })
+            }
+            Kind::Raw => {
+                let status = rustix::fs::fstat(&opened).map_err(error())?;
+                let writable = if read_only { 0 } else { 0o200 };
+                fchmod(&opened, Mode::from_raw_mode(status.st_mode & 0o7555 | writable)).map_err(error())
+            }
+            Kind::Block => sys::grow::set_device_read_only(opened.as_fd(), read_only).map_err(error()),
+        }
+    }
+}
+
+/// The flag "immutable" of a directory's root keeps it from being renamed or removed. While this lives it is lifted.
+pub(super) struct Lifted(Option<(OwnedFd, IFlags)>);
+
+impl Lifted {
+    /// Lifts it from what is there, if it is a directory that has it. Symbolic links have none.
+    pub(super) fn lift(at: &OwnedFd, file: &OsStr) -> Self {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let Ok(directory) = openat(at, file, flags, Mode::empty()) else { return Self(None) };
+        let is_directory =
+            rustix::fs::fstat(&directory).is_ok_and(|status| FileType::from_raw_mode(status.st_mode).is_dir());
+        let Ok(flags) = rustix::fs::ioctl_getflags(&directory) else { return Self(None) };
+        if !is_directory || !flags.contains(IFlags::IMMUTABLE) {
+            return Self(None);
+        }
+        // Best effort: if it does not help, what follows says why.
+        let lifted = rustix::fs::ioctl_setflags(&directory, flags - IFlags::IMMUTABLE);
+        Self(lifted.is_ok().then_some((directory, flags)))
+    }
+
+    /// Puts it back.
+    pub(super) fn restore(self) {
+        if let Some((directory, flags)) = self.0 {
+            // It was taken away a moment ago by the same caller, so it can be set.
+            let _ = rustix::fs::ioctl_setflags(&directory, flags);
+        }
+    }
+}
