@@ -52,6 +52,7 @@ fn main() -> ExitCode {
         Command::Cgls(arguments) => failure::report(commands::cgls::run(&arguments)),
         Command::Ps(arguments) => failure::report(commands::ps::run(&arguments)),
         Command::Stats(arguments) => failure::report(commands::stats::run(&arguments)),
+        Command::Wait(arguments) => failure::report(commands::wait::run(&arguments)),
         Command::Completions(arguments) => failure::report(commands::completions::run(&arguments)),
     }
 }

@@ -36,6 +36,45 @@ pub fn namespace(process: BorrowedFd<'_>, kind: Kind) -> Result<OwnedFd> {
     }
 }
 
+/// What the kernel says of a process, as far as the first kernels with it do: `struct pidfd_info` in <linux/pidfd.h>.
+#[repr(C)]
+#[derive(Default)]
+struct Info {
+    /// What is asked for, then what there is.
+    mask: u64,
+    control_group: u64,
+    /// Numbers of process, group and parent, of users and groups.
+    ids: [u32; 11],
+    /// As waitpid(2) has it.
+    exit_code: i32,
+}
+
+const _: () = assert!(size_of::<Info>() == 64);
+
+/// `PIDFD_GET_INFO`: `_IOWR(PIDFS_IOCTL_MAGIC, 11, struct pidfd_info)`.
+const GET_INFO: libc::c_ulong = 0xc040_ff0b;
+/// `PIDFD_INFO_EXIT`.
+const EXIT: u64 = 1 << 3;
+
+/// How a process ended that somebody else has waited for (`PIDFD_INFO_EXIT`, Linux 6.15), as waitpid(2) has it. The
+/// descriptor must be older than that. `None` while nobody has waited for it.
+///
+/// # Errors
+/// `ENOTTY` or `EINVAL` where the kernel does not know it.
+pub fn exit_status(process: BorrowedFd<'_>) -> Result<Option<i32>> {
+    let mut info = Info { mask: EXIT, ..Info::default() };
+    // SAFETY: the request writes a pidfd_info of this size, which Info is laid out as and which lives across the call.
+    let result = unsafe { libc::ioctl(process.as_raw_fd(), GET_INFO as _, &raw mut info) };
+    match result {
+        ..0 => match last_errno() {
+            // It is gone, and the kernel has not kept how.
+            rustix::io::Errno::SRCH => Ok(None),
+            errno => Err(errno),
+        },
+        _ => Ok((info.mask & EXIT != 0).then_some(info.exit_code)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::fd::AsFd;
@@ -58,6 +97,23 @@ mod tests {
                 }
                 Err(errno) => assert!(matches!(errno, Errno::NOTTY | Errno::INVAL), "{errno}"),
             }
+        }
+    }
+
+    #[test]
+    fn how_somebody_else_s_child_ended() {
+        let mut child = std::process::Command::new("sh").args(["-c", "exit 7"]).spawn().unwrap();
+        let pid = rustix::process::Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+        let pidfd = pidfd_open(pid, PidfdFlags::empty()).unwrap();
+        let before = exit_status(pidfd.as_fd());
+        child.wait().unwrap();
+        match before {
+            // Linux 6.13 and 6.14 do not keep it.
+            Ok(status) => {
+                assert_eq!(status, None);
+                assert!(matches!(exit_status(pidfd.as_fd()).unwrap(), Some(0x700) | None));
+            }
+            Err(errno) => assert!(matches!(errno, Errno::NOTTY | Errno::INVAL), "{errno}"),
         }
     }
 

@@ -9,6 +9,7 @@ pub(crate) mod run;
 pub(crate) mod settings;
 pub(crate) mod spawn;
 pub(crate) mod stats;
+pub(crate) mod wait;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -38,5 +39,6 @@ pub(crate) enum Command {
     Cgls(cgls::Arguments),
     Ps(ps::Arguments),
     Stats(stats::Arguments),
+    Wait(wait::Arguments),
     Completions(completions::Arguments),
 }
