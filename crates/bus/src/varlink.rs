@@ -4,7 +4,7 @@
 //! Source: <https://varlink.org/Wire-Protocol>: JSON objects with a NUL behind each; descriptors go beside the first byte of
 //! a message and are named by their place among them.
 
-use std::io::IoSlice;
+use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -12,7 +12,10 @@ use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, recv, sendmsg};
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
+    recvmsg, sendmsg,
+};
 use serde_json::{Value, json};
 
 use crate::socket::{self, Failed, PATIENCE, failed};
@@ -86,14 +89,33 @@ impl Client {
     /// # Errors
     /// [`Error::Call`] is the service's own answer.
     pub fn call(&self, method: &str, parameters: Value, descriptors: &[BorrowedFd<'_>]) -> Result<Value, Error> {
+        // Descriptors that nobody has asked for are closed.
+        Ok(self.call_for_descriptors(method, parameters, descriptors)?.0)
+    }
+
+    /// The same, with the descriptors that come with the answer, close-on-exec. The answer names them by their place.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub fn call_for_descriptors(
+        &self,
+        method: &str,
+        parameters: Value,
+        descriptors: &[BorrowedFd<'_>],
+    ) -> Result<(Value, Vec<OwnedFd>), Error> {
         let mut message = json!({ "method": method, "parameters": parameters }).to_string().into_bytes();
         message.push(0);
         let until = Instant::now() + self.patience;
-        self.send(&message, descriptors, until)?;
-        let answer: Value = serde_json::from_slice(&self.receive(until)?).map_err(|_| Error::Malformed)?;
+        match self.send(&message, descriptors, until) {
+            // Who hangs up before it has heard us may have said why.
+            Ok(()) | Err(Error::Closed) => {}
+            Err(error) => return Err(error),
+        }
+        let (answer, descriptors) = self.receive(until)?;
+        let answer: Value = serde_json::from_slice(&answer).map_err(|_| Error::Malformed)?;
         let parameters = answer.get("parameters").cloned().unwrap_or_default();
         match answer.get("error").map(Value::as_str) {
-            None if answer.is_object() => Ok(parameters),
+            None if answer.is_object() => Ok((parameters, descriptors)),
             Some(Some(name)) => Err(Error::Call { name: name.to_owned(), parameters }),
             _ => Err(Error::Malformed),
         }
@@ -121,21 +143,36 @@ impl Client {
         Ok(())
     }
 
-    /// All up to the next NUL.
-    fn receive(&self, until: Instant) -> Result<Vec<u8>, Error> {
+    /// All up to the next NUL, and what comes beside it: as many descriptors as a call can have, no more.
+    fn receive(&self, until: Instant) -> Result<(Vec<u8>, Vec<OwnedFd>), Error> {
         let mut answer = Vec::new();
+        let mut descriptors = Vec::new();
         loop {
             let mut buffer = [0; 4096];
-            match recv(&self.socket, &mut buffer, RecvFlags::empty()) {
-                Ok((0, _)) | Err(Errno::CONNRESET) => return Err(Error::Closed),
-                Ok((length, _)) => answer.extend_from_slice(&buffer[..length]),
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
+            let mut control = RecvAncillaryBuffer::new(&mut space);
+            let received =
+                recvmsg(&self.socket, &mut [IoSliceMut::new(&mut buffer)], &mut control, RecvFlags::CMSG_CLOEXEC);
+            match received.map(|received| received.bytes) {
+                Ok(0) | Err(Errno::CONNRESET) => return Err(Error::Closed),
+                Ok(length) => {
+                    answer.extend_from_slice(&buffer[..length]);
+                    for message in control.drain() {
+                        if let RecvAncillaryMessage::ScmRights(more) = message {
+                            descriptors.extend(more);
+                        }
+                    }
+                    if descriptors.len() > DESCRIPTORS {
+                        return Err(Error::Malformed);
+                    }
+                }
                 Err(Errno::AGAIN) => self.wait(PollFlags::IN, until)?,
                 Err(Errno::INTR) => {}
                 Err(source) => return Err(failed("read an answer")(source).into()),
             }
             if let Some(end) = answer.iter().position(|byte| *byte == 0) {
                 answer.truncate(end);
-                return Ok(answer);
+                return Ok((answer, descriptors));
             }
             if answer.len() > LONGEST {
                 return Err(Error::Malformed);
@@ -175,6 +212,42 @@ mod tests {
         (result, service.join().unwrap())
     }
 
+    /// A service that says this and hangs up, before it has heard anything.
+    fn say_at_once(answer: &'static [u8]) -> (Result<Value, Error>, &'static str) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("socket");
+        let listener = UnixListener::bind(&path).unwrap();
+        let client = Client::connect(&path).unwrap();
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.write_all(answer).unwrap();
+        drop(stream);
+        (client.call("a.b.C", json!({}), &[]), "before it was asked")
+    }
+
+    #[test]
+    fn descriptors_come_with_an_answer() {
+        use std::os::fd::AsFd;
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("socket");
+        let listener = UnixListener::bind(&path).unwrap();
+        let client = Client::connect(&path).unwrap();
+        let (stream, _) = listener.accept().unwrap();
+        let answer = |count: usize| {
+            let null = std::fs::File::open("/dev/null").unwrap();
+            let many = vec![null.as_fd(); count];
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(8))];
+            let mut control = SendAncillaryBuffer::new(&mut space);
+            assert!(control.push(SendAncillaryMessage::ScmRights(&many)));
+            sendmsg(&stream, &[IoSlice::new(b"{}\0")], &mut control, SendFlags::empty()).unwrap();
+        };
+        answer(2);
+        let (_, descriptors) = client.call_for_descriptors("a.b.C", json!({}), &[]).unwrap();
+        assert_eq!(descriptors.len(), 2);
+        assert!(rustix::io::fcntl_getfd(&descriptors[0]).unwrap().contains(rustix::io::FdFlags::CLOEXEC));
+        answer(1);
+        client.call("a.b.C", json!({}), &[]).unwrap();
+    }
+
     #[test]
     fn calls_and_answers() {
         let (answer, asked) = ask(b"{\"parameters\":{\"name\":\"n\"}}\0");
@@ -188,6 +261,8 @@ mod tests {
     fn errors_of_the_service_and_nonsense() {
         let (answer, _) = ask(b"{\"error\":\"a.b.Wrong\",\"parameters\":{\"why\":1}}\0");
         assert_eq!(answer.unwrap_err().to_string(), "a.b.Wrong {\"why\":1}");
+        let (answer, asked) = say_at_once(b"{\"error\":\"a.b.Busy\"}\0");
+        assert_eq!(answer.unwrap_err().to_string(), "a.b.Busy null", "{asked}");
         for nonsense in [&b"[]\0"[..], b"{\0", b"\0", b"{\"error\":5}\0", b"\xff\0"] {
             assert!(matches!(ask(nonsense).0, Err(Error::Malformed)), "{nonsense:?}");
         }

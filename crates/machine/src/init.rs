@@ -14,7 +14,7 @@
 //! | s6 | SIGUSR1 where there is a program for it, else SIGTERM | SIGINT | s6-svscan, s6-linux-init-maker |
 //! | dinit | SIGTERM | SIGINT | dinit(8) |
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fchmod, fstat, openat, openat2};
@@ -170,10 +170,9 @@ fn taken(status: &str, signal: i32) -> bool {
 ///
 /// # Errors
 /// `EAGAIN` if it cannot hear it yet: it has only just begun. Others of the system calls, `ESRCH` if it has ended.
-pub fn ask(means: Means, pid: i32, process: &OwnedFd) -> rustix::io::Result<()> {
-    use std::os::fd::AsFd;
+pub fn ask(means: Means, pid: i32, process: BorrowedFd<'_>) -> rustix::io::Result<()> {
     let send = |signal| match takes(pid, signal) {
-        true => sys::signal::send(process.as_fd(), signal),
+        true => sys::signal::send(process, signal),
         false => Err(Errno::AGAIN),
     };
     match means {

@@ -22,6 +22,11 @@ impl Failure {
         Self { error: error.into(), hint: None, code: 2 }
     }
 
+    /// Why, without the next step.
+    pub(crate) fn error(&self) -> &anyhow::Error {
+        &self.error
+    }
+
     /// Ends with this code.
     pub(crate) fn with_code(mut self, code: u8) -> Self {
         self.code = code;

@@ -137,8 +137,9 @@ pub fn run(spec: &ContainerSpec, caller: CallerFacts, say: &dyn Fn(&str)) -> Res
         }
     }
     let mut kept = Kept::default();
+    let mut entry = None;
     let result = loop {
-        match live(&plan, &prepared, (&acquired, &mut kept), &watcher) {
+        match live(&plan, &prepared, (&acquired, &mut kept, &mut entry), &watcher) {
             Ok(Outcome::Rebooted) => {
                 acquired.keep_journal();
                 if !plan.quiet {
@@ -162,6 +163,8 @@ pub fn run(spec: &ContainerSpec, caller: CallerFacts, say: &dyn Fn(&str)) -> Res
     watcher.tell("STOPPING=1\nSTATUS=Terminating...\n");
     drop(kept);
     let left = acquired.release();
+    // Whoever waits for the machine's end finds its tree and name free.
+    drop(entry);
     let code = match &result {
         Ok(Outcome::Exited(code)) => u8::try_from(*code).unwrap_or(255),
         Ok(Outcome::Killed(signal)) => 128 + u8::try_from(*signal).unwrap_or(0),
@@ -180,11 +183,11 @@ pub fn run(spec: &ContainerSpec, caller: CallerFacts, say: &dyn Fn(&str)) -> Res
 fn live(
     plan: &Plan,
     prepared: &Prepared,
-    (acquired, kept): (&parent::Acquired, &mut Kept),
+    (acquired, kept, entry): (&parent::Acquired, &mut Kept, &mut Option<publication::Entry>),
     watcher: &Watcher<'_>,
 ) -> Result<Outcome, Error> {
     let launched = launch::run(plan, acquired, kept)?;
-    let outcome = start(plan, prepared, &launched, acquired.users(), watcher);
+    let outcome = start(plan, prepared, (&launched, entry), acquired.users(), watcher);
     // Whatever it was: nothing of it goes on.
     let killed = killed_for_memory(plan, &launched);
     let ended = launched.end();
@@ -235,7 +238,7 @@ impl Watcher<'_> {
 fn start(
     plan: &Plan,
     prepared: &Prepared,
-    launched: &Launched,
+    (launched, entry): (&Launched, &mut Option<publication::Entry>),
     users: Option<BorrowedFd<'_>>,
     watcher: &Watcher<'_>,
 ) -> Result<Outcome, Error> {
@@ -251,10 +254,10 @@ fn start(
         }
     };
     let limited = launched.limit(plan, found.pid.as_raw_nonzero().get());
-    let (mut registered, mut published) = (None, None);
+    let mut registered = None;
     let started = finished.and(limited).map_err(Error::from).and_then(|()| {
         let first = (found.pid.as_raw_nonzero().get(), &found.pidfd);
-        published = publication::publish(plan, &prepared.filters, launched, first)?;
+        publication::publish(entry, (plan, &prepared.filters), launched, first)?;
         registered = registration::register(plan, found.pid.as_raw_nonzero().get())?;
         // If nobody is there any more to hear it, their last message says why.
         let _ = receiver.let_go();
@@ -285,9 +288,10 @@ fn start(
         master: served.master,
         notify: served.notify,
     };
-    let outcome = supervise::run(&plan.supervision, &supervised, &watcher.signals, watcher.upstream.as_ref());
+    let server = entry.as_mut().map(|entry| &mut entry.server);
+    let upstream = watcher.upstream.as_ref();
+    let outcome = supervise::run(&plan.supervision, &supervised, &watcher.signals, upstream, server);
     registered.into_iter().for_each(Registered::end);
-    drop(published);
     let outcome = match outcome {
         // Whoever has asked for the end meanwhile does not want a new beginning.
         Ok(Outcome::Rebooted) => watcher.signals.asks_for_end(|| Ok(true)).map(|asks| match asks {

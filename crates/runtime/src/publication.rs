@@ -1,4 +1,5 @@
-//! The machine in redd's own registry, for as long as it runs: what others list it by, and steer it with.
+//! The machine in redd's own registry, for as long as it runs: what others list it by, and steer it with. It stays the same
+//! entry while the container reboots.
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -13,25 +14,43 @@ use rustix::io::Errno;
 use crate::filter::{Filter, Filters};
 use crate::registration::SERVICE;
 use crate::stage::launch::Launched;
+use crate::supervise::Server;
 
-/// Enters the machine, if the plan says so.
+/// A machine that is entered, and its control socket.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    /// Before the entry, so that its socket is closed when that goes.
+    pub(crate) server: Server,
+    published: Published,
+}
+
+/// Enters the machine, if the plan says so, or what has changed of it with another start.
 ///
 /// # Errors
 /// Those of the registry.
 pub(crate) fn publish(
-    plan: &Plan,
-    filters: &Filters,
+    entry: &mut Option<Entry>,
+    (plan, filters): (&Plan, &Filters),
     launched: &Launched,
     (pid, pidfd): (i32, &OwnedFd),
-) -> Result<Option<Published>, Error> {
+) -> Result<(), Error> {
     if !plan.listed {
-        return Ok(None);
+        return Ok(());
     }
     let unknown = |source: Errno| Error::File { action: "recognise a process in", path: "/proc".into(), source };
     let leader = Process::with(pid, pidfd).map_err(unknown)?;
     let supervisor = Process::of(rustix::process::getpid().as_raw_nonzero().get()).map_err(unknown)?;
     let state = state(plan, launched, leader, supervisor);
-    Registry::system().publish(&state, &confinement(plan, filters)).map(Some)
+    if let Some(Entry { server, published }) = entry {
+        published.update(&state)?;
+        server.renew(state);
+        return Ok(());
+    }
+    let published = Registry::system().publish(&state, &confinement(plan, filters))?;
+    let path = published.control();
+    let server = Server::listen(&path, state).map_err(|source| Error::File { action: "listen at", path, source })?;
+    *entry = Some(Entry { server, published });
+    Ok(())
 }
 
 fn state(plan: &Plan, launched: &Launched, leader: Process, supervisor: Process) -> State {

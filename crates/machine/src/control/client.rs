@@ -17,6 +17,8 @@ use crate::{Process, Registry};
 
 /// How long a supervisor may take for an answer.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a supervisor may have too many connections.
+const UNTIL_IT_HAS_TIME: Duration = Duration::from_secs(2);
 /// How long an init system may take until it can be asked, where we ask it ourselves.
 const UNTIL_IT_HEARS: Duration = Duration::from_secs(30);
 /// How long stopping all processes where they are may take.
@@ -302,8 +304,19 @@ impl Client {
         Error::Talk { machine: self.name(), source }
     }
 
-    /// `None` where there is no supervisor of ours that could be called.
+    /// `None` where there is no supervisor of ours that could be called. One with many connections is called again for a
+    /// while.
     fn call(&self, call: &Call) -> Result<Option<Value>, Error> {
+        let end = Instant::now() + UNTIL_IT_HAS_TIME;
+        loop {
+            match self.call_once(call) {
+                Err(Error::Busy(_)) if Instant::now() < end => std::thread::sleep(AGAIN),
+                other => return other,
+            }
+        }
+    }
+
+    fn call_once(&self, call: &Call) -> Result<Option<Value>, Error> {
         use bus::varlink;
         let Some(path) = &self.control else { return Ok(None) };
         let connected = varlink::Client::connect(path);
@@ -319,7 +332,8 @@ impl Client {
         match client.call(&method, parameters, &[]) {
             Ok(answer) => Ok(Some(answer)),
             Err(varlink::Error::Call { name, parameters }) => Err(self.refused(name, parameters)),
-            Err(varlink::Error::Closed) if !self.supervisor_lives() => Err(Error::Ended(self.name())),
+            // It lets go of its socket with the rest.
+            Err(varlink::Error::Closed) if !path.exists() || !self.supervisor_lives() => Err(Error::Ended(self.name())),
             Err(source) => Err(self.talk(source)),
         }
     }
@@ -368,7 +382,7 @@ impl Client {
                 None if init::takes(pid, any(wish)) => Means::Signal(any(wish)),
                 None => return Err(Error::NoInit { machine: self.name(), program: name }),
             };
-            match init::ask(means, pid, &process) {
+            match init::ask(means, pid, process.as_fd()) {
                 Ok(()) => return Ok(name),
                 Err(Errno::AGAIN) if Instant::now() < end => std::thread::sleep(AGAIN),
                 Err(Errno::AGAIN) => {

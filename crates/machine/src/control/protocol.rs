@@ -352,7 +352,7 @@ impl Request {
 
 /// An answer as it is sent, with the NUL.
 #[must_use]
-pub fn answer(result: Result<Value, &Refusal>) -> Vec<u8> {
+pub fn answer(result: &Result<Value, Refusal>) -> Vec<u8> {
     let message = match result {
         Ok(parameters) => json!({ "parameters": parameters }),
         Err(refusal) => {

@@ -105,7 +105,7 @@ fn who_cannot_hear_is_not_asked() {
         rustix::process::pidfd_open(rustix::process::Pid::from_child(&child), rustix::process::PidfdFlags::empty())
             .unwrap();
     // The C library of the Rust test may leave nothing caught: as long as it is the default, it is not sent.
-    assert_eq!(ask(Means::Signal(12), pid, &process), Err(Errno::AGAIN));
+    assert_eq!(ask(Means::Signal(12), pid, process.as_fd()), Err(Errno::AGAIN));
     assert!(child.try_wait().unwrap().is_none());
     sys::signal::send(process.as_fd(), 9).unwrap();
     child.wait().unwrap();

@@ -3,12 +3,18 @@
 pub(crate) mod bootstrap;
 pub(crate) mod cgls;
 pub(crate) mod completions;
+pub(crate) mod kill;
 pub(crate) mod list;
+pub(crate) mod pause;
+pub(crate) mod poweroff;
 pub(crate) mod ps;
+pub(crate) mod reboot;
+pub(crate) mod resume;
 pub(crate) mod run;
 pub(crate) mod settings;
 pub(crate) mod spawn;
 pub(crate) mod stats;
+pub(crate) mod terminate;
 pub(crate) mod wait;
 
 const EXAMPLES: &str = "\

@@ -2,7 +2,9 @@
 //!
 //! The verbs themselves are in [`crate::commands`], one file each.
 
+pub(crate) mod ending;
 mod options;
+pub(crate) mod steering;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -28,6 +30,14 @@ struct Machinectl {
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Verb {
     List(commands::list::Arguments),
+    #[command(name = "poweroff", visible_alias = "stop")]
+    PowerOff(commands::poweroff::Arguments),
+    #[command(visible_alias = "restart")]
+    Reboot(commands::reboot::Arguments),
+    Terminate(commands::terminate::Arguments),
+    Kill(commands::kill::Arguments),
+    Pause(commands::pause::Arguments),
+    Resume(commands::resume::Arguments),
 }
 
 /// Runs as `machinectl`.
@@ -36,7 +46,8 @@ pub(crate) fn run(arguments: Vec<OsString>) -> ExitCode {
     let matches = command.clone().get_matches_from(arguments);
     let read = Machinectl::from_arg_matches(&matches).map_err(|error| error.format(&mut command));
     match read {
-        Ok(Machinectl { options, verb }) => {
+        Ok(Machinectl { mut options, verb }) => {
+            options.as_machinectl = true;
             let verb = verb.unwrap_or(Verb::List(commands::list::Arguments::default()));
             report_as("machinectl", carry_out(&verb, &options))
         }
@@ -68,5 +79,11 @@ pub(crate) fn verb_of(matches: &clap::ArgMatches) -> Option<Result<ExitCode, Fai
 fn carry_out(verb: &Verb, options: &Options) -> Result<ExitCode, Failure> {
     match verb {
         Verb::List(arguments) => commands::list::run(arguments, options),
+        Verb::PowerOff(arguments) => commands::poweroff::run(arguments, options),
+        Verb::Reboot(arguments) => commands::reboot::run(arguments, options),
+        Verb::Terminate(arguments) => commands::terminate::run(arguments, options),
+        Verb::Kill(arguments) => commands::kill::run(arguments, options),
+        Verb::Pause(arguments) => commands::pause::run(arguments, options),
+        Verb::Resume(arguments) => commands::resume::run(arguments, options),
     }
 }

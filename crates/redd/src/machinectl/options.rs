@@ -32,6 +32,9 @@ pub(crate) struct Options {
     /// The same as --value --property=NAME
     #[arg(short = 'P', value_name = "NAME", help_heading = "Options for all verbs")]
     value_of: Vec<String>,
+    /// Called as machinectl: where that does something else than redd, that is done.
+    #[arg(skip)]
+    pub(crate) as_machinectl: bool,
 }
 
 /// How JSON is printed.
@@ -54,6 +57,11 @@ impl Options {
             (Json::Off, true) => Json::Short,
             (json, _) => json,
         }
+    }
+
+    /// Whether only what was asked for is said.
+    pub(crate) fn quiet(&self) -> bool {
+        self.quiet
     }
 
     /// Whether there are headings and a summary.

@@ -1,8 +1,11 @@
 //! The loop: waits for whatever comes first, and does what it asks for.
 
+mod steering;
+
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use machine::init::Wish;
 use plan::{Supervision, Tint};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
@@ -10,6 +13,7 @@ use rustix::io::Errno;
 use rustix::process::{Signal, WaitId, WaitIdOptions, WaitIdStatus, waitid};
 use spec::ConsoleMode;
 
+use super::control::{self, Server};
 use super::input::Input;
 use super::notify;
 use super::output::Output;
@@ -18,6 +22,12 @@ use super::signals::{Request, Signals};
 use super::stop::{Action, Stop};
 use super::upstream::{Upstream, Watchdog};
 use super::{Outcome, Supervised, tint, title};
+use steering::{Question, Unheard};
+
+/// How many descriptors are waited for beside those of the control socket.
+const OWN: usize = 7;
+/// How many there are in all.
+const SLOTS: usize = OWN + control::SLOTS;
 
 /// How long the reader of a system's console may take nothing: it is for looking on, and must not hold a system up.
 const PATIENCE_OF_SYSTEMS: Duration = Duration::from_secs(1);
@@ -78,6 +88,10 @@ impl<'a> Console<'a> {
             // Where our output is no terminal there is no size to follow.
             let _ = sys::terminal::copy_window_size(rustix::stdio::stdout(), self.master.as_fd());
         }
+    }
+
+    fn resize(&self, columns: u16, rows: u16) -> rustix::io::Result<()> {
+        sys::terminal::set_window_size(self.master.as_fd(), rows, columns)
     }
 
     /// Waits a moment for what the terminal was asked: whoever reads it next would take the answer for keys.
@@ -150,6 +164,11 @@ struct Loop<'a> {
     watchdog: Option<Watchdog>,
     stop: Stop,
     console: Option<Console<'a>>,
+    control: Option<&'a mut Server>,
+    /// What the container was asked for and has not heard yet.
+    unheard: Option<Unheard>,
+    /// A signal for this process, once whoever has asked for it has an answer.
+    own_signal: Option<i32>,
 }
 
 /// Watches over a container until it ends.
@@ -161,8 +180,9 @@ pub fn run(
     supervised: &Supervised<'_>,
     signals: &Signals,
     upstream: Option<&Upstream>,
+    control: Option<&mut Server>,
 ) -> rustix::io::Result<Outcome> {
-    let watched = watch(plan, supervised, signals, upstream);
+    let watched = watch(plan, supervised, signals, upstream, control);
     if watched.is_err() {
         // Nobody would watch over it.
         let _ = rustix::process::pidfd_send_signal(supervised.pidfd, Signal::KILL);
@@ -176,10 +196,13 @@ fn watch(
     supervised: &Supervised<'_>,
     signals: &Signals,
     upstream: Option<&Upstream>,
+    control: Option<&mut Server>,
 ) -> rustix::io::Result<Outcome> {
     let console = supervised.master.as_ref().map(|master| Console::new(plan, master)).transpose()?;
     let watchdog = plan.watchdog.map(|microseconds| Watchdog::new(microseconds, Instant::now()));
-    let mut this = Loop { plan, supervised, upstream, watchdog, stop: Stop::new(plan.kill_signal), console };
+    let stop = Stop::new(plan.kill_signal);
+    let mut this =
+        Loop { plan, supervised, upstream, watchdog, stop, console, control, unheard: None, own_signal: None };
     if let Some(upstream) = upstream {
         let ready = if plan.notify_ready { "" } else { "READY=1\n" };
         upstream.tell(&format!("{ready}STATUS=Container started.\nX_NSPAWN_LEADER_PID={}\n", supervised.pid));
@@ -206,7 +229,8 @@ impl Loop<'_> {
     /// Waits once, and acts. True when the container has ended.
     fn wait(&mut self, signals: &Signals) -> rustix::io::Result<bool> {
         let now = Instant::now();
-        let [child, signal, notify, console, input, output, upstream] = self.poll(signals, now)?;
+        let ready = self.poll(signals, now)?;
+        let [child, signal, notify, console, input, output, upstream] = std::array::from_fn(|slot| ready[slot]);
         let now = Instant::now();
         if let (true, Some(upstream)) = (upstream, self.upstream) {
             upstream.flush();
@@ -226,29 +250,43 @@ impl Loop<'_> {
             self.signalled(signals, now)?;
         }
         self.carry(now, [console, input, output])?;
+        self.steered(&ready[OWN..], now)?;
         let action = self.stop.expire(now);
-        self.act(action)?;
+        self.act(action, now)?;
         Ok(child)
     }
 
-    fn poll(&self, signals: &Signals, now: Instant) -> rustix::io::Result<[bool; 7]> {
+    /// Serves the control socket, and asks again for what was not heard.
+    fn steered(&mut self, ready: &[bool], now: Instant) -> rustix::io::Result<()> {
+        if let Some(control) = self.control.take() {
+            control.turn(ready, now, &mut |state, call| self.call(state, call, now));
+            self.control = Some(control);
+        }
+        self.ask_again(now)?;
+        match self.own_signal.take() {
+            Some(signal) => sys::signal::send_to(rustix::process::getpid(), signal),
+            None => Ok(()),
+        }
+    }
+
+    fn poll(&self, signals: &Signals, now: Instant) -> rustix::io::Result<[bool; SLOTS]> {
         let nothing = || PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::empty());
-        let mut fds = [
-            PollFd::from_borrowed_fd(self.supervised.pidfd, PollFlags::IN),
-            PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN),
-            PollFd::from_borrowed_fd(self.supervised.notify.as_fd(), PollFlags::IN),
-            nothing(),
-            nothing(),
-            nothing(),
-            nothing(),
-        ];
+        let mut fds: [PollFd<'_>; SLOTS] = std::array::from_fn(|_| nothing());
+        fds[0] = PollFd::from_borrowed_fd(self.supervised.pidfd, PollFlags::IN);
+        fds[1] = PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN);
+        fds[2] = PollFd::from_borrowed_fd(self.supervised.notify.as_fd(), PollFlags::IN);
         if let Some(socket) = self.upstream.and_then(Upstream::waits_for) {
             // Nothing more is taken from the container until our own manager has heard the last.
             fds[2] = nothing();
             fds[6] = PollFd::from_borrowed_fd(socket, PollFlags::OUT);
         }
         let watchdog = self.watchdog.as_ref().filter(|_| self.upstream.is_some()).map(Watchdog::deadline);
-        let mut deadlines = [self.stop.deadline(), None, None, watchdog];
+        let unheard = self.unheard.as_ref().map(Unheard::deadline);
+        let mut deadlines = [self.stop.deadline(), None, None, watchdog, unheard, None];
+        if let Some(control) = self.control.as_deref() {
+            control.watch(&mut fds[OWN..]);
+            deadlines[5] = control.deadline();
+        }
         if let Some(console) = &self.console {
             let mut events = PollFlags::empty();
             events.set(PollFlags::IN, console.output.has_room());
@@ -298,10 +336,9 @@ impl Loop<'_> {
             None => return Ok(()),
             Some(Command::Kill) => self.stop.kill(),
             Some(Command::PowerOff) => self.stop.request(now),
-            // What the key combination for it does, see systemd(1) under SIGINT.
-            Some(Command::Reboot) => Action::Send(Signal::INT.as_raw()),
+            Some(Command::Reboot) => return self.ask(Question::Wish(Wish::Reboot), now),
         };
-        self.act(action)
+        self.act(action, now)
     }
 
     fn signalled(&mut self, signals: &Signals, now: Instant) -> rustix::io::Result<()> {
@@ -312,10 +349,8 @@ impl Loop<'_> {
                 Request::WindowSize => self.console.iter().for_each(Console::follow_window_size),
                 Request::Stop | Request::StopOrEnded => {
                     let action = self.stop.request(now);
-                    if let Some(upstream) = self.upstream {
-                        upstream.tell("STOPPING=1\nSTATUS=Stopping the container.\n");
-                    }
-                    self.act(action)?;
+                    self.tell_stopping();
+                    self.act(action, now)?;
                 }
                 Request::Suspend => self.suspend()?,
                 Request::Continue => self.resume(),
@@ -351,13 +386,21 @@ impl Loop<'_> {
         }
     }
 
-    fn act(&mut self, action: Action) -> rustix::io::Result<()> {
-        let signal = match action {
+    fn tell_stopping(&self) {
+        if let Some(upstream) = self.upstream {
+            upstream.tell("STOPPING=1\nSTATUS=Stopping the container.\n");
+        }
+    }
+
+    fn act(&mut self, action: Action, now: Instant) -> rustix::io::Result<()> {
+        match action {
             Action::Nothing => return Ok(()),
-            Action::Send(signal) => signal,
-            Action::Kill => Signal::KILL.as_raw(),
-        };
-        match sys::signal::send(self.supervised.pidfd, signal) {
+            Action::Send(signal) => return self.ask(Question::Stop(signal), now),
+            Action::TerminateAll => return self.terminate_all(now),
+            Action::Kill => {}
+        }
+        self.unheard = None;
+        match sys::signal::send(self.supervised.pidfd, Signal::KILL.as_raw()) {
             // It has ended just now.
             Err(Errno::SRCH) => Ok(()),
             other => other,

@@ -2,11 +2,12 @@
 //!
 //! It carries bytes between our terminal and the container's (`input`, `output`), turns signals and key sequences
 //! into requests to the container's first process (`signals`, `shortcut`, `stop`), passes its notifications on
-//! (`notify`) and tells how it ended ([`Outcome`]).
+//! (`notify`), serves the machine's control socket (`control`) and tells how it ended ([`Outcome`]).
 //!
 //! The order of calls is: [`Signals::block`] before the first clone, the mask of [`Signals::original_mask`] restored in
 //! the child, then [`run`] once for every start of the container.
 
+mod control;
 mod event_loop;
 mod input;
 mod notify;
@@ -26,6 +27,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 pub(crate) use event_loop::has_ended;
 pub use event_loop::run;
 
+pub use control::Server;
 pub use signals::Signals;
 pub use upstream::Upstream;
 

@@ -6,13 +6,18 @@ use std::time::{Duration, Instant};
 /// systemd-system.conf(5).
 pub(super) const STOP_TIMEOUT: Duration = Duration::from_secs(90);
 
+/// How long all processes may take to end once PID 1 was asked in vain, before they are killed.
+const GRACE: Duration = Duration::from_secs(5);
+
 /// What is to be done to PID 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Action {
     /// Nothing at the moment.
     Nothing,
-    /// Send it this signal.
+    /// Ask it by this signal.
     Send(i32),
+    /// Ask all processes of the container to end.
+    TerminateAll,
     /// Kill it, and with it everything in the container.
     Kill,
 }
@@ -20,7 +25,14 @@ pub(super) enum Action {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Running,
-    Asked { deadline: Instant },
+    /// Gently: what comes at the deadline is not yet its death.
+    Asked {
+        deadline: Instant,
+        gently: bool,
+    },
+    Terminating {
+        deadline: Instant,
+    },
     Killed,
 }
 
@@ -41,10 +53,37 @@ impl Stop {
     pub(super) fn request(&mut self, now: Instant) -> Action {
         match (self.state, self.signal) {
             (State::Running, Some(signal)) => {
-                self.state = State::Asked { deadline: now + STOP_TIMEOUT };
+                self.state = State::Asked { deadline: now + STOP_TIMEOUT, gently: false };
                 Action::Send(signal)
             }
             _ => self.kill(),
+        }
+    }
+
+    /// Somebody wants the container to end until then, in order. True if it is to be asked now; who asks again only makes
+    /// it end sooner.
+    pub(super) fn ask(&mut self, until: Instant) -> bool {
+        match &mut self.state {
+            State::Running => {
+                self.state = State::Asked { deadline: until, gently: true };
+                true
+            }
+            State::Asked { deadline, .. } => {
+                *deadline = until.min(*deadline);
+                false
+            }
+            State::Terminating { .. } | State::Killed => false,
+        }
+    }
+
+    /// PID 1 does not hear what it was gently asked for.
+    pub(super) fn give_up(&mut self, now: Instant) -> Action {
+        match self.state {
+            State::Asked { gently: true, .. } => {
+                self.state = State::Terminating { deadline: now + GRACE };
+                Action::TerminateAll
+            }
+            _ => Action::Nothing,
         }
     }
 
@@ -57,7 +96,8 @@ impl Stop {
     /// Time has passed.
     pub(super) fn expire(&mut self, now: Instant) -> Action {
         match self.state {
-            State::Asked { deadline } if deadline <= now => self.kill(),
+            State::Asked { deadline, gently: true } if deadline <= now => self.give_up(now),
+            State::Asked { deadline, .. } | State::Terminating { deadline } if deadline <= now => self.kill(),
             _ => Action::Nothing,
         }
     }
@@ -65,9 +105,14 @@ impl Stop {
     /// When [`Stop::expire`] has something to do.
     pub(super) fn deadline(&self) -> Option<Instant> {
         match self.state {
-            State::Asked { deadline } => Some(deadline),
+            State::Asked { deadline, .. } | State::Terminating { deadline } => Some(deadline),
             _ => None,
         }
+    }
+
+    /// Whether what comes at the deadline is not yet its death.
+    pub(super) fn is_gentle(&self) -> bool {
+        matches!(self.state, State::Asked { gently: true, .. })
     }
 
     /// Whether the container was asked to end, or killed.
@@ -94,6 +139,29 @@ mod tests {
     #[test]
     fn without_a_signal_it_is_killed_at_once() {
         assert_eq!(Stop::new(None).request(Instant::now()), Action::Kill);
+    }
+
+    #[test]
+    fn who_was_asked_gently_is_terminated_before_it_is_killed() {
+        let now = Instant::now();
+        let second = Duration::from_secs(1);
+        let mut stop = Stop::new(None);
+        assert_eq!(stop.give_up(now), Action::Nothing);
+        assert!(stop.ask(now + 9 * second));
+        assert!(stop.is_requested());
+        assert!(!stop.ask(now + 30 * second), "no later");
+        assert_eq!(stop.deadline(), Some(now + 9 * second));
+        assert!(!stop.ask(now + 3 * second), "but sooner");
+        assert_eq!(stop.expire(now + 2 * second), Action::Nothing);
+        assert_eq!(stop.expire(now + 3 * second), Action::TerminateAll);
+        assert_eq!(stop.deadline(), Some(now + 3 * second + GRACE));
+        assert!(!stop.ask(now));
+        assert_eq!(stop.expire(now + 3 * second), Action::Nothing);
+        assert_eq!(stop.expire(now + 3 * second + GRACE), Action::Kill);
+        let mut stop = Stop::new(None);
+        assert!(stop.ask(now + 9 * second));
+        assert_eq!(stop.give_up(now), Action::TerminateAll);
+        assert_eq!(stop.request(now), Action::Kill, "a second request");
     }
 
     #[test]

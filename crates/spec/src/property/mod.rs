@@ -15,7 +15,8 @@ use serde::Serialize;
 use thiserror::Error;
 
 pub use slice::SliceName;
-pub(crate) use value::{size, time_span};
+pub(crate) use value::size;
+pub use value::time_span;
 
 /// Why an assignment is none.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]

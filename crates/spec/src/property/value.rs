@@ -89,8 +89,11 @@ pub(super) fn scale(permyriad: u64) -> u32 {
     ((permyriad * u64::from(u32::MAX) + 5000) / 10_000) as u32
 }
 
-/// A time span in microseconds, see systemd.time(7); without a unit it is seconds.
-pub(crate) fn time_span(text: &str) -> Result<u64, Reason> {
+/// A time span in microseconds, see systemd.time(7); without a unit it is seconds. `infinity` is the highest number.
+///
+/// # Errors
+/// Why it is none.
+pub fn time_span(text: &str) -> Result<u64, Reason> {
     const BAD: Reason = "it is no time span such as 90s or 5min 20s";
     let mut rest = text.trim();
     if rest == "infinity" {

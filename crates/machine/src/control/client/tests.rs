@@ -59,7 +59,7 @@ fn ask<T>(reply: Vec<u8>, act: impl FnOnce(&Client) -> T) -> (T, Call) {
 }
 
 fn good() -> Vec<u8> {
-    answer(Ok(json!({})))
+    answer(&Ok(json!({})))
 }
 
 #[test]
@@ -76,15 +76,15 @@ fn each_verb_calls_its_method() {
     let (done, call) = ask(good(), |client| client.resize(80, 25));
     done.unwrap();
     assert_eq!(call, Call::Resize { columns: 80, rows: 25 });
-    let reply = answer(Ok(json!({ "init": "systemd", "timeoutUSec": 5_000_000 })));
+    let reply = answer(&Ok(json!({ "init": "systemd", "timeoutUSec": 5_000_000 })));
     let timeout = Some(Duration::from_secs(5));
     let (asked, call) = ask(reply, |client| client.power_off(timeout));
     assert_eq!(asked.unwrap(), Asked { init: "systemd".to_owned(), timeout });
     assert_eq!(call, Call::PowerOff { timeout });
-    let (init, call) = ask(answer(Ok(json!({ "init": "runit" }))), Client::reboot);
+    let (init, call) = ask(answer(&Ok(json!({ "init": "runit" }))), Client::reboot);
     assert_eq!((init.unwrap().as_str(), call), ("runit", Call::Reboot));
     let described = json!({ "version": 1, "state": state(myself(), None), "paused": true, "stopping": false });
-    let (described, call) = ask(answer(Ok(described)), Client::describe);
+    let (described, call) = ask(answer(&Ok(described)), Client::describe);
     let described = described.unwrap().unwrap();
     assert_eq!((described.state.name.as_str(), described.paused, described.stopping), ("m", true, false));
     assert_eq!(call, Call::Describe);
@@ -92,7 +92,8 @@ fn each_verb_calls_its_method() {
 
 #[test]
 fn refusals_have_names() {
-    let refused = |refusal: Refusal| ask(answer(Err(&refusal)), Client::resume).0.unwrap_err();
+    let refused =
+        |refusal: Refusal| ask(answer(&Err(refusal)), |client| client.call_once(&Call::Resume)).0.unwrap_err();
     assert!(matches!(refused(Refusal::NotPermitted), Error::NotPermitted(_)));
     assert!(matches!(refused(Refusal::Busy), Error::Busy(_)));
     assert!(matches!(refused(Refusal::NoConsole), Error::NoConsole(_)));

@@ -124,7 +124,7 @@ fn absent_and_null_are_the_same() {
 
 #[test]
 fn answers_end_with_a_nul() {
-    assert_eq!(answer(Ok(json!({}))), b"{\"parameters\":{}}\0");
-    let text = String::from_utf8(answer(Err(&Refusal::Busy))).unwrap();
+    assert_eq!(answer(&Ok(json!({}))), b"{\"parameters\":{}}\0");
+    let text = String::from_utf8(answer(&Err(Refusal::Busy))).unwrap();
     assert_eq!(text, "{\"error\":\"org.redd.Machine.Busy\",\"parameters\":{}}\0");
 }

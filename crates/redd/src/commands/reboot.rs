@@ -1,0 +1,21 @@
+//! `machinectl reboot`: lets machines begin anew.
+
+use std::process::ExitCode;
+
+use crate::failure::Failure;
+use crate::machinectl::{Options, steering};
+
+/// Reboot machines
+///
+/// Their init system is asked in its own way.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Machines that run, see redd list
+    #[arg(required = true, value_name = "NAME")]
+    names: Vec<String>,
+}
+
+/// Does it to all of them.
+pub(crate) fn run(arguments: &Arguments, _: &Options) -> Result<ExitCode, Failure> {
+    steering::each(&arguments.names, |client| client.reboot().map(drop).map_err(steering::failure))
+}

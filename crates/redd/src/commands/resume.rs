@@ -1,0 +1,19 @@
+//! `machinectl resume`: lets machines that were paused go on.
+
+use std::process::ExitCode;
+
+use crate::failure::Failure;
+use crate::machinectl::{Options, steering};
+
+/// Let machines that were paused go on
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Machines that run, see redd list
+    #[arg(required = true, value_name = "NAME")]
+    names: Vec<String>,
+}
+
+/// Does it to all of them.
+pub(crate) fn run(arguments: &Arguments, _: &Options) -> Result<ExitCode, Failure> {
+    steering::each(&arguments.names, |client| client.resume().map_err(steering::failure))
+}

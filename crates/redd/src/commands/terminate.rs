@@ -1,0 +1,40 @@
+//! `machinectl terminate`: ends machines at once.
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use crate::failure::Failure;
+use crate::machinectl::{Options, ending, steering};
+
+/// How long the end of what was killed may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// End machines at once, without shutting them down
+///
+/// All their processes are killed. `redd poweroff` lets them end in order.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Machines that run, see redd list
+    #[arg(required = true, value_name = "NAME")]
+    names: Vec<String>,
+}
+
+/// Terminates them all, then waits until they are gone.
+pub(crate) fn run(arguments: &Arguments, _: &Options) -> Result<ExitCode, Failure> {
+    let mut ending = ending::Ending::new();
+    let mut failed = Vec::new();
+    for name in &arguments.names {
+        let terminated = steering::find(name).and_then(|client| {
+            // Held before: afterwards its number could be another one's.
+            let held = ending::Held::of(client);
+            held.client().terminate().map_err(steering::failure)?;
+            Ok(held)
+        });
+        match terminated {
+            Ok(held) => ending.add(held, (), Instant::now() + PATIENCE),
+            Err(failure) => failed.push(failure),
+        }
+    }
+    failed.extend(ending.wait(&mut |held, ()| ending::give_up(held)));
+    steering::conclude(failed)
+}

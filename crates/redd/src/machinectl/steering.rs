@@ -1,0 +1,66 @@
+//! What the verbs that steer machines share: finding them, doing it to several at once, and telling why it did not work.
+
+use std::process::ExitCode;
+
+use anyhow::anyhow;
+use machine::control::{Client, Error};
+use machine::{Registry, registry};
+
+use crate::failure::{Failure, warn};
+
+/// The name that stands for the host, see machinectl(1).
+const HOST: &str = ".host";
+
+/// A machine that runs.
+pub(crate) fn find(name: &str) -> Result<Client, Failure> {
+    if name == HOST {
+        let error = anyhow!("{HOST} is this host, which is not steered like a machine");
+        return Err(Failure::new(
+            error,
+            Some("the host has its own commands for that, such as poweroff(8) and kill(1)"),
+        ));
+    }
+    match Registry::system().find(name) {
+        Ok(machine) => Ok(Client::of(&machine)),
+        Err(error @ registry::Error::NoSuchMachine(_)) => {
+            Err(Failure::new(error, Some("`redd list` shows the machines that run")))
+        }
+        Err(error) => Err(Failure::new(error, None)),
+    }
+}
+
+/// Does it to all of them; what fails with one does not keep it from the others.
+pub(crate) fn each(names: &[String], mut act: impl FnMut(Client) -> Result<(), Failure>) -> Result<ExitCode, Failure> {
+    let mut failed = Vec::new();
+    for name in names {
+        if let Err(failure) = find(name).and_then(&mut act) {
+            failed.push(failure);
+        }
+    }
+    conclude(failed)
+}
+
+/// One failure is that of the whole; of several each is told.
+pub(crate) fn conclude(mut failed: Vec<Failure>) -> Result<ExitCode, Failure> {
+    match failed.pop() {
+        None => Ok(ExitCode::SUCCESS),
+        Some(last) => {
+            failed.iter().for_each(|failure| warn(failure.error()));
+            Err(last)
+        }
+    }
+}
+
+/// Why it did not work, and what can be done about it.
+pub(crate) fn failure(error: Error) -> Failure {
+    let hint = match &error {
+        Error::NotPermitted(_) => Some("try it as root"),
+        Error::Busy(_) => Some("try it again in a moment"),
+        Error::NoInit { .. } => Some("`redd terminate` ends it at once, `redd kill` sends a signal of your choice"),
+        Error::NoGroup(_) | Error::NoSupervisor(_) => Some("--kill-whom=leader reaches its first process"),
+        Error::Talk { .. } | Error::TimedOut { .. } => Some("`redd terminate` ends it at once, whoever answers or not"),
+        Error::Ended(_) => Some("`redd list` shows the machines that run"),
+        _ => None,
+    };
+    Failure::new(error, hint)
+}
