@@ -1,0 +1,451 @@
+//! Machines that are steered: the registry while they run, their control sockets, and how they end.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use testkit::disk::Mounted;
+use testkit::{HostState, Isolated, fixture, requires};
+
+const REDD: &str = env!("CARGO_BIN_EXE_redd");
+/// A first boot has much to do, on a slow machine that does other things as well.
+const LIMIT: Duration = Duration::from_secs(120);
+const MOMENT: Duration = Duration::from_millis(10);
+
+/// Isolated, with notes of its own: what others run is not listed.
+fn isolate() -> (Isolated, Mounted) {
+    let isolated = Isolated::enter();
+    std::fs::create_dir_all("/run/redd").expect("notes");
+    (isolated, Mounted::new(&["-t", "tmpfs", "-o", "mode=755", "tmpfs"], Path::new("/run/redd")))
+}
+
+fn redd(arguments: &[&str]) -> Output {
+    Command::new(REDD).args(arguments).stdin(Stdio::null()).output().expect("start")
+}
+
+#[track_caller]
+fn succeeds(arguments: &[&str]) -> String {
+    let output = redd(arguments);
+    assert!(output.status.success(), "{arguments:?}: {output:?}");
+    String::from_utf8(output.stdout).expect("text")
+}
+
+/// What it says to standard error when it fails.
+#[track_caller]
+fn fails(arguments: &[&str]) -> String {
+    let output = redd(arguments);
+    assert_eq!(output.status.code(), Some(1), "{arguments:?}: {output:?}");
+    String::from_utf8(output.stderr).expect("text")
+}
+
+fn listed() -> Vec<String> {
+    let rows: serde_json::Value = serde_json::from_str(&succeeds(&["list", "--json=short"])).expect("JSON");
+    rows.as_array().expect("rows").iter().map(|row| row["machine"].as_str().expect("name").to_owned()).collect()
+}
+
+fn entry(name: &str) -> PathBuf {
+    Path::new("/run/redd/machines").join(name)
+}
+
+fn state(name: &str) -> Option<serde_json::Value> {
+    serde_json::from_slice(&std::fs::read(entry(name).join("state")).ok()?).ok()
+}
+
+fn leader(name: &str) -> i64 {
+    state(name).expect("state")["leader"]["pid"].as_i64().expect("number")
+}
+
+#[track_caller]
+fn until(what: &str, mut reached: impl FnMut() -> bool) {
+    let end = Instant::now() + LIMIT;
+    while !reached() {
+        assert!(Instant::now() < end, "{what}");
+        std::thread::sleep(MOMENT);
+    }
+}
+
+/// A machine that runs, and what it writes.
+struct Running {
+    child: Child,
+    output: BufReader<ChildStdout>,
+}
+
+impl Running {
+    fn start(tree: &Path, name: &str, words: &[&str]) -> Self {
+        let mut command = Command::new(REDD);
+        command.args(["spawn", "-q", "--pipe", "-M", name, "-D"]).arg(tree).args(words);
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("start");
+        let output = BufReader::new(child.stdout.take().expect("pipe"));
+        Self { child, output }
+    }
+
+    /// One that runs this script and has said that it does.
+    fn script(tree: &Path, name: &str, script: &str) -> Self {
+        let mut running = Self::start(tree, name, &["/bin/sh", "-c", script]);
+        assert_eq!(running.line(), "ready\n");
+        running
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.output.read_line(&mut line).expect("line");
+        line
+    }
+
+    fn wait(mut self) -> ExitStatus {
+        let mut status = None;
+        until("the machine ends", || {
+            status = self.child.try_wait().expect("wait");
+            status.is_some()
+        });
+        status.expect("status")
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Goes on for ever, ends by its own decision when it is asked to.
+const POLITE: &str = "trap 'exit 7' TERM; echo ready; while :; do sleep 0.01; done";
+/// Hears that it is asked to end, and goes on.
+const STUBBORN: &str = "trap : TERM; echo ready; while :; do sleep 0.05; done";
+
+fn connect(name: &str) -> UnixStream {
+    UnixStream::connect(entry(name).join("control")).expect("connect")
+}
+
+/// Calls a method over a connection, as any program could.
+fn call(stream: &mut UnixStream, method: &str, parameters: &str) -> String {
+    let _ = write!(stream, "{{\"method\":\"org.redd.Machine.{method}\",\"parameters\":{parameters}}}\0");
+    let mut answer = Vec::new();
+    BufReader::new(stream).read_until(0, &mut answer).expect("answer");
+    String::from_utf8(answer).expect("text")
+}
+
+#[test]
+fn a_machine_is_listed_as_long_as_it_runs() {
+    requires!(root, cgroup2, program "mount");
+    let _isolated = isolate();
+    let tree = fixture::tree();
+    let before = HostState::capture(tree.path(), &[]);
+    let running = Running::script(tree.path(), "listed", POLITE);
+    assert_eq!(listed(), ["listed"]);
+    let said = state("listed").expect("state");
+    assert_eq!(said["rootDirectory"].as_str(), tree.path().to_str());
+    let again = Command::new(REDD).args(["spawn", "-q", "-M", "listed", "-xD"]).arg(tree.path()).arg("true").output();
+    assert_eq!(again.expect("start").status.code(), Some(1), "a name is one machine's");
+    succeeds(&["poweroff", "listed"]);
+    assert_eq!(running.wait().code(), Some(7));
+    assert_eq!(listed(), [""; 0]);
+    assert!(!entry("listed").exists());
+    let mut hidden = Running::start(tree.path(), "hidden", &["--register=no", "/bin/sh", "-c", POLITE]);
+    assert_eq!(hidden.line(), "ready\n");
+    assert_eq!(listed(), [""; 0]);
+    assert!(fails(&["poweroff", "hidden"]).contains("no machine named hidden is running"));
+    drop(hidden);
+    until("nothing is left", || before.differences().is_empty());
+}
+
+#[test]
+fn programs_that_are_no_init_system_are_asked_then_terminated() {
+    requires!(root, cgroup2, program "mount");
+    let _isolated = isolate();
+    let tree = fixture::tree();
+    let before = HostState::capture(tree.path(), &[]);
+    // One that cannot hear.
+    let deaf = Running::script(tree.path(), "deaf", "echo ready; exec sleep 1000");
+    assert!(fails(&["reboot", "deaf"]).contains("no init system"));
+    let started = Instant::now();
+    succeeds(&["stop", "deaf"]);
+    assert!(started.elapsed() < Duration::from_secs(30), "nobody waits for what cannot come");
+    assert!(!deaf.wait().success());
+    // One that hears and does not care.
+    let stubborn = Running::script(tree.path(), "stubborn", STUBBORN);
+    let output = redd(&["poweroff", "stubborn", "--timeout=300ms"]);
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(text.contains("stubborn has not powered off within 300 ms; still running: sh ("), "{text}");
+    assert_eq!(stubborn.wait().code(), Some(137));
+    // As the original, it does not wait under that name.
+    let link = tempfile::tempdir().expect("directory");
+    std::os::unix::fs::symlink(REDD, link.path().join("machinectl")).expect("link");
+    let polite = Running::script(tree.path(), "polite", POLITE);
+    let output = Command::new(link.path().join("machinectl")).args(["poweroff", "polite"]).output().expect("start");
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(polite.wait().code(), Some(7));
+    before.assert_same();
+}
+
+#[test]
+fn signals_reach_whom_they_are_for() {
+    requires!(root, cgroup2, program "mount");
+    let _isolated = isolate();
+    let tree = fixture::tree();
+    let before = HostState::capture(tree.path(), &[]);
+    let script = "trap 'echo leader' USR1; (trap 'echo child' USR1; echo ready; while :; do sleep 0.01; done) & \
+                  while :; do sleep 0.01; done";
+    let mut running = Running::start(tree.path(), "signalled", &["/bin/sh", "-c", script]);
+    assert_eq!(running.line(), "ready\n");
+    succeeds(&["kill", "--kill-whom=leader", "--signal=USR1", "signalled"]);
+    assert_eq!(running.line(), "leader\n");
+    succeeds(&["kill", "-s", "SIGUSR1", "signalled"]);
+    let mut both = [running.line(), running.line()];
+    both.sort();
+    assert_eq!(both, ["child\n", "leader\n"]);
+    // One that does not exist keeps nothing from the other.
+    let text = fails(&["kill", "-s", "10", "--kill-whom=leader", "absent", "signalled", ".host"]);
+    assert!(text.contains("no machine named absent is running") && text.contains(".host is this host"), "{text}");
+    assert_eq!(running.line(), "leader\n");
+    for (arguments, word) in [(["-s", "NONSENSE"], "NONSENSE"), (["--kill-whom", "everybody"], "everybody")] {
+        let output = Command::new(REDD).args(["kill", "signalled"]).args(arguments).output().expect("start");
+        assert_eq!(output.status.code(), Some(2));
+        assert!(String::from_utf8_lossy(&output.stderr).contains(word));
+    }
+    assert!(fails(&["kill", "../signalled"]).contains("name"));
+    // The supervisor takes it for a request to end, and as process 1 has no such signal it is killed.
+    succeeds(&["kill", "--kill-whom=supervisor", "signalled"]);
+    assert_eq!(running.wait().code(), Some(137));
+    before.assert_same();
+}
+
+#[test]
+fn a_paused_machine_does_nothing_until_it_is_resumed() {
+    requires!(root, cgroup2, program "mount");
+    let _isolated = isolate();
+    let tree = fixture::tree();
+    let before = HostState::capture(tree.path(), &[]);
+    let count = tree.join("count");
+    let script = "trap 'exit 7' TERM; echo ready; while :; do echo x >> /count; sleep 0.01; done";
+    let running = Running::script(tree.path(), "paused", script);
+    let size = || std::fs::metadata(&count).map_or(0, |file| file.len());
+    until("it works", || size() > 0);
+    succeeds(&["pause", "paused"]);
+    let still = size();
+    std::thread::sleep(Duration::from_millis(200));
+    assert_eq!(size(), still);
+    assert!(call(&mut connect("paused"), "Describe", "{}").contains("\"paused\":true"));
+    succeeds(&["pause", "paused"]);
+    succeeds(&["resume", "paused"]);
+    until("it goes on", || size() > still);
+    assert!(call(&mut connect("paused"), "Describe", "{}").contains("\"paused\":false"));
+    // Who is asked to end is let go on for that.
+    succeeds(&["pause", "paused"]);
+    succeeds(&["poweroff", "paused"]);
+    assert_eq!(running.wait().code(), Some(7));
+    let running = Running::script(tree.path(), "paused", script);
+    succeeds(&["pause", "paused"]);
+    succeeds(&["terminate", "paused"]);
+    assert_eq!(running.wait().code(), Some(137));
+    std::fs::remove_file(count).expect("file");
+    before.assert_same();
+}
+
+#[test]
+fn what_a_killed_supervisor_leaves_is_gone_with_the_next_list() {
+    requires!(root, cgroup2, program "mount");
+    let _isolated = isolate();
+    let tree = fixture::tree();
+    let mut running = Running::script(tree.path(), "left", POLITE);
+    running.child.kill().expect("kill");
+    running.child.wait().expect("wait");
+    assert!(entry("left").join("control").exists(), "nobody has removed it yet");
+    assert_eq!(listed(), [""; 0]);
+    assert!(!entry("left").exists());
+    assert!(fails(&["terminate", "left"]).contains("no machine named left is running"));
+    let next = Running::script(tree.path(), "left", POLITE);
+    succeeds(&["terminate", "left"]);
+    assert_eq!(next.wait().code(), Some(137));
+    assert!(!entry("left").exists());
+}
+
+/// In a thread of another user, from whom nothing is taken back.
+fn as_nobody<T: Send + 'static>(act: impl FnOnce() -> T + Send + 'static) -> T {
+    let thread = std::thread::spawn(move || {
+        let nobody = rustix::process::Uid::from_raw(65534);
+        rustix::thread::set_thread_res_uid(nobody, nobody, nobody).expect("user");
+        act()
+    });
+    thread.join().expect("thread")
+}
+
+#[test]
+fn other_users_may_only_look() {
+    requires!(root, cgroup2, program "mount");
+    let _isolated = isolate();
+    let tree = fixture::tree();
+    let running = Running::script(tree.path(), "looked-at", POLITE);
+    as_nobody(|| {
+        let mut stream = connect("looked-at");
+        let described = call(&mut stream, "Describe", "{}");
+        assert!(described.contains("\"name\":\"looked-at\""), "{described}");
+        for method in ["PowerOff", "Reboot", "Terminate", "Pause", "Resume"] {
+            assert!(call(&mut stream, method, "{}").contains("org.redd.Machine.NotPermitted"), "{method}");
+        }
+        let kill = call(&mut stream, "Kill", "{\"signal\":9,\"whom\":\"supervisor\"}");
+        assert!(kill.contains("org.redd.Machine.NotPermitted"), "{kill}");
+    });
+    assert_eq!(listed(), ["looked-at"]);
+    let mut stream = connect("looked-at");
+    assert!(call(&mut stream, "Resize", "{\"columns\":80,\"rows\":25}").contains("org.redd.Machine.NoConsole"));
+    assert!(call(&mut stream, "Fly", "{}").contains("org.varlink.service.MethodNotFound"));
+    succeeds(&["terminate", "looked-at"]);
+    running.wait();
+}
+
+#[test]
+fn many_connections_do_not_hold_a_machine_up() {
+    requires!(root, cgroup2, program "mount");
+    let _isolated = isolate();
+    let tree = fixture::tree();
+    let running = Running::script(tree.path(), "crowded", POLITE);
+    let descriptors = || std::fs::read_dir(format!("/proc/{}/fd", running.child.id())).expect("descriptors").count();
+    let before = descriptors();
+    // Each of a hundred that come at once is served or told.
+    let answers: Vec<String> = std::thread::scope(|scope| {
+        let ask = || {
+            let mut stream = connect("crowded");
+            let mut text = String::new();
+            let _ = stream.write_all(b"{\"method\":\"org.redd.Machine.Describe\"}\0");
+            let _ = stream.shutdown(std::net::Shutdown::Write);
+            let _ = stream.read_to_string(&mut text);
+            text
+        };
+        let threads: Vec<_> = (0..100).map(|_| scope.spawn(ask)).collect();
+        threads.into_iter().map(|thread| thread.join().expect("thread")).collect()
+    });
+    for answer in &answers {
+        assert!(answer.contains("\"name\":\"crowded\"") || answer.contains("org.redd.Machine.Busy"), "{answer:?}");
+    }
+    // As many silent ones as there can be: who comes next is told, and says so.
+    let mut silent: Vec<UnixStream> = (0..40).map(|_| connect("crowded")).collect();
+    let text = fails(&["resume", "crowded"]);
+    assert!(text.contains("too many programs talk to the supervisor of crowded"), "{text}");
+    assert!(listed() == ["crowded"]);
+    // Whatever its socket does, it can be ended.
+    silent.truncate(16);
+    drop(silent);
+    until("all are gone", || descriptors() <= before);
+    succeeds(&["resume", "crowded"]);
+    let silent: Vec<UnixStream> = (0..40).map(|_| connect("crowded")).collect();
+    succeeds(&["terminate", "crowded"]);
+    drop(silent);
+    assert_eq!(running.wait().code(), Some(137));
+    assert_eq!(listed(), [""; 0]);
+}
+
+#[test]
+fn a_supervisor_that_does_not_answer_is_no_obstacle() {
+    requires!(root, cgroup2, program "mount");
+    let _isolated = isolate();
+    let tree = fixture::tree();
+    let running = Running::script(tree.path(), "stopped", POLITE);
+    let supervisor = Pid::from_child(&running.child);
+    kill_process(supervisor, Signal::STOP).expect("stop");
+    let inside = leader("stopped");
+    let output = redd(&["terminate", "stopped"]);
+    // Its processes are gone; it itself could not notice that yet.
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    until("the first process is dead", || {
+        let status = std::fs::read_to_string(format!("/proc/{inside}/stat")).unwrap_or_default();
+        status.is_empty() || status.contains(") Z ")
+    });
+    kill_process(supervisor, Signal::CONT).expect("continue");
+    assert_eq!(running.wait().code(), Some(137));
+    assert_eq!(listed(), [""; 0]);
+}
+
+#[test]
+fn debian_powers_off_right_after_its_start() {
+    requires!(root, cgroup2, program "mount");
+    let Some(tree) = fixture::debian_tree() else { return };
+    let _isolated = isolate();
+    let before = HostState::capture(&tree, &[]);
+    for options in [&["-xb"][..], &["-xbU"]] {
+        let running = Running::start(&tree, "early", options);
+        until("it is there", || entry("early").join("control").exists());
+        succeeds(&["poweroff", "early", "--timeout=2min"]);
+        assert_eq!(running.wait().code(), Some(0), "{options:?}: it is not killed");
+        assert_eq!(listed(), [""; 0]);
+        // A signal to the supervisor is not lost either.
+        let running = Running::start(&tree, "early", options);
+        until("it is there", || entry("early").join("control").exists());
+        // Answered once its first program runs.
+        assert!(call(&mut connect("early"), "Describe", "{}").contains("\"stopping\":false"));
+        kill_process(Pid::from_child(&running.child), Signal::TERM).expect("signal");
+        assert_eq!(running.wait().code(), Some(0), "{options:?}");
+        before.assert_same();
+    }
+}
+
+#[test]
+fn debian_reboots_as_the_same_machine() {
+    requires!(root, cgroup2, program "mount");
+    let Some(tree) = fixture::debian_tree() else { return };
+    let _isolated = isolate();
+    let before = HostState::capture(&tree, &[]);
+    let running = Running::start(&tree, "again", &["-xb"]);
+    until("it is there", || entry("again").join("control").exists());
+    let first = state("again").expect("state");
+    succeeds(&["reboot", "again"]);
+    until("it has begun anew", || {
+        // The entry is there all the time.
+        let now = state("again").expect("state");
+        assert_eq!(now["supervisor"], first["supervisor"]);
+        now["leader"] != first["leader"]
+    });
+    assert_eq!(listed(), ["again"]);
+    let described = call(&mut connect("again"), "Describe", "{}");
+    assert!(described.contains(&format!("\"pid\":{}", leader("again"))), "{described}");
+    succeeds(&["poweroff", "again"]);
+    assert_eq!(running.wait().code(), Some(0));
+    before.assert_same();
+}
+
+#[test]
+fn busybox_init_is_asked_in_its_own_way() {
+    requires!(root, cgroup2, program "mount", program "busybox");
+    let _isolated = isolate();
+    let tree = fixture::empty();
+    for name in ["bin", "sbin", "usr", "etc", "proc", "sys", "dev", "tmp", "run", "root", "var"] {
+        std::fs::create_dir_all(tree.join(name)).expect("directory");
+    }
+    let busybox = std::env::split_paths(&std::env::var_os("PATH").expect("path"))
+        .map(|directory| directory.join("busybox"))
+        .find(|path| path.exists());
+    std::fs::copy(busybox.expect("busybox"), tree.join("bin/busybox")).expect("program");
+    for name in ["bin/sh", "sbin/init"] {
+        std::os::unix::fs::symlink("/bin/busybox", tree.join(name)).expect("link");
+    }
+    tree.write("etc/os-release", "ID=busybox\n", 0o644);
+    tree.write("etc/inittab", "::sysinit:/bin/sh /boot\n::shutdown:/bin/sh /halt\n::respawn:/bin/sleep 1000\n", 0o644);
+    tree.write("boot", "/bin/busybox echo x >> /booted\n", 0o755);
+    tree.write("halt", "/bin/busybox echo x >> /halted\n", 0o755);
+    let times = |name: &str| std::fs::read_to_string(tree.join(name)).map_or(0, |text| text.lines().count());
+    let before = HostState::capture(tree.path(), &[]);
+    let running = Running::start(tree.path(), "busy", &["-b"]);
+    until("it is there", || entry("busy").join("control").exists());
+    let first = leader("busy");
+    succeeds(&["reboot", "busy"]);
+    until("it has begun anew", || leader("busy") != first && times("booted") == 2);
+    assert_eq!(times("halted"), 1);
+    succeeds(&["poweroff", "busy"]);
+    assert_eq!(running.wait().code(), Some(0));
+    assert_eq!((times("booted"), times("halted")), (2, 2));
+    // The supervisor knows that, too.
+    let running = Running::start(tree.path(), "busy", &["-b"]);
+    until("it has begun", || times("booted") == 3);
+    kill_process(Pid::from_child(&running.child), Signal::TERM).expect("signal");
+    assert_eq!(running.wait().code(), Some(0));
+    assert_eq!(times("halted"), 3);
+    for name in ["booted", "halted"] {
+        std::fs::remove_file(tree.join(name)).expect("file");
+    }
+    before.assert_same();
+}
