@@ -11,6 +11,7 @@ mod host_process;
 mod inside_users;
 mod interruption;
 mod machinectl;
+mod moment;
 mod observation;
 mod progress;
 

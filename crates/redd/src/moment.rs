@@ -22,7 +22,7 @@ pub(crate) fn timestamp(microseconds: u64) -> Option<String> {
 
 fn in_zone(microseconds: u64, zone: TimeZone) -> Option<String> {
     let known = i64::try_from(microseconds).ok().filter(|known| *known != 0)?;
-    let moment = Timestamp::from_microsecond(known).ok()?.to_zoned(zone);
+    let moment = Timestamp::from_microsecond(known).ok()?.to_zoned_datetime(zone);
     Some(moment.strftime("%a %Y-%m-%d %H:%M:%S %Z").to_string())
 }
 

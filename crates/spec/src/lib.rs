@@ -45,4 +45,4 @@ pub use help::{HelpStyle, help};
 pub use manual::manual_page;
 pub use patch::SpecPatch;
 pub use printable::{printable, printable_lines};
-pub use property::{Network, NftSet, Property, PropertyError, PropertyValue, SliceName, SocketRule, time_span};
+pub use property::{Network, NftSet, Property, PropertyError, PropertyValue, SliceName, SocketRule, size, time_span};

@@ -29,7 +29,9 @@ pub(crate) fn run(_: &Arguments, options: &Options) -> Result<ExitCode, Failure>
         warn(&anyhow::Error::from(error).context(format!("the image {name} stays")));
     }
     if failed > 0 {
-        return Err(anyhow!("{failed} images were not removed")).context("not all is clean").map_err(|error| Failure::new(error, None));
+        return Err(anyhow!("{failed} images were not removed"))
+            .context("not all is clean")
+            .map_err(|error| Failure::new(error, None));
     }
     Ok(ExitCode::SUCCESS)
 }

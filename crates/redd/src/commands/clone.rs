@@ -62,7 +62,8 @@ pub(crate) fn run(arguments: &Arguments, options: &Options) -> Result<ExitCode, 
 }
 
 fn bar() -> ProgressBar {
-    let style = ProgressStyle::with_template("copying {spinner} {msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
+    let style =
+        ProgressStyle::with_template("copying {spinner} {msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
     let bar = ProgressBar::new_spinner().with_style(style);
     bar.enable_steady_tick(Duration::from_millis(120));
     bar
@@ -74,7 +75,9 @@ fn report(original: &str, cloned: &Cloned, options: &Options) -> Result<(), Fail
     }
     if let Made::Copy(report) = &cloned.made {
         for (attribute, count) in &report.lost {
-            warn(&anyhow!("{count} files have lost the attribute {attribute}, which the file system of the copy refuses"));
+            warn(&anyhow!(
+                "{count} files have lost the attribute {attribute}, which the file system of the copy refuses"
+            ));
         }
     }
     let value = images::as_json(&cloned.image);

@@ -93,10 +93,9 @@ fn status(image: &Image, metadata: &Metadata) -> String {
             line(heading, &format!("{moment}; {}", moment::ago(time)));
         }
     }
-    for (heading, whole, exclusive) in [
-        ("\t   Usage", image.usage, image.usage_exclusive),
-        ("\t   Limit", image.limit, image.limit_exclusive),
-    ] {
+    for (heading, whole, exclusive) in
+        [("\t   Usage", image.usage, image.usage_exclusive), ("\t   Limit", image.limit, image.limit_exclusive)]
+    {
         match (images::known(whole), images::known(exclusive)) {
             (Some(whole), Some(exclusive)) if whole != exclusive => {
                 line(heading, &format!("{} (exclusive: {})", images::size(whole), images::size(exclusive)));

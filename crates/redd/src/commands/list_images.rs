@@ -49,7 +49,7 @@ fn table(images: &[Image], legend: bool) -> String {
     let (dash, time) = (|| "-".to_owned(), moment::timestamp);
     let row = |image: &Image| {
         vec![
-            spec::printable(&image.name).into_owned(),
+            spec::printable(&image.name),
             image.kind.name().to_owned(),
             if image.read_only { "yes" } else { "no" }.to_owned(),
             images::known(image.usage).map(images::size).unwrap_or_default(),

@@ -2,16 +2,25 @@
 
 pub(crate) mod bootstrap;
 pub(crate) mod cgls;
+pub(crate) mod clean;
+pub(crate) mod clone;
 pub(crate) mod completions;
+pub(crate) mod image_status;
 pub(crate) mod kill;
 pub(crate) mod list;
+pub(crate) mod list_images;
 pub(crate) mod pause;
 pub(crate) mod poweroff;
 pub(crate) mod ps;
+pub(crate) mod read_only;
 pub(crate) mod reboot;
+pub(crate) mod remove;
+pub(crate) mod rename;
 pub(crate) mod resume;
 pub(crate) mod run;
+pub(crate) mod set_limit;
 pub(crate) mod settings;
+pub(crate) mod show_image;
 pub(crate) mod spawn;
 pub(crate) mod stats;
 pub(crate) mod terminate;

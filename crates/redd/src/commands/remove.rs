@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use crate::failure::Failure;
-use crate::machinectl::{Options, images};
+use crate::machinectl::{Options, images, steering};
 
 /// Remove images with their settings files; those of running machines stay
 ///
@@ -18,16 +18,9 @@ pub(crate) struct Arguments {
 /// Removes them.
 pub(crate) fn run(arguments: &Arguments, _: &Options) -> Result<ExitCode, Failure> {
     let pool = images::pool();
-    let mut result = Ok(ExitCode::SUCCESS);
-    for name in &arguments.names {
-        let removed =
-            images::find(&pool, name).and_then(|image| pool.remove(&image).map_err(images::failure));
-        if let Err(failure) = removed {
-            if let Err(earlier) = result {
-                Failure::tell(earlier);
-            }
-            result = Err(failure);
-        }
-    }
-    result
+    let remove = |name: &String| {
+        let image = images::find(&pool, name)?;
+        pool.remove(&image).map_err(images::failure)
+    };
+    steering::conclude(arguments.names.iter().filter_map(|name| remove(name).err()).collect())
 }

@@ -9,7 +9,6 @@ use crate::machinectl::{Options, images};
 
 /// Limit the space of an image, or of all images together; on btrfs only
 #[derive(Clone, Debug, Default, clap::Args)]
-#[command(override_usage = "set-limit [OPTIONS] [NAME] BYTES")]
 pub(crate) struct Arguments {
     /// The image, if not all, and the limit: bytes, with K, M, G, T for powers of 1024, or - for none
     #[arg(value_name = "NAME|BYTES", num_args = 1..=2, required = true, allow_hyphen_values = true)]
@@ -26,7 +25,8 @@ pub(crate) fn run(arguments: &Arguments, _: &Options) -> Result<ExitCode, Failur
     let limit = if limit == "-" {
         None
     } else {
-        let bytes = spec::size(limit).map_err(|reason| Failure::usage(anyhow!("bad limit {limit:?}: {reason}")))?;
+        let bytes =
+            spec::size(limit, 1024).map_err(|reason| Failure::usage(anyhow!("bad limit {limit:?}: {reason}")))?;
         Some(bytes)
     };
     let pool = images::pool();

@@ -23,7 +23,7 @@ struct Property(&'static str, String, Value);
 
 impl Property {
     fn text(name: &'static str, text: &str) -> Self {
-        Self(name, spec::printable(text).into_owned(), json!(text))
+        Self(name, spec::printable(text), json!(text))
     }
 
     fn size(name: &'static str, size: u64) -> Self {
@@ -91,13 +91,15 @@ fn of_pool(pool: &Pool) -> Vec<Property> {
 }
 
 fn lines(properties: &[Property], options: &Options) -> String {
-    let wanted = properties.iter().filter(|Property(name, text, _)| {
-        options.wants_property(name) && (options.all || !text.is_empty())
-    });
+    let wanted = properties
+        .iter()
+        .filter(|Property(name, text, _)| options.wants_property(name) && (options.all || !text.is_empty()));
     wanted
-        .map(|Property(name, text, _)| {
-            if options.values_only() { format!("{text}\n") } else { format!("{name}={text}\n") }
-        })
+        .map(
+            |Property(name, text, _)| {
+                if options.values_only() { format!("{text}\n") } else { format!("{name}={text}\n") }
+            },
+        )
         .collect()
 }
 

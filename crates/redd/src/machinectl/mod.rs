@@ -3,6 +3,7 @@
 //! The verbs themselves are in [`crate::commands`], one file each.
 
 pub(crate) mod ending;
+pub(crate) mod images;
 mod options;
 pub(crate) mod steering;
 
@@ -38,6 +39,15 @@ pub(crate) enum Verb {
     Kill(commands::kill::Arguments),
     Pause(commands::pause::Arguments),
     Resume(commands::resume::Arguments),
+    ListImages(commands::list_images::Arguments),
+    ImageStatus(commands::image_status::Arguments),
+    ShowImage(commands::show_image::Arguments),
+    Clone(commands::clone::Arguments),
+    Rename(commands::rename::Arguments),
+    ReadOnly(commands::read_only::Arguments),
+    Remove(commands::remove::Arguments),
+    SetLimit(commands::set_limit::Arguments),
+    Clean(commands::clean::Arguments),
 }
 
 /// Runs as `machinectl`.
@@ -85,5 +95,14 @@ fn carry_out(verb: &Verb, options: &Options) -> Result<ExitCode, Failure> {
         Verb::Kill(arguments) => commands::kill::run(arguments, options),
         Verb::Pause(arguments) => commands::pause::run(arguments, options),
         Verb::Resume(arguments) => commands::resume::run(arguments, options),
+        Verb::ListImages(arguments) => commands::list_images::run(arguments, options),
+        Verb::ImageStatus(arguments) => commands::image_status::run(arguments, options),
+        Verb::ShowImage(arguments) => commands::show_image::run(arguments, options),
+        Verb::Clone(arguments) => commands::clone::run(arguments, options),
+        Verb::Rename(arguments) => commands::rename::run(arguments, options),
+        Verb::ReadOnly(arguments) => commands::read_only::run(arguments, options),
+        Verb::Remove(arguments) => commands::remove::run(arguments, options),
+        Verb::SetLimit(arguments) => commands::set_limit::run(arguments, options),
+        Verb::Clean(arguments) => commands::clean::run(arguments, options),
     }
 }

@@ -15,8 +15,7 @@ use serde::Serialize;
 use thiserror::Error;
 
 pub use slice::SliceName;
-pub(crate) use value::size;
-pub use value::time_span;
+pub use value::{size, time_span};
 
 /// Why an assignment is none.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]

@@ -11,7 +11,10 @@ pub(super) const UNLIMITED: u64 = u64::MAX;
 
 /// A size: numbers with the suffixes K, M, G, T, P, E and powers of `base` between them; several of them are added, the
 /// larger units first.
-pub(crate) fn size(text: &str, base: u64) -> Result<u64, Reason> {
+///
+/// # Errors
+/// What is wrong with it.
+pub fn size(text: &str, base: u64) -> Result<u64, Reason> {
     const BAD: Reason = "it is no size such as 512M";
     const SUFFIXES: [char; 6] = ['K', 'M', 'G', 'T', 'P', 'E'];
     let mut rest = text.trim();
