@@ -16,7 +16,7 @@ use crate::stage::kept::Kept;
 use crate::stage::launch::{self, Launched};
 use crate::stage::payload::{LOWER_LIMIT, Prepared};
 use crate::supervise::{self, Outcome, Signals, Supervised, Upstream};
-use crate::{facts, filter, id_range, journal_remote, parent, publication};
+use crate::{facts, filter, id_range, inotify_limit, journal_remote, parent, publication};
 
 /// How often a range of ids is picked again that somebody else was quicker to take.
 const PICKED_AT_ONCE: u32 = 64;
@@ -197,6 +197,8 @@ fn live(
         (watcher.say)(&format!("The memory limit was reached: {who} killed."));
     }
     ended?;
+    let failed = matches!(outcome, Outcome::Exited(1..) | Outcome::Killed(_));
+    inotify_limit::tell_shortage(plan.supervision.boot && failed, watcher.say);
     Ok(outcome)
 }
 
@@ -288,6 +290,7 @@ fn start(
         master: served.master,
         notify: served.notify,
     };
+    inotify_limit::tell_shortage(plan.supervision.boot, watcher.say);
     let server = entry.as_mut().map(|entry| &mut entry.server);
     let upstream = watcher.upstream.as_ref();
     let outcome = supervise::run(&plan.supervision, &supervised, &watcher.signals, upstream, server);

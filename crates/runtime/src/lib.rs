@@ -17,6 +17,7 @@ pub mod facts;
 pub mod filter;
 mod first;
 pub mod id_range;
+mod inotify_limit;
 mod journal_link;
 mod journal_remote;
 pub mod parent;
