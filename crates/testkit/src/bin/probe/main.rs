@@ -31,6 +31,9 @@ fn main() -> ExitCode {
         "yield" => give_way(&rest),
         "yield32" => give_way32(),
         "sync" => sync::run(),
+        "pause" => loop {
+            std::thread::park();
+        },
         "escape" => escape::run(&escape::Host::from_arguments(&rest)),
         other => {
             say(&format!("error=there is no probe {other:?}"));
