@@ -11,17 +11,20 @@
 //! | [`confinement`] | what commands that are run inside later may do |
 //! | [`control`] | how a machine is steered, by its supervisor or directly |
 //! | [`group`] | all processes of a machine |
+//! | [`log`] | where the output of machines in the background is kept
 //! | [`init`] | init systems, and how they are asked to end |
 
 pub mod confinement;
 pub mod control;
 pub mod group;
 pub mod init;
+pub mod log;
 pub mod process;
 pub mod registry;
 pub mod state;
 
 pub use confinement::Confinement;
+pub use log::{former_log_path, log_path};
 pub use process::Process;
 pub use registry::{Machine, Registry};
 pub use state::{Class, State};
