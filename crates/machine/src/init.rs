@@ -184,10 +184,11 @@ pub fn ask(means: Means, pid: i32, process: BorrowedFd<'_>) -> rustix::io::Resul
             }
             let root = root(pid)?;
             let owner = rustix::fs::stat(format!("/proc/{pid}"))?;
+            let place = stop_files(pid);
             let modes = [("reboot", wish == Wish::Reboot), ("stopit", true)];
             // As the user that it is: a new file belongs to it, and where ids are mapped only they can be written.
             sys::process::set_file_system_ids(owner.st_uid, owner.st_gid);
-            let marked = modes.into_iter().try_for_each(|(name, set)| mark(&root, name, set));
+            let marked = modes.into_iter().try_for_each(|(name, set)| mark(&root, &format!("{place}{name}"), set));
             let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
             sys::process::set_file_system_ids(uid.as_raw(), gid.as_raw());
             marked?;
@@ -204,10 +205,23 @@ fn root(pid: i32) -> rustix::io::Result<OwnedFd> {
 /// Inside, whatever links there are.
 const INSIDE: ResolveFlags = ResolveFlags::IN_ROOT.union(ResolveFlags::NO_MAGICLINKS);
 
+/// What the paths of runit's two files begin with. Distributions differ, the program itself knows.
+fn stop_files(pid: i32) -> &'static str {
+    /// What Debian has made of it.
+    const DEBIAN: &[u8] = b"/run/runit.stopit";
+    /// It is much smaller.
+    const LARGEST: u64 = 1 << 20;
+    let mut program = Vec::new();
+    let read = std::fs::File::open(format!("/proc/{pid}/exe"))
+        .and_then(|file| std::io::Read::read_to_end(&mut std::io::Read::take(file, LARGEST), &mut program));
+    let debian = read.is_ok() && program.windows(DEBIAN.len()).any(|part| part == DEBIAN);
+    if debian { "run/runit." } else { "etc/runit/" }
+}
+
 /// Both files of runit(8) are there if their owner may execute them.
-fn mark(root: &OwnedFd, name: &str, set: bool) -> rustix::io::Result<()> {
+fn mark(root: &OwnedFd, path: &str, set: bool) -> rustix::io::Result<()> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file = openat2(root, format!("etc/runit/{name}"), flags, Mode::empty(), INSIDE)?;
+    let file = openat2(root, path, flags, Mode::empty(), INSIDE)?;
     if FileType::from_raw_mode(fstat(&file)?.st_mode) != FileType::RegularFile {
         return Err(Errno::NOTSUP);
     }

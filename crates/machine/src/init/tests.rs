@@ -85,15 +85,15 @@ fn stop_files_stay_inside_the_tree() {
     std::fs::create_dir_all(tree.path().join("etc/runit")).unwrap();
     std::fs::create_dir_all(tree.path().join("run")).unwrap();
     symlink("/run/stopit", tree.path().join("etc/runit/stopit")).unwrap();
-    mark(&root, "stopit", true).unwrap();
+    mark(&root, "etc/runit/stopit", true).unwrap();
     let mode = |path: &str| tree.path().join(path).metadata().unwrap().permissions().mode() & 0o777;
     assert_eq!(mode("run/stopit"), 0o100);
-    mark(&root, "reboot", false).unwrap();
+    mark(&root, "etc/runit/reboot", false).unwrap();
     assert_eq!(mode("etc/runit/reboot"), 0);
     // A link to the host leads to nowhere inside.
     std::fs::remove_file(tree.path().join("etc/runit/reboot")).unwrap();
     symlink(outside.path().join("file"), tree.path().join("etc/runit/reboot")).unwrap();
-    assert_eq!(mark(&root, "reboot", true), Err(Errno::NOENT));
+    assert_eq!(mark(&root, "etc/runit/reboot", true), Err(Errno::NOENT));
     assert_eq!(outside.path().read_dir().unwrap().count(), 0);
 }
 

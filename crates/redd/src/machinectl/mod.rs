@@ -5,6 +5,7 @@
 pub(crate) mod ending;
 pub(crate) mod images;
 mod options;
+mod order;
 pub(crate) mod steering;
 
 use std::ffi::OsString;
@@ -53,7 +54,7 @@ pub(crate) enum Verb {
 /// Runs as `machinectl`.
 pub(crate) fn run(arguments: Vec<OsString>) -> ExitCode {
     let mut command = Machinectl::command().mut_args(|argument| argument.global(true));
-    let matches = command.clone().get_matches_from(arguments);
+    let matches = command.clone().get_matches_from(order::verb_first(&command, arguments));
     let read = Machinectl::from_arg_matches(&matches).map_err(|error| error.format(&mut command));
     match read {
         Ok(Machinectl { mut options, verb }) => {

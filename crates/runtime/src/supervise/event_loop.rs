@@ -165,6 +165,7 @@ struct Loop<'a> {
     stop: Stop,
     console: Option<Console<'a>>,
     control: Option<&'a mut Server>,
+    started: Instant,
     /// What the container was asked for and has not heard yet.
     unheard: Option<Unheard>,
     /// A signal for this process, once whoever has asked for it has an answer.
@@ -201,8 +202,18 @@ fn watch(
     let console = supervised.master.as_ref().map(|master| Console::new(plan, master)).transpose()?;
     let watchdog = plan.watchdog.map(|microseconds| Watchdog::new(microseconds, Instant::now()));
     let stop = Stop::new(plan.kill_signal);
-    let mut this =
-        Loop { plan, supervised, upstream, watchdog, stop, console, control, unheard: None, own_signal: None };
+    let mut this = Loop {
+        plan,
+        supervised,
+        upstream,
+        watchdog,
+        stop,
+        console,
+        control,
+        started: Instant::now(),
+        unheard: None,
+        own_signal: None,
+    };
     if let Some(upstream) = upstream {
         let ready = if plan.notify_ready { "" } else { "READY=1\n" };
         upstream.tell(&format!("{ready}STATUS=Container started.\nX_NSPAWN_LEADER_PID={}\n", supervised.pid));

@@ -19,7 +19,7 @@ use super::{Loop, has_ended};
 
 /// How long an init system may take until it can be asked for a reboot.
 const UNTIL_IT_HEARS: Duration = Duration::from_secs(30);
-/// How long a program that is no init system may take until it can be asked to end.
+/// How long after its start a program that is no init system may begin to hear that it is asked to end.
 const UNTIL_A_PROGRAM_HEARS: Duration = Duration::from_secs(2);
 /// How soon it is tried again, at first and at most.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(200));
@@ -133,13 +133,13 @@ impl Loop<'_> {
     /// Asks the first process, now or as soon as it can hear. A later question takes the place of one that it has not
     /// heard.
     pub(super) fn ask(&mut self, question: Question, now: Instant) -> rustix::io::Result<()> {
-        let patience = match question {
-            Question::Wish(Wish::Reboot) => UNTIL_IT_HEARS,
-            _ if self.plan.boot || !self.stop.is_gentle() => STOP_TIMEOUT,
-            _ => UNTIL_A_PROGRAM_HEARS,
+        let until = match question {
+            Question::Wish(Wish::Reboot) => now + UNTIL_IT_HEARS,
+            _ if self.plan.boot || !self.stop.is_gentle() => now + STOP_TIMEOUT,
+            _ => self.started + UNTIL_A_PROGRAM_HEARS,
         };
         let (pause, _) = AGAIN;
-        self.unheard = Some(Unheard { question, next: now, pause, until: now + patience });
+        self.unheard = Some(Unheard { question, next: now, pause, until });
         self.ask_again(now)
     }
 
