@@ -11,15 +11,20 @@
 //! | [`confinement`] | what commands that are run inside later may do |
 //! | [`control`] | how a machine is steered, by its supervisor or directly |
 //! | [`group`] | all processes of a machine |
-//! | [`log`] | where the output of machines in the background is kept
+//! | [`log`] | where the output of machines in the background is kept |
 //! | [`init`] | init systems, and how they are asked to end |
+//! | [`join`] | commands in a machine that runs |
+//! | [`passwd`], [`program`] | users of inside, and becoming one of its programs |
 
 pub mod confinement;
 pub mod control;
 pub mod group;
 pub mod init;
+pub mod join;
 pub mod log;
+pub mod passwd;
 pub mod process;
+pub mod program;
 pub mod registry;
 pub mod state;
 

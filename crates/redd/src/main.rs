@@ -14,6 +14,7 @@ mod machinectl;
 mod moment;
 mod observation;
 mod progress;
+mod relay;
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
         Command::Spawn => commands::spawn::run(std::iter::empty()),
         Command::Bootstrap(arguments) => failure::report(commands::bootstrap::run(&arguments)),
         Command::Run(arguments) => failure::report(commands::run::run(&arguments)),
+        Command::Exec(arguments) => failure::report(commands::exec::run(&arguments)),
         Command::Settings(arguments) => failure::report(commands::settings::run(&arguments)),
         Command::Cgls(arguments) => failure::report(commands::cgls::run(&arguments)),
         Command::Ps(arguments) => failure::report(commands::ps::run(&arguments)),

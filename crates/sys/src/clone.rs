@@ -36,6 +36,12 @@ impl Namespaces {
         Self(self.0 & !other.0)
     }
 
+    /// As flags of setns(2).
+    #[must_use]
+    pub const fn bits(self) -> u32 {
+        self.0
+    }
+
     /// Whether all of `other` is in the set.
     #[must_use]
     pub const fn contains(self, other: Self) -> bool {

@@ -5,6 +5,7 @@ pub(crate) mod cgls;
 pub(crate) mod clean;
 pub(crate) mod clone;
 pub(crate) mod completions;
+pub(crate) mod exec;
 pub(crate) mod image_status;
 pub(crate) mod kill;
 pub(crate) mod list;
@@ -50,6 +51,7 @@ pub(crate) enum Command {
     Spawn,
     Run(run::Arguments),
     Bootstrap(bootstrap::Arguments),
+    Exec(exec::Arguments),
     Settings(settings::Arguments),
     Cgls(cgls::Arguments),
     Ps(ps::Arguments),

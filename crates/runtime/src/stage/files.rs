@@ -34,6 +34,12 @@ impl From<Errno> for Failure {
     }
 }
 
+impl From<machine::program::Failure> for Failure {
+    fn from(machine::program::Failure { errno, detail }: machine::program::Failure) -> Self {
+        Self { errno, detail }
+    }
+}
+
 /// Adds what an error was about.
 pub trait About<T> {
     /// Names the thing.

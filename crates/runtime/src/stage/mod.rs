@@ -16,7 +16,6 @@ mod new_mount;
 pub mod outer;
 pub mod overlay;
 mod partition;
-mod passwd;
 pub mod payload;
 mod stub_init;
 

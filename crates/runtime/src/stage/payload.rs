@@ -1,20 +1,20 @@
 //! From the last step to the program: who it is, what it may do, and the program itself.
 
-use std::ffi::{CStr, CString, OsStr, OsString};
+use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::Path;
+use std::os::unix::ffi::OsStrExt;
 
-use plan::{Limits, Plan, Program, WorkingDirectory};
-use rustix::fs::{FileType, Mode, OFlags};
+use machine::passwd::{self, User};
+use machine::program;
+use plan::{Limits, Plan, WorkingDirectory};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use rustix::process::{Gid, Rlimit, Uid};
-use rustix::thread::{CapabilitySet, CapabilitySets};
-use sys::process::{Persona, StringVector};
+use rustix::process::Rlimit;
+use rustix::thread::CapabilitySet;
+use sys::process::Persona;
 
 use super::files::{About, Failure, write_all};
 use super::inner::Inside;
-use super::passwd::{self, User};
 use super::stub_init;
 use crate::filter::{Filter, Filters};
 use crate::proto::{Report, Sender, Stage};
@@ -82,9 +82,9 @@ fn try_start(
         stub_init::split(&plan.limits)?;
     }
     let ambient = CapabilitySet::from_bits_retain(plan.limits.ambient_capabilities.bits());
-    become_user(&user, &groups, ambient)?;
+    program::become_user(&user, &groups, ambient)?;
     if user.uid == 0 {
-        limit_capabilities(&plan.limits)?;
+        program::limit_capabilities(plan.limits.capabilities.bits())?;
         if let Some(inheritable) = plan.limits.inheritable {
             limit_inheritable(inheritable)?;
         }
@@ -99,7 +99,9 @@ fn try_start(
     sender.die_with_supervisor();
     sys::signal::set_mask(&prepared.signal_mask)?;
     load(prepared.filters.profile.as_ref().filter(|_| late))?;
-    Err(execute(&payload.programs, &environment))
+    let programs: Vec<_> =
+        payload.programs.iter().map(|one| program::Program { path: &one.path, arguments: &one.arguments }).collect();
+    Err(program::execute(&programs, &environment).into())
 }
 
 fn no_such_processor(cpus: &[u32]) -> String {
@@ -111,42 +113,14 @@ fn look_up(wanted: Option<&str>) -> Result<(User, Vec<u32>), Failure> {
     let Some(wanted) = wanted.filter(|name| !matches!(*name, "root" | "0")) else {
         return Ok((User::root(), Vec::new()));
     };
-    let user = passwd::find(&database("/etc/passwd")?, wanted)
+    let user = passwd::find(&program::database("/etc/passwd")?, wanted)
         .ok_or_else(|| Failure { errno: Errno::SRCH, detail: missing_user(wanted) })?;
-    let groups = passwd::groups(&database("/etc/group")?, &user);
+    let groups = passwd::groups(&program::database("/etc/group")?, &user);
     Ok((user, groups))
 }
 
 fn missing_user(name: &str) -> String {
     format!("/etc/passwd of the container has no user {name}; take another one with -u, or make it with useradd inside")
-}
-
-/// Reads a database of the container; one that is missing is empty.
-fn database(path: &str) -> Result<Vec<u8>, Failure> {
-    // Looked at first: opening a device or a fifo can do things by itself.
-    match rustix::fs::stat(path) {
-        Err(Errno::NOENT) => return Ok(Vec::new()),
-        Ok(status) if !FileType::from_raw_mode(status.st_mode).is_file() => {
-            return Err(Errno::INVAL).about(format_args!("{path} is no regular file"));
-        }
-        other => drop(other.about(path)?),
-    }
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    let file = rustix::fs::open(path, flags, Mode::empty()).about(path)?;
-    let size = usize::try_from(rustix::fs::fstat(&file)?.st_size).unwrap_or(usize::MAX);
-    if size > passwd::LIMIT {
-        return Err(Errno::FBIG).about(path);
-    }
-    let mut bytes = vec![0; size];
-    let mut length = 0;
-    while length < size {
-        match rustix::io::read(&file, &mut bytes[length..]).about(path)? {
-            0 => break,
-            more => length += more,
-        }
-    }
-    bytes.truncate(length);
-    Ok(bytes)
 }
 
 /// A session of its own, with the console as its terminal and as standard input, output and error.
@@ -240,38 +214,11 @@ fn load(filter: Option<&Filter>) -> Result<(), Failure> {
     sys::seccomp::load(&filter.program, filter.flags).about("the system call filter")
 }
 
-/// Keeps no more capabilities than the payload may have.
-pub(super) fn limit_capabilities(limits: &Limits) -> Result<(), Failure> {
-    let keep = limits.capabilities.bits();
-    let held = CapabilitySet::from_bits_retain(keep) & rustix::thread::capabilities(None)?.permitted;
-    let sets = CapabilitySets { effective: held, permitted: held, inheritable: held };
-    rustix::thread::set_capabilities(None, sets).about("the capabilities")
-}
-
 /// Hands no more on to what is executed than this.
 fn limit_inheritable(inheritable: spec::CapabilitySet) -> Result<(), Failure> {
     let mut sets = rustix::thread::capabilities(None)?;
     sets.inheritable &= CapabilitySet::from_bits_retain(inheritable.bits());
     rustix::thread::set_capabilities(None, sets).about("the inheritable capabilities")
-}
-
-/// Becomes somebody else than root, who then has the ambient capabilities alone.
-fn become_user(user: &User, groups: &[u32], ambient: CapabilitySet) -> Result<(), Failure> {
-    let groups: Vec<Gid> = groups.iter().copied().map(Gid::from_raw).collect();
-    if rustix::process::getgroups()? != groups {
-        rustix::thread::set_thread_groups(&groups).about("the groups")?;
-    }
-    let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
-    rustix::thread::set_thread_res_gid(gid, gid, gid).about("the group")?;
-    if user.uid != 0 && !ambient.is_empty() {
-        rustix::thread::set_keep_capabilities(true)?;
-    }
-    rustix::thread::set_thread_res_uid(uid, uid, uid).about("the user")?;
-    if user.uid != 0 {
-        let sets = CapabilitySets { effective: ambient, permitted: ambient, inheritable: ambient };
-        rustix::thread::set_capabilities(None, sets).about("the capabilities")?;
-    }
-    Ok(())
 }
 
 /// What the program keeps although it is not root's, see capabilities(7).
@@ -288,98 +235,9 @@ fn label_program(label: &str) -> Result<(), Failure> {
     write_all(file.about("/proc/thread-self/attr/exec")?.as_fd(), label.as_bytes()).about(label)
 }
 
-fn execute(programs: &[Program], environment: &[OsString]) -> Failure {
-    let Ok(variables) = strings(environment) else { return Errno::INVAL.into() };
-    let variables = StringVector::new(variables);
-    let mut last = Failure { errno: Errno::NOENT, detail: String::new() };
-    for program in programs {
-        let Ok(arguments) = strings(&program.arguments) else { return Errno::INVAL.into() };
-        let arguments = StringVector::new(arguments);
-        for path in candidates(&program.path, environment) {
-            let Ok(path_string) = CString::new(path.as_bytes()) else { return Errno::INVAL.into() };
-            match sys::process::execute(&path_string, &arguments, &variables) {
-                Errno::NOENT | Errno::NOTDIR if !exists(&path) => {}
-                Errno::NOEXEC if is_text(&path_string) => last = execute_by_shell(&path_string, program, &variables),
-                errno => last = Failure { errno, detail: explain(&path, errno) },
-            }
-            if last.errno != Errno::NOENT {
-                return last;
-            }
-        }
-    }
-    if last.detail.is_empty() {
-        let names: Vec<_> = programs.iter().map(|program| program.path.display().to_string()).collect();
-        last.detail = format!("{} (no such program in the container)", names.join(", "));
-    }
-    last
-}
-
-/// Whether the file begins like one that people have written: a shell that is given another one prints it as an error.
-fn is_text(path: &CStr) -> bool {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    let mut start = [0; 256];
-    let read = rustix::fs::open(path, flags, Mode::empty()).and_then(|file| rustix::io::read(&file, &mut start));
-    let odd = |byte: &u8| byte.is_ascii_control() && !byte.is_ascii_whitespace();
-    read.is_ok_and(|length| !start[..length].iter().any(odd))
-}
-
-/// A file that is no program is a script of the shell's, as execvp(3) has it.
-fn execute_by_shell(script: &CStr, program: &Program, variables: &StringVector) -> Failure {
-    let shell = c"/bin/sh";
-    let Ok(rest) = strings(program.arguments.get(1..).unwrap_or_default()) else { return Errno::INVAL.into() };
-    let words = [shell.to_owned(), script.to_owned()].into_iter().chain(rest);
-    let errno = match sys::process::execute(shell, &StringVector::new(words.collect()), variables) {
-        Errno::NOENT => Errno::NOEXEC,
-        other => other,
-    };
-    Failure { errno, detail: explain(OsStr::from_bytes(script.to_bytes()), errno) }
-}
-
-fn strings(words: &[OsString]) -> Result<Vec<CString>, std::ffi::NulError> {
-    words.iter().map(|word| CString::new(word.as_bytes())).collect()
-}
-
-/// The places where a program may be: its path, or each directory of `$PATH` for a plain name.
-fn candidates(program: &OsStr, environment: &[OsString]) -> Vec<OsString> {
-    if program.as_bytes().contains(&b'/') {
-        return vec![program.to_owned()];
-    }
-    let search = environment.iter().find_map(|variable| variable.as_bytes().strip_prefix(b"PATH="));
-    let directories = search.unwrap_or_default().split(|byte| *byte == b':');
-    directories
-        .map(|directory| {
-            let mut path = directory.to_vec();
-            path.push(b'/');
-            path.extend_from_slice(program.as_bytes());
-            OsString::from_vec(path)
-        })
-        .collect()
-}
-
-fn exists(path: &OsStr) -> bool {
-    rustix::fs::lstat(Path::new(path)).is_ok()
-}
-
-/// Says what the kernel's word does not: a missing interpreter or library loader, another machine's program.
-fn explain(path: &OsStr, errno: Errno) -> String {
-    let why = match errno {
-        Errno::NOENT => " (its interpreter or dynamic loader is missing in the container)",
-        Errno::NOEXEC => " (no program, or one for another kind of processor)",
-        _ => "",
-    };
-    format!("{}{why}", path.display())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn plain_names_are_searched_for() {
-        let environment = [OsString::from("PATH=/a:/b")];
-        assert_eq!(candidates("x".as_ref(), &environment), ["/a/x", "/b/x"]);
-        assert_eq!(candidates("./x".as_ref(), &environment), ["./x"]);
-    }
 
     #[test]
     fn the_lesser_limit_counts() {

@@ -7,8 +7,6 @@ use rustix::process::{Pid, Signal, WaitOptions};
 use sys::clone::{Forked, Options};
 use sys::signal::SignalSet;
 
-use super::payload;
-
 /// Becomes two processes. Returns in the one that goes on to the program; the other never leaves.
 ///
 /// The stub keeps nothing of ours: no descriptor, so that locks and sockets end with their owners, and no words of our
@@ -23,7 +21,8 @@ pub(super) fn split(limits: &Limits) -> rustix::io::Result<()> {
         Forked::Child => Ok(()),
         Forked::Parent { pid, pidfd } => {
             drop(pidfd);
-            let alone = payload::limit_capabilities(limits).is_ok() && sys::process::close_from(3).is_ok();
+            let alone = machine::program::limit_capabilities(limits.capabilities.bits()).is_ok()
+                && sys::process::close_from(3).is_ok();
             sys::process::rename(c"(sd-stubinit)");
             let code = if alone { look_after(pid, &signals) } else { 1 };
             sys::clone::exit_now(code)

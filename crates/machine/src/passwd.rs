@@ -4,39 +4,39 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
 /// The largest database that is read, in bytes.
-pub(super) const LIMIT: usize = 16 << 20;
+pub const LIMIT: usize = 16 << 20;
 
 /// A user, as `/etc/passwd` has it (passwd(5)).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct User {
+pub struct User {
     /// Its login name, if the database has one.
-    pub(super) name: OsString,
+    pub name: OsString,
     /// Its number.
-    pub(super) uid: u32,
+    pub uid: u32,
     /// Its first group.
-    pub(super) gid: u32,
+    pub gid: u32,
     /// Its home directory.
-    pub(super) home: OsString,
+    pub home: OsString,
     /// Its login shell.
-    pub(super) shell: Option<OsString>,
+    pub shell: Option<OsString>,
 }
 
 impl User {
     /// One whose name no database is asked for.
-    pub(super) fn of_ids(uid: u32, gid: u32) -> Self {
+    pub fn of_ids(uid: u32, gid: u32) -> Self {
         let (name, home) = if uid == 0 { ("root", "/root") } else { ("", "/") };
         Self { name: name.into(), uid, gid, home: home.into(), shell: None }
     }
 
     /// Root, as every system has it.
-    pub(super) fn root() -> Self {
+    pub fn root() -> Self {
         Self { name: "root".into(), uid: 0, gid: 0, home: "/root".into(), shell: None }
     }
 }
 
 /// Looks a user up by name or number. A number that the database does not know is a user without a name, with a group
 /// of the same number.
-pub(super) fn find(passwd: &[u8], wanted: &str) -> Option<User> {
+pub fn find(passwd: &[u8], wanted: &str) -> Option<User> {
     let number = wanted.bytes().all(|byte| byte.is_ascii_digit()).then(|| wanted.parse::<u32>().ok()).flatten();
     let mut users = passwd.split(|byte| *byte == b'\n').filter_map(user);
     let found = users.find(|user| match number {
@@ -71,7 +71,7 @@ fn user(line: &[u8]) -> Option<User> {
 }
 
 /// The groups that list the user as a member (group(5)), and its first one.
-pub(super) fn groups(group: &[u8], user: &User) -> Vec<u32> {
+pub fn groups(group: &[u8], user: &User) -> Vec<u32> {
     let mut all = vec![user.gid];
     for line in group.split(|byte| *byte == b'\n') {
         let fields: Vec<&[u8]> = line.split(|byte| *byte == b':').collect();

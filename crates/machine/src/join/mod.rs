@@ -1,0 +1,265 @@
+//! Commands in a machine that runs: made by the client, with nothing needed inside.
+//!
+//! A process of ours (the joiner) enters the control group and all namespaces of the machine's first process, which it holds by
+//! a descriptor, and makes the command as a child of the client. What the machine's own processes may not do, the command may
+//! not either ([`Confinement`](crate::Confinement)).
+//!
+//! **Inside is hostile.** Neither process can be traced or looked into from there before it is the command: both are not
+//! dumpable, and belong to the host's user namespace until then. The command gets ends of pipes, or a terminal of the machine's
+//! own, never a descriptor or a terminal of the host's. Users are looked up in files that are read as text. Where the
+//! machine has no users of its own its root is the host's, as everywhere.
+
+mod child;
+mod groups;
+mod report;
+
+use std::ffi::OsString;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, WaitIdStatus, pidfd_open, waitid};
+use sys::clone::{Forked, Namespaces, Options};
+
+use crate::confinement::Confinement;
+use crate::process::has_ended;
+use crate::registry::{self, Machine};
+
+use child::Inside;
+use report::{Report, Reports};
+
+/// What is run.
+#[derive(Clone, Debug, Default)]
+pub struct Command {
+    /// As whom, by name or number of inside; root where absent.
+    pub user: Option<String>,
+    /// The program and its arguments; the user's login shell where there are none.
+    pub arguments: Vec<OsString>,
+    /// Variables beside the usual ones; they win.
+    pub environment: Vec<(OsString, OsString)>,
+    /// Where it starts; the user's home, or the root directory where that is missing.
+    pub directory: Option<PathBuf>,
+    /// On a terminal of its own, which is made inside. `$TERM` is the caller's then.
+    pub terminal: bool,
+}
+
+/// Why it did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The machine has ended.
+    #[error("the machine {0} has just ended")]
+    Ended(String),
+    /// The registry.
+    #[error(transparent)]
+    Registry(#[from] registry::Error),
+    /// A step on the way in.
+    #[error("cannot {action} of the machine {machine}")]
+    Enter {
+        /// What was tried.
+        action: &'static str,
+        /// With which machine.
+        machine: String,
+        /// Why it failed.
+        source: Errno,
+    },
+    /// A system call of ours.
+    #[error("cannot {0}")]
+    System(&'static str, #[source] Errno),
+    /// A step inside.
+    #[error("cannot {action}{}", about(.detail))]
+    Inside {
+        /// Which.
+        action: &'static str,
+        /// What it was about.
+        detail: String,
+        /// Why it failed.
+        source: Errno,
+    },
+    /// The user.
+    #[error("the machine has no user {0} (in its /etc/passwd); take another one with -u")]
+    NoSuchUser(String),
+    /// The program.
+    #[error("cannot run {program}")]
+    Program {
+        /// Which, and what else is known.
+        program: String,
+        /// Why not.
+        source: Errno,
+    },
+}
+
+fn about(detail: &str) -> String {
+    if detail.is_empty() { String::new() } else { format!(": {detail}") }
+}
+
+impl Error {
+    /// The exit code that a shell has for it: 127 for a program that is not there, 126 for one that cannot be run.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Program { source: Errno::NOENT, .. } => 127,
+            Self::Program { .. } => 126,
+            _ => 1,
+        }
+    }
+}
+
+/// A command that runs in a machine: a child of the caller.
+#[derive(Debug)]
+pub struct Running {
+    /// It itself.
+    pub pidfd: OwnedFd,
+    /// What goes into its standard input, unless it has a terminal.
+    pub input: Option<OwnedFd>,
+    /// What comes out of its standard output.
+    pub output: Option<OwnedFd>,
+    /// What comes out of its standard error.
+    pub errors: Option<OwnedFd>,
+    /// Our end of its terminal, if it has one.
+    pub master: Option<OwnedFd>,
+}
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// With this code.
+    Exited(i32),
+    /// By this signal.
+    Killed(i32),
+}
+
+impl Running {
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// `ECHILD` if somebody has waited for it before.
+    pub fn wait(&self) -> rustix::io::Result<End> {
+        let status = rustix::io::retry_on_intr(|| waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED))?;
+        Ok(end(&status.ok_or(Errno::CHILD)?))
+    }
+}
+
+fn end(status: &WaitIdStatus) -> End {
+    match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => End::Exited(code),
+        (None, Some(signal)) => End::Killed(signal),
+        (None, None) => End::Exited(1),
+    }
+}
+
+/// The pipes of a command without a terminal: our ends and its own.
+struct Pipes {
+    ours: [OwnedFd; 3],
+    theirs: [OwnedFd; 3],
+}
+
+impl Pipes {
+    fn new() -> rustix::io::Result<Self> {
+        let (input, our_input) = pipe_with(PipeFlags::CLOEXEC)?;
+        let (our_output, output) = pipe_with(PipeFlags::CLOEXEC)?;
+        let (our_errors, errors) = pipe_with(PipeFlags::CLOEXEC)?;
+        Ok(Self { ours: [our_input, our_output, our_errors], theirs: [input, output, errors] })
+    }
+}
+
+/// Runs a command. The caller has one thread, and is the host's root.
+///
+/// # Errors
+/// An [`Error`]; nothing of the command is left then.
+pub fn spawn(machine: &Machine, command: &Command) -> Result<Running, Error> {
+    let name = &machine.state.name;
+    let enter = |action| move |source| Error::Enter { action, machine: name.clone(), source };
+    let leader = machine.state.leader.open_in_this_boot().ok_or_else(|| Error::Ended(name.clone()))?;
+    let pid = machine.state.leader.pid;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = rustix::fs::open(format!("/proc/{pid}/root"), flags, Mode::empty());
+    let groups = groups::of(pid);
+    let namespaces = namespaces(pid);
+    // All of that was found by the number, which was the first process's if it still lives.
+    if has_ended(&leader) {
+        return Err(Error::Ended(name.clone()));
+    }
+    let root = root.map_err(enter("open the root directory"))?;
+    let groups = groups.map_err(enter("find the control groups"))?;
+    let namespaces = namespaces.map_err(enter("look at the namespaces"))?;
+    let confinement = match machine.confinement() {
+        Err(registry::Error::File { source: Errno::NOENT, .. }) if !machine.state.supervised => Confinement {
+            capabilities: bounding_set(pid).map_err(enter("read the capabilities"))?,
+            ..Confinement::default()
+        },
+        other => other?,
+    };
+    let pipes = if command.terminal { None } else { Some(Pipes::new().map_err(system("make pipes"))?) };
+    let (reports, reporter) = report::channel().map_err(system("make a socket pair"))?;
+    let inside =
+        Inside { leader: &leader, namespaces, root: &root, groups: &groups, confinement: &confinement, command };
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
+        .map_err(system("keep others from looking into this process"))?;
+    let options =
+        Options { namespaces: Namespaces::NONE, cgroup: groups.unified.as_ref().map(AsFd::as_fd), sibling: false };
+    let joiner = match sys::clone::fork(&options).map_err(enter("enter the control group"))? {
+        Forked::Child => {
+            drop(reports);
+            let pipes = pipes.map(|Pipes { theirs, .. }| theirs);
+            child::join(&inside, pipes, &reporter)
+        }
+        Forked::Parent { pidfd, .. } => pidfd,
+    };
+    drop(reporter);
+    let (ours, theirs) = pipes.map(|Pipes { ours, theirs }| (ours, theirs)).unzip();
+    drop(theirs);
+    let started = await_start(reports, name);
+    // It has made the command or has said why not.
+    let _ = rustix::io::retry_on_intr(|| waitid(WaitId::PidFd(joiner.as_fd()), WaitIdOptions::EXITED));
+    let (pidfd, master) = started?;
+    let (input, output, errors) = match ours {
+        Some([input, output, errors]) => (Some(input), Some(output), Some(errors)),
+        None => (None, None, None),
+    };
+    Ok(Running { pidfd, input, output, errors, master })
+}
+
+fn system(action: &'static str) -> impl Fn(Errno) -> Error {
+    move |source| Error::System(action, source)
+}
+
+/// The number of the command comes first, then nothing, or why it failed.
+fn await_start(mut reports: Reports, machine: &str) -> Result<(OwnedFd, Option<OwnedFd>), Error> {
+    let mut command = None;
+    loop {
+        match reports.next().map_err(system("hear from the command"))? {
+            Some(Report::Made { pid, master }) => {
+                let pid = Pid::from_raw(pid).ok_or(Error::System("hear from the command", Errno::SRCH))?;
+                // Our own child, not waited for yet: the number is nobody else's.
+                let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(system("hold the command"))?;
+                command = Some((pidfd, master));
+            }
+            Some(Report::Failed(error)) => {
+                if let Some((pidfd, _)) = command {
+                    let _ = rustix::io::retry_on_intr(|| waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED));
+                }
+                return Err(error);
+            }
+            None => return command.ok_or_else(|| Error::Ended(machine.to_owned())),
+        }
+    }
+}
+
+/// All that a process has. One's own user namespace cannot be joined again.
+fn namespaces(pid: i32) -> rustix::io::Result<Namespaces> {
+    let theirs = rustix::fs::stat(format!("/proc/{pid}/ns/user"))?.st_ino;
+    let ours = rustix::fs::stat("/proc/self/ns/user")?.st_ino;
+    let all =
+        [Namespaces::MOUNT, Namespaces::UTS, Namespaces::IPC, Namespaces::PID, Namespaces::NETWORK, Namespaces::CGROUP];
+    let all = all.into_iter().fold(Namespaces::NONE, |all, one| all | one);
+    Ok(if theirs == ours { all } else { all | Namespaces::USER })
+}
+
+/// `CapBnd` of `/proc/PID/status`, see proc_pid_status(5).
+fn bounding_set(pid: i32) -> rustix::io::Result<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).map_err(|_| Errno::SRCH)?;
+    let field = text.lines().find_map(|line| line.strip_prefix("CapBnd:"));
+    u64::from_str_radix(field.ok_or(Errno::INVAL)?.trim(), 16).map_err(|_| Errno::INVAL)
+}
