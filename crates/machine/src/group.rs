@@ -5,7 +5,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, openat};
+use rustix::fs::{Access, AtFlags, CWD, Dir, FileType, Mode, OFlags, openat};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
 
@@ -85,8 +85,55 @@ impl Group {
         Ok(text.split(|byte| *byte == b'\n').any(|line| line == b"frozen 1"))
     }
 
+    /// Whether the kernel can freeze it: not the root of all, and not before Linux 5.2.
+    #[must_use]
+    pub fn can_freeze(&self) -> bool {
+        rustix::fs::accessat(&self.directory, "cgroup.freeze", Access::EXISTS, AtFlags::empty()).is_ok()
+    }
+
     fn each(&self, act: &mut dyn FnMut(&OwnedFd) -> rustix::io::Result<()>) -> rustix::io::Result<()> {
         each_below(&self.directory, DEEPEST, act)
+    }
+}
+
+/// What freezes all processes of a machine that others run.
+#[derive(Debug)]
+pub enum Freezer {
+    /// A control group of version 2.
+    Unified(Group),
+    /// The directory of a group in the freezer's hierarchy of version 1.
+    V1(OwnedFd),
+}
+
+impl Freezer {
+    /// The group of version 1 at this path.
+    ///
+    /// # Errors
+    /// Those of open(2).
+    pub fn v1(path: &Path) -> rustix::io::Result<Self> {
+        Ok(Self::V1(Group::open(path)?.directory))
+    }
+
+    /// Stops all processes where they are, or lets them go on.
+    ///
+    /// # Errors
+    /// Those of the system calls.
+    pub fn freeze(&self, frozen: bool) -> rustix::io::Result<()> {
+        match self {
+            Self::Unified(group) => group.freeze(frozen),
+            Self::V1(group) => write(group, "freezer.state", if frozen { b"FROZEN" } else { b"THAWED" }),
+        }
+    }
+
+    /// Whether all processes are stopped.
+    ///
+    /// # Errors
+    /// Those of the system calls.
+    pub fn is_frozen(&self) -> rustix::io::Result<bool> {
+        match self {
+            Self::Unified(group) => group.is_frozen(),
+            Self::V1(group) => Ok(read(group, "freezer.state")?.starts_with(b"FROZEN")),
+        }
     }
 }
 

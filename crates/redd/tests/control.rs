@@ -449,3 +449,92 @@ fn busybox_init_is_asked_in_its_own_way() {
     }
     before.assert_same();
 }
+
+/// A process that others have entered as a machine, in a group of its own.
+struct Foreign {
+    child: Child,
+    groups: Vec<PathBuf>,
+}
+
+impl Foreign {
+    fn enter(name: &str, unified: Option<&Path>, v1: Option<&Path>) -> Self {
+        let child = Command::new("sleep").arg("1000").spawn().expect("start");
+        let mut groups = Vec::new();
+        for hierarchy in unified.into_iter().chain(v1) {
+            let group = hierarchy.join(format!("redd-test-{}", child.id()));
+            std::fs::create_dir(&group).expect("group");
+            std::fs::write(group.join("cgroup.procs"), child.id().to_string()).expect("enter");
+            groups.push(group);
+        }
+        let pidfd = rustix::process::pidfd_open(Pid::from_child(&child), rustix::process::PidfdFlags::empty());
+        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").expect("boot id");
+        let mut state = serde_json::json!({
+            "version": 1, "name": name, "class": "container", "UID": 0,
+            "leader": {
+                "pid": child.id(),
+                "pidfdId": rustix::fs::fstat(pidfd.expect("pidfd")).expect("inode").st_ino,
+                "bootId": boot.trim(),
+            },
+            "timestamp": { "realtime": 1, "monotonic": 1 },
+        });
+        if unified.is_some() {
+            state["controlGroup"] = groups[0].to_str().into();
+        }
+        std::fs::create_dir_all(entry(name)).expect("entry");
+        std::fs::write(entry(name).join("state"), state.to_string()).expect("state");
+        Self { child, groups }
+    }
+
+    /// What the kernel says of it, as in ps(1).
+    fn frozen(&self) -> bool {
+        let waits = std::fs::read_to_string(format!("/proc/{}/wchan", self.child.id())).unwrap_or_default();
+        let state = self.groups.iter().filter_map(|group| {
+            std::fs::read_to_string(group.join("freezer.state"))
+                .or_else(|_| std::fs::read_to_string(group.join("cgroup.freeze")))
+                .ok()
+        });
+        waits.contains("freez") || state.into_iter().any(|state| state.starts_with("FROZEN") || state.starts_with('1'))
+    }
+}
+
+impl Drop for Foreign {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        self.groups.iter().for_each(|group| drop(std::fs::remove_dir(group)));
+    }
+}
+
+#[test]
+fn machines_of_others_are_steered_by_their_processes() {
+    use std::os::unix::process::ExitStatusExt;
+    requires!(root, cgroup2, program "mount");
+    let _isolated = isolate();
+    let table = std::fs::read_to_string("/proc/self/mountinfo").expect("mounts");
+    let mounted = |what: &str| {
+        let line = table.lines().find(|line| line.split(" - ").nth(1).is_some_and(|kind| kind.starts_with(what)))?;
+        line.split(' ').nth(4).map(PathBuf::from)
+    };
+    let freezer = Path::new("/sys/fs/cgroup/freezer");
+    let kinds = [(mounted("cgroup2 "), None), (None, freezer.exists().then_some(freezer))];
+    for (unified, v1) in kinds.iter().filter(|(unified, v1)| unified.is_some() || v1.is_some()) {
+        let mut foreign = Foreign::enter("foreign", unified.as_deref(), *v1);
+        assert_eq!(listed(), ["foreign"]);
+        succeeds(&["pause", "foreign"]);
+        assert!(foreign.frozen());
+        succeeds(&["resume", "foreign"]);
+        assert!(!foreign.frozen());
+        assert!(fails(&["kill", "--kill-whom=supervisor", "foreign"]).contains("no supervisor of foreign is known"));
+        assert!(fails(&["reboot", "foreign"]).contains("runs sleep, which is no init system"));
+        assert!(fails(&["poweroff", "foreign"]).contains("runs sleep, which is no init system"));
+        if unified.is_some() {
+            succeeds(&["kill", "-s", "CONT", "foreign"]);
+            succeeds(&["terminate", "foreign"]);
+        } else {
+            assert!(fails(&["kill", "foreign"]).contains("no control group of foreign is known"));
+            succeeds(&["kill", "--kill-whom=leader", "-s", "KILL", "foreign"]);
+        }
+        assert_eq!(foreign.child.wait().expect("wait").signal(), Some(9));
+        assert_eq!(listed(), [""; 0]);
+    }
+}

@@ -1,7 +1,7 @@
 //! A machine that is steered: by its supervisor where that is ours, else directly, by its processes and control group.
 
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use super::protocol::{Call, INTERFACE, Whom};
-use crate::group::Group;
+use crate::group::{Freezer, Group};
 use crate::init::{self, Init, Means, Wish};
 use crate::registry::Machine;
 use crate::state::State;
@@ -224,14 +224,15 @@ impl Client {
     /// [`Error::TimedOut`] where one cannot be stopped now; it is stopped later.
     pub fn pause(&self) -> Result<(), Error> {
         let ours = self.call(&Call::Pause)?.is_some();
-        if !ours {
-            self.group()?.freeze(true).map_err(self.failed("pause"))?;
+        let group = if ours { None } else { Some(self.freezer()?) };
+        if let Some(group) = &group {
+            group.freeze(true).map_err(self.failed("pause"))?;
         }
         let end = Instant::now() + UNTIL_FROZEN;
         loop {
-            let frozen = match ours {
-                true => self.describe()?.is_some_and(|described| described.paused),
-                false => self.group()?.is_frozen().map_err(self.failed("pause"))?,
+            let frozen = match &group {
+                None => self.describe()?.is_some_and(|described| described.paused),
+                Some(group) => group.is_frozen().map_err(self.failed("pause"))?,
             };
             if frozen {
                 return Ok(());
@@ -249,7 +250,7 @@ impl Client {
     /// Those of the supervisor or the system calls.
     pub fn resume(&self) -> Result<(), Error> {
         if self.call(&Call::Resume)?.is_none() {
-            self.group()?.freeze(false).map_err(self.failed("resume"))?;
+            self.freezer()?.freeze(false).map_err(self.failed("resume"))?;
         }
         Ok(())
     }
@@ -401,6 +402,21 @@ impl Client {
         Group::open(&path).map_err(self.failed("look into"))
     }
 
+    /// What freezes all of it, in either version of control groups.
+    fn freezer(&self) -> Result<Freezer, Error> {
+        match self.group() {
+            Ok(group) if group.can_freeze() => return Ok(Freezer::Unified(group)),
+            Ok(_) | Err(Error::NoGroup(_)) => {}
+            Err(error) => return Err(error),
+        }
+        let pid = self.state.leader.pid;
+        let held = self.state.leader.open_in_this_boot().ok_or_else(|| Error::Ended(self.name()))?;
+        let read = |of: &str| std::fs::read_to_string(format!("/proc/{of}/cgroup")).unwrap_or_default();
+        let path = frozen_apart(&read(&pid.to_string()), &read("self")).ok_or_else(|| Error::NoGroup(self.name()))?;
+        drop(held);
+        Freezer::v1(&path).map_err(self.failed("look into"))
+    }
+
     /// Where a service manager has put it: the group of its unit, that the first process is in or below.
     fn unit_group(&self) -> Option<PathBuf> {
         let _held = self.state.leader.open_in_this_boot()?;
@@ -415,6 +431,18 @@ fn any(wish: Wish) -> i32 {
         Wish::PowerOff => Signal::TERM.as_raw(),
         Wish::Reboot => Signal::INT.as_raw(),
     }
+}
+
+/// The group in the freezer's hierarchy of version 1 that a process is in, by its `/proc/PID/cgroup`, if it is not one that
+/// we are in, too.
+fn frozen_apart(theirs: &str, ours: &str) -> Option<PathBuf> {
+    let path = |text: &str| {
+        let line = text.lines().find_map(|line| line.split_once(":freezer:"));
+        line.map(|(_, path)| PathBuf::from(path))
+    };
+    let theirs = path(theirs)?;
+    let apart = !path(ours)?.starts_with(&theirs) && !theirs.components().any(|part| part == Component::ParentDir);
+    apart.then(|| Path::new("/sys/fs/cgroup/freezer").join(theirs.strip_prefix("/").unwrap_or(&theirs)))
 }
 
 /// The group of this unit on the way to where `/proc/PID/cgroup` says that a process is.

@@ -175,3 +175,14 @@ fn the_group_of_a_unit() {
     assert!(below(text, "other.scope").is_none());
     assert!(below("0::/", "m.scope").is_none());
 }
+
+#[test]
+fn the_freezer_of_others_is_none_that_we_are_in() {
+    let ours = "7:freezer:/shell\n0::/\n";
+    let found = |theirs: &str| frozen_apart(theirs, ours);
+    assert_eq!(found("7:freezer:/lxc/m\n"), Some(PathBuf::from("/sys/fs/cgroup/freezer/lxc/m")));
+    for theirs in ["7:freezer:/\n", "7:freezer:/shell\n", "0::/lxc/m\n", "7:freezer:/../m\n"] {
+        assert_eq!(found(theirs), None, "{theirs}");
+    }
+    assert!(found("7:freezer:/shell/m\n").is_some());
+}
