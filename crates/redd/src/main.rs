@@ -15,6 +15,7 @@ mod moment;
 mod observation;
 mod progress;
 mod relay;
+mod screen;
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
         Command::Cgls(arguments) => failure::report(commands::cgls::run(&arguments)),
         Command::Ps(arguments) => failure::report(commands::ps::run(&arguments)),
         Command::Stats(arguments) => failure::report(commands::stats::run(&arguments)),
+        Command::Top(arguments) => failure::report(commands::top::run(&arguments)),
         Command::Wait(arguments) => failure::report(commands::wait::run(&arguments)),
         Command::Completions(arguments) => failure::report(commands::completions::run(&arguments)),
     }

@@ -1,6 +1,8 @@
 //! Measuring redd beside other container programs. The numbers of the works are those of the page of benchmarks.
 
+mod growth;
 mod machine;
+mod many;
 mod memory;
 mod peers;
 mod programs;
@@ -24,7 +26,8 @@ use tree::Trees;
 /// What to measure and what to do with it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Bench {
-    /// Only these works: P1 (start), P2 (ephemeral start), P3 (first start with users), P4 (boot), P7 (memory), P9 (system calls)
+    /// Only these works: P1 (start), P2 (ephemeral start), P3 (first start with users), P4 (boot), P5 (a command in a machine), P6 (list), P7 (memory),
+    /// P9 (system calls), P10 (growth)
     #[arg(long, value_delimiter = ',', value_name = "P1,...")]
     only: Vec<String>,
     /// Start containers in a copy of this tree, instead of one that is made
@@ -42,7 +45,7 @@ pub(crate) struct Bench {
 }
 
 /// The works.
-const WORKS: &[&str] = &["P1", "P2", "P3", "P4", "P7", "P9"];
+const WORKS: &[&str] = &["P1", "P2", "P3", "P4", "P5", "P6", "P7", "P9", "P10"];
 
 /// The seconds that one contestant may take altogether in one work.
 const PATIENCE: f64 = 20.0;
@@ -59,7 +62,7 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
     let wanted = |id: &str| bench.only.is_empty() || bench.only.iter().any(|only| only == id);
     let programs = programs::build()?;
     let trees = tree::prepare(bench.tree.as_deref(), &programs)?;
-    let mut peers = Peers::new(programs);
+    let mut peers = Peers::new(programs.clone());
     let mut tables = Vec::new();
     let mut add = |table: Table| {
         say(&format!("\n{}", table.markdown()));
@@ -79,6 +82,14 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
     }
     if wanted("P4") {
         add(boot(&peers, &trees, bench.rounds)?);
+    }
+    if wanted("P5")
+        && let Some(table) = growth::command_inside(&peers, &programs, &trees, bench.rounds)?
+    {
+        add(table);
+    }
+    if wanted("P6") || wanted("P10") {
+        growth::growth(&peers, &programs, &trees, (bench.rounds, wanted("P10")))?.into_iter().for_each(&mut add);
     }
     if wanted("P7") {
         add(kept_memory(&peers, &trees)?);

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::{Result, bail};
 
-use crate::workspace::{build_engine, find_program, root, run, target_directory};
+use crate::workspace::{build_engine, cargo, find_program, root, run, target_directory};
 
 /// What has been built.
 #[derive(Clone, Debug)]
@@ -14,8 +14,12 @@ pub(super) struct Programs {
     pub floor: PathBuf,
     /// Prints what a system call costs; linked statically, so that it runs in any tree.
     pub calls: PathBuf,
+    /// Does nothing until it is killed; linked statically.
+    pub pause: PathBuf,
     /// The engine.
     pub redd: PathBuf,
+    /// The program that people type.
+    pub client: PathBuf,
 }
 
 /// Builds the engine as it is installed, and the C programs with whichever compiler there is.
@@ -27,7 +31,13 @@ pub(super) fn build() -> Result<Programs> {
     // As it is when it is installed: a linker writes a file piece by piece, which the kernel then maps piece by piece.
     let redd = directory.join("redd-spawn");
     std::fs::copy(&built, &redd)?;
-    Ok(Programs { floor: compile(&directory, "floor", &[])?, calls: compile(&directory, "calls", &["-static"])?, redd })
+    cargo(&["build", "--release", "--locked", "--package=redd"])?;
+    let client = directory.join("redd");
+    std::fs::copy(target.join("release/redd"), &client)?;
+    let floor = compile(&directory, "floor", &[])?;
+    let calls = compile(&directory, "calls", &["-static"])?;
+    let pause = compile(&directory, "pause", &["-static"])?;
+    Ok(Programs { floor, calls, pause, redd, client })
 }
 
 fn compile(directory: &Path, name: &str, options: &[&str]) -> Result<PathBuf> {

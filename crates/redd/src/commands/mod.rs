@@ -25,6 +25,7 @@ pub(crate) mod show_image;
 pub(crate) mod spawn;
 pub(crate) mod stats;
 pub(crate) mod terminate;
+pub(crate) mod top;
 pub(crate) mod wait;
 
 const EXAMPLES: &str = "\
@@ -56,6 +57,7 @@ pub(crate) enum Command {
     Cgls(cgls::Arguments),
     Ps(ps::Arguments),
     Stats(stats::Arguments),
+    Top(top::Arguments),
     Wait(wait::Arguments),
     Completions(completions::Arguments),
 }

@@ -45,10 +45,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     }
     let mut watch = Watch::new(arguments.names.clone());
     watch.look()?;
+    watch.warn();
     let again = std::io::stdout().is_terminal() && arguments.form.json() == Json::Off && !arguments.no_stream;
     loop {
         std::thread::sleep(arguments.interval);
         let all = watch.look()?;
+        watch.warn();
         let mut text = text(&all, &arguments.form);
         if again {
             // From the top of the screen, and nothing of what was there.
@@ -80,12 +82,13 @@ pub(crate) struct Watch {
     /// By name and start: another one of the same name begins anew.
     before: BTreeMap<(String, u64), (Observed, Sample)>,
     told: Vec<String>,
+    warned: usize,
 }
 
 impl Watch {
     /// All that run, or these.
     pub(crate) fn new(names: Vec<String>) -> Self {
-        Self { names, before: BTreeMap::new(), told: Vec::new() }
+        Self { names, before: BTreeMap::new(), told: Vec::new(), warned: 0 }
     }
 
     /// What each has used since it was looked at before. The first time, since its start.
@@ -119,13 +122,25 @@ impl Watch {
         Ok(all)
     }
 
-    /// Once, however often it is looked.
+    /// Kept until somebody wants it, and no second time.
     fn tell(&mut self, error: &anyhow::Error) {
         let text = format!("{error:#}");
         if !self.told.contains(&text) {
-            warn(error);
             self.told.push(text);
         }
+    }
+
+    /// Prints what could not be looked at, each complaint once.
+    fn warn(&mut self) {
+        for text in &self.told[self.warned..] {
+            warn(&anyhow::anyhow!("{text}"));
+        }
+        self.warned = self.told.len();
+    }
+
+    /// The last complaint.
+    pub(crate) fn complaint(&self) -> Option<&str> {
+        self.told.last().map(String::as_str)
     }
 }
 
