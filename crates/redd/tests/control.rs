@@ -259,7 +259,12 @@ fn what_a_killed_supervisor_leaves_is_gone_with_the_next_list() {
     assert_eq!(listed(), [""; 0]);
     assert!(!entry("left").exists());
     assert!(fails(&["terminate", "left"]).contains("no machine named left is running"));
+    let mut next = Running::script(tree.path(), "left", POLITE);
+    next.child.kill().expect("kill");
+    next.child.wait().expect("wait");
+    // Nobody looks meanwhile: the next one finds it.
     let next = Running::script(tree.path(), "left", POLITE);
+    assert_eq!(listed(), ["left"]);
     succeeds(&["terminate", "left"]);
     assert_eq!(next.wait().code(), Some(137));
     assert!(!entry("left").exists());

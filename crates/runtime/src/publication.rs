@@ -48,7 +48,15 @@ pub(crate) fn publish(
     }
     let published = Registry::system().publish(&state, &confinement(plan, filters))?;
     let path = published.control();
-    let server = Server::listen(&path, state).map_err(|source| Error::File { action: "listen at", path, source })?;
+    let server = match Server::listen(&path, state.clone()) {
+        // A dead one's: the lock of the entry is ours, and with it its name.
+        Err(Errno::ADDRINUSE) => {
+            let _ = rustix::fs::unlink(&path);
+            Server::listen(&path, state)
+        }
+        other => other,
+    };
+    let server = server.map_err(|source| Error::File { action: "listen at", path, source })?;
     *entry = Some(Entry { server, published });
     Ok(())
 }
