@@ -153,7 +153,17 @@ pub fn takes(pid: i32, signal: i32) -> bool {
         return true;
     }
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    taken(&status, signal)
+    taken(&status, signal) || waits_for_signals(pid)
+}
+
+/// Whether it is in [`sigwaitinfo(2)`](https://man7.org/linux/man-pages/man2/sigwaitinfo.2.html): meanwhile the signals that it
+/// waits for are not shown as blocked, though for the kernel they are.
+fn waits_for_signals(pid: i32) -> bool {
+    // The one needs symbols in the kernel, the other its tracing of system calls.
+    let waits_in = std::fs::read_to_string(format!("/proc/{pid}/wchan")).unwrap_or_default();
+    let call = std::fs::read_to_string(format!("/proc/{pid}/syscall")).unwrap_or_default();
+    let number = call.split(' ').next().and_then(|number| number.parse().ok());
+    waits_in.contains("sigtimedwait") || number == Some(sys::signal::CALL_THAT_WAITS)
 }
 
 fn taken(status: &str, signal: i32) -> bool {

@@ -65,6 +65,9 @@ impl std::fmt::Debug for SignalSet {
     }
 }
 
+/// The number of `rt_sigtimedwait(2)`, as `/proc/PID/syscall` shows a process that waits for signals in it.
+pub const CALL_THAT_WAITS: i64 = libc::SYS_rt_sigtimedwait as i64;
+
 /// `SIGRTMIN`: the first real-time signal that programs may use (the C library keeps some for itself).
 #[must_use]
 pub fn real_time_minimum() -> i32 {

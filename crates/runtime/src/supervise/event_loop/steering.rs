@@ -21,6 +21,8 @@ use super::{Loop, has_ended};
 const UNTIL_IT_HEARS: Duration = Duration::from_secs(30);
 /// How long after its start a program that is no init system may begin to hear that it is asked to end.
 const UNTIL_A_PROGRAM_HEARS: Duration = Duration::from_secs(2);
+/// How long a first process that is no init system that is known is asked for a sign that it hears.
+const PATIENCE_WITH_STRANGERS: Duration = Duration::from_secs(5);
 /// How soon it is tried again, at first and at most.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(200));
 
@@ -39,6 +41,8 @@ pub(super) struct Unheard {
     question: Question,
     next: Instant,
     pause: Duration,
+    /// It has had time to hear: from now on what is asked of it is sent anyway, as nobody knows every way of hearing.
+    patient_until: Instant,
     /// Afterwards it is not asked any more.
     until: Instant,
 }
@@ -139,7 +143,8 @@ impl Loop<'_> {
             _ => self.started + UNTIL_A_PROGRAM_HEARS,
         };
         let (pause, _) = AGAIN;
-        self.unheard = Some(Unheard { question, next: now, pause, until });
+        let patient_until = now + PATIENCE_WITH_STRANGERS;
+        self.unheard = Some(Unheard { question, next: now, pause, patient_until, until });
         self.ask_again(now)
     }
 
@@ -150,11 +155,20 @@ impl Loop<'_> {
         if now < unheard.next && now < unheard.until {
             return Ok(());
         }
-        let over = now >= unheard.until;
+        let (over, patient) = (now >= unheard.until, now < unheard.patient_until);
         unheard.next = now + unheard.pause;
         unheard.pause = (unheard.pause * 2).min(AGAIN.1);
         match self.try_to_ask(question) {
-            Err(Errno::AGAIN) if !over => return Ok(()),
+            Err(Errno::AGAIN) if !over && (patient || Init::of(self.supervised.pid).is_some()) => return Ok(()),
+            Err(Errno::AGAIN) if !over => {
+                let signal = match question {
+                    Question::Stop(signal) => signal,
+                    Question::Wish(Wish::PowerOff) => Signal::TERM.as_raw(),
+                    Question::Wish(Wish::Reboot) => Signal::INT.as_raw(),
+                };
+                // Who does not hear it is not hurt either: the first process of a container is safe from its host's signals.
+                sys::signal::send(self.supervised.pidfd, signal).or_else(gone)?;
+            }
             Err(Errno::AGAIN) if question != Question::Wish(Wish::Reboot) => {
                 // It takes no signal that asks: no use in waiting any longer.
                 let action = self.stop.give_up(now);
