@@ -1,9 +1,11 @@
 //! Machines that are steered: the registry while they run, their control sockets, and how they end.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -65,6 +67,14 @@ fn until(what: &str, mut reached: impl FnMut() -> bool) {
         assert!(Instant::now() < end, "{what}");
         std::thread::sleep(MOMENT);
     }
+}
+
+/// The name of a machine that is this run's alone: control groups are everybody's.
+fn name(word: &str) -> &'static str {
+    static NAMES: Mutex<BTreeMap<String, &'static str>> = Mutex::new(BTreeMap::new());
+    let mut names = NAMES.lock().expect("names");
+    let full = || -> &'static str { format!("{word}-{}", std::process::id()).leak() };
+    names.entry(word.to_owned()).or_insert_with(full)
 }
 
 /// A machine that runs, and what it writes.
@@ -135,20 +145,21 @@ fn a_machine_is_listed_as_long_as_it_runs() {
     let _isolated = isolate();
     let tree = fixture::tree();
     let before = HostState::capture(tree.path(), &[]);
-    let running = Running::script(tree.path(), "listed", POLITE);
-    assert_eq!(listed(), ["listed"]);
-    let said = state("listed").expect("state");
+    let running = Running::script(tree.path(), name("listed"), POLITE);
+    assert_eq!(listed(), [name("listed")]);
+    let said = state(name("listed")).expect("state");
     assert_eq!(said["rootDirectory"].as_str(), tree.path().to_str());
-    let again = Command::new(REDD).args(["spawn", "-q", "-M", "listed", "-xD"]).arg(tree.path()).arg("true").output();
+    let again =
+        Command::new(REDD).args(["spawn", "-q", "-M", name("listed"), "-xD"]).arg(tree.path()).arg("true").output();
     assert_eq!(again.expect("start").status.code(), Some(1), "a name is one machine's");
-    succeeds(&["poweroff", "listed"]);
+    succeeds(&["poweroff", name("listed")]);
     assert_eq!(running.wait().code(), Some(7));
     assert_eq!(listed(), [""; 0]);
-    assert!(!entry("listed").exists());
-    let mut hidden = Running::start(tree.path(), "hidden", &["--register=no", "/bin/sh", "-c", POLITE]);
+    assert!(!entry(name("listed")).exists());
+    let mut hidden = Running::start(tree.path(), name("hidden"), &["--register=no", "/bin/sh", "-c", POLITE]);
     assert_eq!(hidden.line(), "ready\n");
     assert_eq!(listed(), [""; 0]);
-    assert!(fails(&["poweroff", "hidden"]).contains("no machine named hidden is running"));
+    assert!(fails(&["poweroff", name("hidden")]).contains(&format!("no machine named {} is running", name("hidden"))));
     drop(hidden);
     until("nothing is left", || before.differences().is_empty());
 }
@@ -160,24 +171,28 @@ fn programs_that_are_no_init_system_are_asked_then_terminated() {
     let tree = fixture::tree();
     let before = HostState::capture(tree.path(), &[]);
     // One that cannot hear.
-    let deaf = Running::script(tree.path(), "deaf", "echo ready; exec sleep 1000");
-    assert!(fails(&["reboot", "deaf"]).contains("no init system"));
+    let deaf = Running::script(tree.path(), name("deaf"), "echo ready; exec sleep 1000");
+    assert!(fails(&["reboot", name("deaf")]).contains("no init system"));
     let started = Instant::now();
-    succeeds(&["stop", "deaf"]);
+    succeeds(&["stop", name("deaf")]);
     assert!(started.elapsed() < Duration::from_secs(30), "nobody waits for what cannot come");
     assert!(!deaf.wait().success());
     // One that hears and does not care.
-    let stubborn = Running::script(tree.path(), "stubborn", STUBBORN);
-    let output = redd(&["poweroff", "stubborn", "--timeout=300ms"]);
+    let stubborn = Running::script(tree.path(), name("stubborn"), STUBBORN);
+    let output = redd(&["poweroff", name("stubborn"), "--timeout=300ms"]);
     assert!(output.status.success(), "{output:?}");
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(text.contains("stubborn has not powered off within 300 ms; still running: sh ("), "{text}");
+    assert!(
+        text.contains(&format!("{} has not powered off within 300 ms; still running: sh (", name("stubborn"))),
+        "{text}"
+    );
     assert_eq!(stubborn.wait().code(), Some(137));
     // As the original, it does not wait under that name.
     let link = tempfile::tempdir().expect("directory");
     std::os::unix::fs::symlink(REDD, link.path().join("machinectl")).expect("link");
-    let polite = Running::script(tree.path(), "polite", POLITE);
-    let output = Command::new(link.path().join("machinectl")).args(["poweroff", "polite"]).output().expect("start");
+    let polite = Running::script(tree.path(), name("polite"), POLITE);
+    let output =
+        Command::new(link.path().join("machinectl")).args(["poweroff", name("polite")]).output().expect("start");
     assert!(output.status.success(), "{output:?}");
     assert_eq!(polite.wait().code(), Some(7));
     before.assert_same();
@@ -191,26 +206,26 @@ fn signals_reach_whom_they_are_for() {
     let before = HostState::capture(tree.path(), &[]);
     let script = "trap 'echo leader' USR1; (trap 'echo child' USR1; echo ready; while :; do sleep 0.01; done) & \
                   while :; do sleep 0.01; done";
-    let mut running = Running::start(tree.path(), "signalled", &["/bin/sh", "-c", script]);
+    let mut running = Running::start(tree.path(), name("signalled"), &["/bin/sh", "-c", script]);
     assert_eq!(running.line(), "ready\n");
-    succeeds(&["kill", "--kill-whom=leader", "--signal=USR1", "signalled"]);
+    succeeds(&["kill", "--kill-whom=leader", "--signal=USR1", name("signalled")]);
     assert_eq!(running.line(), "leader\n");
-    succeeds(&["kill", "-s", "SIGUSR1", "signalled"]);
+    succeeds(&["kill", "-s", "SIGUSR1", name("signalled")]);
     let mut both = [running.line(), running.line()];
     both.sort();
     assert_eq!(both, ["child\n", "leader\n"]);
     // One that does not exist keeps nothing from the other.
-    let text = fails(&["kill", "-s", "10", "--kill-whom=leader", "absent", "signalled", ".host"]);
+    let text = fails(&["kill", "-s", "10", "--kill-whom=leader", "absent", name("signalled"), ".host"]);
     assert!(text.contains("no machine named absent is running") && text.contains(".host is this host"), "{text}");
     assert_eq!(running.line(), "leader\n");
     for (arguments, word) in [(["-s", "NONSENSE"], "NONSENSE"), (["--kill-whom", "everybody"], "everybody")] {
-        let output = Command::new(REDD).args(["kill", "signalled"]).args(arguments).output().expect("start");
+        let output = Command::new(REDD).args(["kill", name("signalled")]).args(arguments).output().expect("start");
         assert_eq!(output.status.code(), Some(2));
         assert!(String::from_utf8_lossy(&output.stderr).contains(word));
     }
     assert!(fails(&["kill", "../signalled"]).contains("name"));
     // The supervisor takes it for a request to end, and as process 1 has no such signal it is killed.
-    succeeds(&["kill", "--kill-whom=supervisor", "signalled"]);
+    succeeds(&["kill", "--kill-whom=supervisor", name("signalled")]);
     assert_eq!(running.wait().code(), Some(137));
     before.assert_same();
 }
@@ -223,25 +238,25 @@ fn a_paused_machine_does_nothing_until_it_is_resumed() {
     let before = HostState::capture(tree.path(), &[]);
     let count = tree.join("count");
     let script = "trap 'exit 7' TERM; echo ready; while :; do echo x >> /count; sleep 0.01; done";
-    let running = Running::script(tree.path(), "paused", script);
+    let running = Running::script(tree.path(), name("paused"), script);
     let size = || std::fs::metadata(&count).map_or(0, |file| file.len());
     until("it works", || size() > 0);
-    succeeds(&["pause", "paused"]);
+    succeeds(&["pause", name("paused")]);
     let still = size();
     std::thread::sleep(Duration::from_millis(200));
     assert_eq!(size(), still);
-    assert!(call(&mut connect("paused"), "Describe", "{}").contains("\"paused\":true"));
-    succeeds(&["pause", "paused"]);
-    succeeds(&["resume", "paused"]);
+    assert!(call(&mut connect(name("paused")), "Describe", "{}").contains("\"paused\":true"));
+    succeeds(&["pause", name("paused")]);
+    succeeds(&["resume", name("paused")]);
     until("it goes on", || size() > still);
-    assert!(call(&mut connect("paused"), "Describe", "{}").contains("\"paused\":false"));
+    assert!(call(&mut connect(name("paused")), "Describe", "{}").contains("\"paused\":false"));
     // Who is asked to end is let go on for that.
-    succeeds(&["pause", "paused"]);
-    succeeds(&["poweroff", "paused"]);
+    succeeds(&["pause", name("paused")]);
+    succeeds(&["poweroff", name("paused")]);
     assert_eq!(running.wait().code(), Some(7));
-    let running = Running::script(tree.path(), "paused", script);
-    succeeds(&["pause", "paused"]);
-    succeeds(&["terminate", "paused"]);
+    let running = Running::script(tree.path(), name("paused"), script);
+    succeeds(&["pause", name("paused")]);
+    succeeds(&["terminate", name("paused")]);
     assert_eq!(running.wait().code(), Some(137));
     std::fs::remove_file(count).expect("file");
     before.assert_same();
@@ -252,22 +267,22 @@ fn what_a_killed_supervisor_leaves_is_gone_with_the_next_list() {
     requires!(root, cgroup2, program "mount");
     let _isolated = isolate();
     let tree = fixture::tree();
-    let mut running = Running::script(tree.path(), "left", POLITE);
+    let mut running = Running::script(tree.path(), name("left"), POLITE);
     running.child.kill().expect("kill");
     running.child.wait().expect("wait");
-    assert!(entry("left").join("control").exists(), "nobody has removed it yet");
+    assert!(entry(name("left")).join("control").exists(), "nobody has removed it yet");
     assert_eq!(listed(), [""; 0]);
-    assert!(!entry("left").exists());
-    assert!(fails(&["terminate", "left"]).contains("no machine named left is running"));
-    let mut next = Running::script(tree.path(), "left", POLITE);
+    assert!(!entry(name("left")).exists());
+    assert!(fails(&["terminate", name("left")]).contains(&format!("no machine named {} is running", name("left"))));
+    let mut next = Running::script(tree.path(), name("left"), POLITE);
     next.child.kill().expect("kill");
     next.child.wait().expect("wait");
     // Nobody looks meanwhile: the next one finds it.
-    let next = Running::script(tree.path(), "left", POLITE);
-    assert_eq!(listed(), ["left"]);
-    succeeds(&["terminate", "left"]);
+    let next = Running::script(tree.path(), name("left"), POLITE);
+    assert_eq!(listed(), [name("left")]);
+    succeeds(&["terminate", name("left")]);
     assert_eq!(next.wait().code(), Some(137));
-    assert!(!entry("left").exists());
+    assert!(!entry(name("left")).exists());
 }
 
 /// In a thread of another user, from whom nothing is taken back.
@@ -285,22 +300,22 @@ fn other_users_may_only_look() {
     requires!(root, cgroup2, program "mount");
     let _isolated = isolate();
     let tree = fixture::tree();
-    let running = Running::script(tree.path(), "looked-at", POLITE);
+    let running = Running::script(tree.path(), name("looked-at"), POLITE);
     as_nobody(|| {
-        let mut stream = connect("looked-at");
+        let mut stream = connect(name("looked-at"));
         let described = call(&mut stream, "Describe", "{}");
-        assert!(described.contains("\"name\":\"looked-at\""), "{described}");
+        assert!(described.contains(&format!("\"name\":\"{}\"", name("looked-at"))), "{described}");
         for method in ["PowerOff", "Reboot", "Terminate", "Pause", "Resume"] {
             assert!(call(&mut stream, method, "{}").contains("org.redd.Machine.NotPermitted"), "{method}");
         }
         let kill = call(&mut stream, "Kill", "{\"signal\":9,\"whom\":\"supervisor\"}");
         assert!(kill.contains("org.redd.Machine.NotPermitted"), "{kill}");
     });
-    assert_eq!(listed(), ["looked-at"]);
-    let mut stream = connect("looked-at");
+    assert_eq!(listed(), [name("looked-at")]);
+    let mut stream = connect(name("looked-at"));
     assert!(call(&mut stream, "Resize", "{\"columns\":80,\"rows\":25}").contains("org.redd.Machine.NoConsole"));
     assert!(call(&mut stream, "Fly", "{}").contains("org.varlink.service.MethodNotFound"));
-    succeeds(&["terminate", "looked-at"]);
+    succeeds(&["terminate", name("looked-at")]);
     running.wait();
 }
 
@@ -309,13 +324,13 @@ fn many_connections_do_not_hold_a_machine_up() {
     requires!(root, cgroup2, program "mount");
     let _isolated = isolate();
     let tree = fixture::tree();
-    let running = Running::script(tree.path(), "crowded", POLITE);
+    let running = Running::script(tree.path(), name("crowded"), POLITE);
     let descriptors = || std::fs::read_dir(format!("/proc/{}/fd", running.child.id())).expect("descriptors").count();
     let before = descriptors();
     // Each of a hundred that come at once is served or told.
     let answers: Vec<String> = std::thread::scope(|scope| {
         let ask = || {
-            let mut stream = connect("crowded");
+            let mut stream = connect(name("crowded"));
             let mut text = String::new();
             let _ = stream.write_all(b"{\"method\":\"org.redd.Machine.Describe\"}\0");
             let _ = stream.shutdown(std::net::Shutdown::Write);
@@ -326,20 +341,23 @@ fn many_connections_do_not_hold_a_machine_up() {
         threads.into_iter().map(|thread| thread.join().expect("thread")).collect()
     });
     for answer in &answers {
-        assert!(answer.contains("\"name\":\"crowded\"") || answer.contains("org.redd.Machine.Busy"), "{answer:?}");
+        assert!(
+            answer.contains(&format!("\"name\":\"{}\"", name("crowded"))) || answer.contains("org.redd.Machine.Busy"),
+            "{answer:?}"
+        );
     }
     // As many silent ones as there can be: who comes next is told, and says so.
-    let mut silent: Vec<UnixStream> = (0..40).map(|_| connect("crowded")).collect();
-    let text = fails(&["resume", "crowded"]);
-    assert!(text.contains("too many programs talk to the supervisor of crowded"), "{text}");
-    assert!(listed() == ["crowded"]);
+    let mut silent: Vec<UnixStream> = (0..40).map(|_| connect(name("crowded"))).collect();
+    let text = fails(&["resume", name("crowded")]);
+    assert!(text.contains(&format!("too many programs talk to the supervisor of {}", name("crowded"))), "{text}");
+    assert!(listed() == [name("crowded")]);
     // Whatever its socket does, it can be ended.
     silent.truncate(16);
     drop(silent);
     until("all are gone", || descriptors() <= before);
-    succeeds(&["resume", "crowded"]);
-    let silent: Vec<UnixStream> = (0..40).map(|_| connect("crowded")).collect();
-    succeeds(&["terminate", "crowded"]);
+    succeeds(&["resume", name("crowded")]);
+    let silent: Vec<UnixStream> = (0..40).map(|_| connect(name("crowded"))).collect();
+    succeeds(&["terminate", name("crowded")]);
     drop(silent);
     assert_eq!(running.wait().code(), Some(137));
     assert_eq!(listed(), [""; 0]);
@@ -350,11 +368,11 @@ fn a_supervisor_that_does_not_answer_is_no_obstacle() {
     requires!(root, cgroup2, program "mount");
     let _isolated = isolate();
     let tree = fixture::tree();
-    let running = Running::script(tree.path(), "stopped", POLITE);
+    let running = Running::script(tree.path(), name("stopped"), POLITE);
     let supervisor = Pid::from_child(&running.child);
     kill_process(supervisor, Signal::STOP).expect("stop");
-    let inside = leader("stopped");
-    let output = redd(&["terminate", "stopped"]);
+    let inside = leader(name("stopped"));
+    let output = redd(&["terminate", name("stopped")]);
     // Its processes are gone; it itself could not notice that yet.
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     until("the first process is dead", || {
@@ -373,16 +391,16 @@ fn debian_powers_off_right_after_its_start() {
     let _isolated = isolate();
     let before = HostState::capture(&tree, &[]);
     for options in [&["-xb"][..], &["-xbU"]] {
-        let running = Running::start(&tree, "early", options);
-        until("it is there", || entry("early").join("control").exists());
-        succeeds(&["poweroff", "early", "--timeout=2min"]);
+        let running = Running::start(&tree, name("early"), options);
+        until("it is there", || entry(name("early")).join("control").exists());
+        succeeds(&["poweroff", name("early"), "--timeout=2min"]);
         assert_eq!(running.wait().code(), Some(0), "{options:?}: it is not killed");
         assert_eq!(listed(), [""; 0]);
         // A signal to the supervisor is not lost either.
-        let running = Running::start(&tree, "early", options);
-        until("it is there", || entry("early").join("control").exists());
+        let running = Running::start(&tree, name("early"), options);
+        until("it is there", || entry(name("early")).join("control").exists());
         // Answered once its first program runs.
-        assert!(call(&mut connect("early"), "Describe", "{}").contains("\"stopping\":false"));
+        assert!(call(&mut connect(name("early")), "Describe", "{}").contains("\"stopping\":false"));
         kill_process(Pid::from_child(&running.child), Signal::TERM).expect("signal");
         assert_eq!(running.wait().code(), Some(0), "{options:?}");
         before.assert_same();
@@ -395,20 +413,20 @@ fn debian_reboots_as_the_same_machine() {
     let Some(tree) = fixture::debian_tree() else { return };
     let _isolated = isolate();
     let before = HostState::capture(&tree, &[]);
-    let running = Running::start(&tree, "again", &["-xb"]);
-    until("it is there", || entry("again").join("control").exists());
-    let first = state("again").expect("state");
-    succeeds(&["reboot", "again"]);
+    let running = Running::start(&tree, name("again"), &["-xb"]);
+    until("it is there", || entry(name("again")).join("control").exists());
+    let first = state(name("again")).expect("state");
+    succeeds(&["reboot", name("again")]);
     until("it has begun anew", || {
         // The entry is there all the time.
-        let now = state("again").expect("state");
+        let now = state(name("again")).expect("state");
         assert_eq!(now["supervisor"], first["supervisor"]);
         now["leader"] != first["leader"]
     });
-    assert_eq!(listed(), ["again"]);
-    let described = call(&mut connect("again"), "Describe", "{}");
-    assert!(described.contains(&format!("\"pid\":{}", leader("again"))), "{described}");
-    succeeds(&["poweroff", "again"]);
+    assert_eq!(listed(), [name("again")]);
+    let described = call(&mut connect(name("again")), "Describe", "{}");
+    assert!(described.contains(&format!("\"pid\":{}", leader(name("again")))), "{described}");
+    succeeds(&["poweroff", name("again")]);
     assert_eq!(running.wait().code(), Some(0));
     before.assert_same();
 }
@@ -434,17 +452,17 @@ fn busybox_init_is_asked_in_its_own_way() {
     tree.write("halt", "/bin/busybox echo x >> /halted\n", 0o755);
     let times = |name: &str| std::fs::read_to_string(tree.join(name)).map_or(0, |text| text.lines().count());
     let before = HostState::capture(tree.path(), &[]);
-    let running = Running::start(tree.path(), "busy", &["-b"]);
-    until("it is there", || entry("busy").join("control").exists());
-    let first = leader("busy");
-    succeeds(&["reboot", "busy"]);
-    until("it has begun anew", || leader("busy") != first && times("booted") == 2);
+    let running = Running::start(tree.path(), name("busy"), &["-b"]);
+    until("it is there", || entry(name("busy")).join("control").exists());
+    let first = leader(name("busy"));
+    succeeds(&["reboot", name("busy")]);
+    until("it has begun anew", || leader(name("busy")) != first && times("booted") == 2);
     assert_eq!(times("halted"), 1);
-    succeeds(&["poweroff", "busy"]);
+    succeeds(&["poweroff", name("busy")]);
     assert_eq!(running.wait().code(), Some(0));
     assert_eq!((times("booted"), times("halted")), (2, 2));
     // The supervisor knows that, too.
-    let running = Running::start(tree.path(), "busy", &["-b"]);
+    let running = Running::start(tree.path(), name("busy"), &["-b"]);
     until("it has begun", || times("booted") == 3);
     kill_process(Pid::from_child(&running.child), Signal::TERM).expect("signal");
     assert_eq!(running.wait().code(), Some(0));
@@ -523,21 +541,27 @@ fn machines_of_others_are_steered_by_their_processes() {
     let freezer = Path::new("/sys/fs/cgroup/freezer");
     let kinds = [(mounted("cgroup2 "), None), (None, freezer.exists().then_some(freezer))];
     for (unified, v1) in kinds.iter().filter(|(unified, v1)| unified.is_some() || v1.is_some()) {
-        let mut foreign = Foreign::enter("foreign", unified.as_deref(), *v1);
-        assert_eq!(listed(), ["foreign"]);
-        succeeds(&["pause", "foreign"]);
+        let mut foreign = Foreign::enter(name("foreign"), unified.as_deref(), *v1);
+        assert_eq!(listed(), [name("foreign")]);
+        succeeds(&["pause", name("foreign")]);
         assert!(foreign.frozen());
-        succeeds(&["resume", "foreign"]);
+        succeeds(&["resume", name("foreign")]);
         assert!(!foreign.frozen());
-        assert!(fails(&["kill", "--kill-whom=supervisor", "foreign"]).contains("no supervisor of foreign is known"));
-        assert!(fails(&["reboot", "foreign"]).contains("runs sleep, which is no init system"));
-        assert!(fails(&["poweroff", "foreign"]).contains("runs sleep, which is no init system"));
+        assert!(
+            fails(&["kill", "--kill-whom=supervisor", name("foreign")])
+                .contains(&format!("no supervisor of {} is known", name("foreign")))
+        );
+        assert!(fails(&["reboot", name("foreign")]).contains("runs sleep, which is no init system"));
+        assert!(fails(&["poweroff", name("foreign")]).contains("runs sleep, which is no init system"));
         if unified.is_some() {
-            succeeds(&["kill", "-s", "CONT", "foreign"]);
-            succeeds(&["terminate", "foreign"]);
+            succeeds(&["kill", "-s", "CONT", name("foreign")]);
+            succeeds(&["terminate", name("foreign")]);
         } else {
-            assert!(fails(&["kill", "foreign"]).contains("no control group of foreign is known"));
-            succeeds(&["kill", "--kill-whom=leader", "-s", "KILL", "foreign"]);
+            assert!(
+                fails(&["kill", name("foreign")])
+                    .contains(&format!("no control group of {} is known", name("foreign")))
+            );
+            succeeds(&["kill", "--kill-whom=leader", "-s", "KILL", name("foreign")]);
         }
         assert_eq!(foreign.child.wait().expect("wait").signal(), Some(9));
         assert_eq!(listed(), [""; 0]);

@@ -66,7 +66,7 @@ impl std::fmt::Debug for SignalSet {
 }
 
 /// The number of `rt_sigtimedwait(2)`, as `/proc/PID/syscall` shows a process that waits for signals in it.
-pub const CALL_THAT_WAITS: i64 = libc::SYS_rt_sigtimedwait as i64;
+pub const CALL_THAT_WAITS: std::ffi::c_long = libc::SYS_rt_sigtimedwait;
 
 /// `SIGRTMIN`: the first real-time signal that programs may use (the C library keeps some for itself).
 #[must_use]
