@@ -265,11 +265,7 @@ mod tests {
         let (root, path) = View::root().expect("hierarchy");
         assert!(root.is_populated().expect("populated"));
         assert!(root.id().expect("id") > 0);
-        let name = format!(
-            "redd-view
-        let all = everywhere();-{}",
-            std::process::id()
-        );
+        let name = format!("redd-view-{}", std::process::id());
         let group = path.join(&name);
         std::fs::create_dir_all(group.join("below")).expect("group");
         let view = root.below(&Path::new("/").join(&name)).expect("view");
