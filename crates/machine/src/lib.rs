@@ -6,6 +6,8 @@
 //! | module | holds |
 //! |---|---|
 //! | [`registry`] | where entries are, how they are made, found and recognised as stale |
+//! | [`machines`] | all machines of the host, also those that systemd-machined keeps |
+//! | [`addresses`], [`os_release`] | what is seen of a machine from outside |
 //! | [`state`] | what an entry says |
 //! | [`process`] | a process, recognised beyond its number |
 //! | [`confinement`] | what commands that are run inside later may do |
@@ -16,12 +18,15 @@
 //! | [`join`] | commands in a machine that runs |
 //! | [`passwd`], [`program`] | users of inside, and becoming one of its programs |
 
+pub mod addresses;
 pub mod confinement;
 pub mod control;
 pub mod group;
 pub mod init;
 pub mod join;
 pub mod log;
+pub mod machines;
+pub mod os_release;
 pub mod passwd;
 pub mod process;
 pub mod program;
@@ -30,6 +35,7 @@ pub mod state;
 
 pub use confinement::Confinement;
 pub use log::{former_log_path, log_path};
+pub use os_release::OsRelease;
 pub use process::Process;
 pub use registry::{Machine, Registry};
 pub use state::{Class, State};

@@ -3,6 +3,9 @@
 use std::io::Write;
 use std::process::ExitCode;
 
+/// The exit code for a command line that makes no sense.
+const USAGE: u8 = 2;
+
 /// Why a command ends without having done its work.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -19,7 +22,7 @@ impl Failure {
 
     /// The command line asks for something that there is not.
     pub(crate) fn usage(error: impl Into<anyhow::Error>) -> Self {
-        Self { error: error.into(), hint: None, code: 2 }
+        Self { error: error.into(), hint: None, code: USAGE }
     }
 
     /// Why, without the next step.
@@ -30,6 +33,14 @@ impl Failure {
     /// Ends with this code.
     pub(crate) fn with_code(mut self, code: u8) -> Self {
         self.code = code;
+        self
+    }
+
+    /// The original has but one code for all failures of its own.
+    pub(crate) fn like_original(mut self) -> Self {
+        if self.code == USAGE {
+            self.code = 1;
+        }
         self
     }
 

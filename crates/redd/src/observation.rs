@@ -102,6 +102,21 @@ impl Observed {
     }
 }
 
+/// The group of all that belongs to a machine: where its supervisor is in a group beside it, the one of both.
+///
+/// # Errors
+/// If it is not known.
+pub(crate) fn group_of(state: &State) -> anyhow::Result<std::path::PathBuf> {
+    let path = match &state.control_group {
+        Some(path) => path.into(),
+        None => of_leader(state)?,
+    };
+    Ok(match path.parent() {
+        Some(above) if path.ends_with("payload") => above.to_owned(),
+        _ => path,
+    })
+}
+
 /// The group that the first process is in, for machines that somebody else has registered.
 fn of_leader(state: &State) -> anyhow::Result<std::path::PathBuf> {
     use anyhow::Context;

@@ -3,9 +3,12 @@
 //! The verbs themselves are in [`crate::commands`], one file each.
 
 pub(crate) mod ending;
+mod grammar;
 pub(crate) mod images;
 mod options;
-mod order;
+mod others;
+pub(crate) mod pager;
+pub(crate) mod property;
 pub(crate) mod steering;
 
 use std::ffi::OsString;
@@ -32,6 +35,8 @@ struct Machinectl {
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Verb {
     List(commands::list::Arguments),
+    Status(commands::status::Arguments),
+    Show(commands::show::Arguments),
     #[command(name = "poweroff", visible_alias = "stop")]
     PowerOff(commands::poweroff::Arguments),
     #[command(visible_alias = "restart")]
@@ -54,16 +59,38 @@ pub(crate) enum Verb {
 /// Runs as `machinectl`.
 pub(crate) fn run(arguments: Vec<OsString>) -> ExitCode {
     let mut command = Machinectl::command().mut_args(|argument| argument.global(true));
-    let matches = command.clone().get_matches_from(order::verb_first(&command, arguments));
-    let read = Machinectl::from_arg_matches(&matches).map_err(|error| error.format(&mut command));
-    match read {
+    let words = arguments.get(1..).unwrap_or_default();
+    let line = match grammar::ordered(words, &command) {
+        Ok(line) => std::iter::once(OsString::from("machinectl")).chain(line),
+        Err(error) => return refused(&error),
+    };
+    let read = command.try_get_matches_from_mut(line).and_then(|matches| Machinectl::from_arg_matches(&matches));
+    match read.map_err(|error| error.format(&mut command)) {
         Ok(Machinectl { mut options, verb }) => {
             options.as_machinectl = true;
             let verb = verb.unwrap_or(Verb::List(commands::list::Arguments::default()));
-            report_as("machinectl", carry_out(&verb, &options))
+            report_as("machinectl", carry_out(&verb, &options).map_err(Failure::like_original))
         }
-        Err(error) => error.exit(),
+        Err(error) => {
+            // Nobody is left to tell if this fails.
+            let _ = error.print();
+            ExitCode::from(u8::from(error.exit_code() != 0))
+        }
     }
+}
+
+fn refused(error: &grammar::Error) -> ExitCode {
+    use std::io::Write;
+    let text = match error {
+        grammar::Error::Verb(name) => match others::reason(name) {
+            Some((reason, hint)) => format!("machinectl: {name}: {reason}\nhint: {hint}\n"),
+            None => format!("{error}\nhint: `machinectl --help` shows all verbs\n"),
+        },
+        _ => format!("machinectl: {error}\n"),
+    };
+    // Nobody is left to tell if this fails.
+    let _ = std::io::stderr().write_all(spec::printable_lines(&text).as_bytes());
+    ExitCode::FAILURE
 }
 
 /// The command line of `redd`: its own verbs, and these.
@@ -88,8 +115,11 @@ pub(crate) fn verb_of(matches: &clap::ArgMatches) -> Option<Result<ExitCode, Fai
 }
 
 fn carry_out(verb: &Verb, options: &Options) -> Result<ExitCode, Failure> {
+    options.check()?;
     match verb {
         Verb::List(arguments) => commands::list::run(arguments, options),
+        Verb::Status(arguments) => commands::status::run(arguments, options),
+        Verb::Show(arguments) => commands::show::run(arguments, options),
         Verb::PowerOff(arguments) => commands::poweroff::run(arguments, options),
         Verb::Reboot(arguments) => commands::reboot::run(arguments, options),
         Verb::Terminate(arguments) => commands::terminate::run(arguments, options),

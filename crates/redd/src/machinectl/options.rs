@@ -2,6 +2,10 @@
 
 use std::io::IsTerminal;
 
+use anyhow::anyhow;
+
+use crate::failure::Failure;
+
 // No doc comment: it would become each verb's own description.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct Options {
@@ -32,6 +36,24 @@ pub(crate) struct Options {
     /// The same as --value --property=NAME
     #[arg(short = 'P', value_name = "NAME", help_heading = "Options for all verbs")]
     value_of: Vec<String>,
+    /// Do not pipe output into a pager
+    #[arg(long, help_heading = "Options for all verbs")]
+    no_pager: bool,
+    /// Do not ask for passwords
+    #[arg(long, help_heading = "Options for all verbs")]
+    no_ask_password: bool,
+    /// Do it to the machines of another host, over ssh(1)
+    #[arg(short = 'H', long, value_name = "[USER@]HOST", help_heading = "Options for all verbs")]
+    host: Option<String>,
+    /// Do it to the machines inside of this machine
+    #[arg(short = 'M', long, value_name = "NAME", help_heading = "Options for all verbs")]
+    machine: Option<String>,
+    /// The machines of the system, which is the default
+    #[arg(long, help_heading = "Options for all verbs")]
+    system: bool,
+    /// The machines of the user who asks
+    #[arg(long, help_heading = "Options for all verbs", conflicts_with = "system")]
+    user: bool,
     /// Called as machinectl: where that does something else than redd, that is done.
     #[arg(skip)]
     pub(crate) as_machinectl: bool,
@@ -66,7 +88,37 @@ impl Options {
 
     /// Whether there are headings and a summary.
     pub(crate) fn legend(&self) -> bool {
-        !self.no_legend && !self.quiet
+        // The original's --quiet keeps them.
+        !self.no_legend && (self.as_machinectl || !self.quiet)
+    }
+
+    /// Whether long output is shown in a pager.
+    pub(crate) fn pages(&self) -> bool {
+        !self.no_pager
+    }
+
+    /// Refuses what cannot be done yet, before anything is done.
+    pub(super) fn check(&self) -> Result<(), Failure> {
+        let refuse = |what: String, hint: &str| Err(Failure::new(anyhow!(what), Some(hint)).with_code(1));
+        if let Some(host) = &self.host {
+            return refuse(
+                format!("--host={host}: machines of other hosts cannot be reached yet"),
+                "`ssh HOST redd VERB` or `ssh HOST machinectl VERB` does the same",
+            );
+        }
+        if let Some(machine) = self.machine.as_ref().filter(|machine| *machine != machine::machines::HOST) {
+            return refuse(
+                format!("--machine={machine}: machines inside of machines cannot be reached yet"),
+                "log in to that machine and do it there",
+            );
+        }
+        if self.user {
+            return refuse(
+                "--user: the machines of users are not registered apart yet".to_owned(),
+                "without --user all machines of the system are meant",
+            );
+        }
+        Ok(())
     }
 
     /// Whether a property of this name is wanted; none named stands for all.

@@ -6,6 +6,7 @@ use anyhow::anyhow;
 use machine::control::{Client, Error};
 use machine::{Registry, registry};
 
+use super::Options;
 use crate::failure::{Failure, warn};
 
 /// The name that stands for the host, see machinectl(1).
@@ -26,6 +27,19 @@ pub(crate) fn find(name: &str) -> Result<Client, Failure> {
             Err(Failure::new(error, Some("`redd list` shows the machines that run")))
         }
         Err(error) => Err(Failure::new(error, None)),
+    }
+}
+
+/// Why a machine is not found, in the original's words where it is asked for under that name.
+pub(crate) fn unknown(error: registry::Error, options: &Options) -> Failure {
+    match error {
+        registry::Error::NoSuchMachine(name) if options.as_machinectl => {
+            Failure::new(anyhow!("Could not get path to machine: No machine '{name}' known"), None)
+        }
+        error @ registry::Error::NoSuchMachine(_) => {
+            Failure::new(error, Some("`redd list` shows the machines that run"))
+        }
+        error => Failure::new(error, None),
     }
 }
 

@@ -1,0 +1,184 @@
+//! What a system says of itself, see os-release(5). A machine owns that file: it is opened inside its root, read within
+//! bounds, and what is in it is only ever shown.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, fstatfs};
+use rustix::io::{self, Errno};
+
+use crate::process::Process;
+
+/// How much of the file is read, in bytes.
+const LONGEST: u64 = 64 << 10;
+/// The longest value that is shown, in bytes.
+const LONGEST_VALUE: usize = 256;
+/// How long a file system that a process inside may serve is waited for.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Where it is, the first one that is there.
+const PLACES: [&str; 2] = ["etc/os-release", "usr/lib/os-release"];
+/// File systems that a process serves, see statfs(2): FUSE, 9P, NFS.
+const SERVED: [rustix::fs::FsWord; 3] = [0x6573_5546, 0x0102_1997, 0x6969];
+
+/// The fields, in their order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OsRelease {
+    fields: Vec<(String, String)>,
+}
+
+impl OsRelease {
+    /// That of the machine whose first process this is.
+    ///
+    /// # Errors
+    /// `EACCES` where the caller may not look inside, `ENOENT` if there is none, `ESRCH` if the machine has ended,
+    /// `ETIMEDOUT` if its file system does not answer.
+    pub fn of_machine(leader: &Process) -> io::Result<Self> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = rustix::fs::openat(CWD, format!("/proc/{}/root", leader.pid), flags, Mode::empty())?;
+        // Looked at after it was opened: the number is the leader's then, too.
+        if !leader.lives() {
+            return Err(Errno::SRCH);
+        }
+        Self::below(&root)
+    }
+
+    /// That of the host.
+    ///
+    /// # Errors
+    /// `ENOENT` if there is none.
+    pub fn of_host() -> io::Result<Self> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Self::below(&rustix::fs::openat(CWD, "/", flags, Mode::empty())?)
+    }
+
+    fn below(root: &OwnedFd) -> io::Result<Self> {
+        let mut result = Err(Errno::NOENT);
+        for place in PLACES {
+            result = read_file(root, place);
+            if result.is_ok() {
+                break;
+            }
+        }
+        Ok(Self::parse(&result?))
+    }
+
+    /// What a file says.
+    #[must_use]
+    pub fn parse(text: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(text);
+        let fields = text.lines().filter_map(|line| {
+            let line = line.trim();
+            let (name, value) = line.split_once('=')?;
+            let proper = name.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_');
+            if name.is_empty() || !proper || name.len() > LONGEST_VALUE {
+                return None;
+            }
+            Some((name.to_owned(), shown(&unquoted(value))))
+        });
+        Self { fields: fields.collect() }
+    }
+
+    /// A field, if it is there and not empty; the last one counts. No control character is in it.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let found = self.fields.iter().rev().find(|(field, _)| field == name);
+        found.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
+    }
+
+    /// Its name for people.
+    #[must_use]
+    pub fn pretty_name(&self) -> Option<&str> {
+        self.get("PRETTY_NAME").or_else(|| self.get("NAME"))
+    }
+}
+
+fn shown(value: &str) -> String {
+    let mut end = value.len().min(LONGEST_VALUE);
+    while !value.is_char_boundary(end) {
+        end -= 1;
+    }
+    spec::printable(&value[..end])
+}
+
+/// As a shell reads an assignment of one word.
+fn unquoted(value: &str) -> String {
+    let mut result = String::with_capacity(value.len());
+    let mut quote = None;
+    let mut letters = value.chars();
+    while let Some(letter) = letters.next() {
+        match (letter, quote) {
+            ('\\', Some('"') | None) => result.extend(letters.next()),
+            (letter, Some(open)) if letter == open => quote = None,
+            ('"' | '\'', None) => quote = Some(letter),
+            (letter, None) if letter.is_whitespace() => break,
+            (letter, _) => result.push(letter),
+        }
+    }
+    result
+}
+
+fn read_file(root: &OwnedFd, path: &str) -> io::Result<Vec<u8>> {
+    // Found without being opened: a pipe or a device could do something.
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let found = sys::open::openat2(root, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve)?;
+    if FileType::from_raw_mode(fstat(&found)?.st_mode) != FileType::RegularFile {
+        return Err(Errno::NOENT);
+    }
+    if !SERVED.contains(&fstatfs(&found)?.f_type) {
+        return read(&found);
+    }
+    // Who serves it may never answer.
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || sender.send(read(&found)));
+    receiver.recv_timeout(PATIENCE).unwrap_or(Err(Errno::TIMEDOUT))
+}
+
+fn read(found: &OwnedFd) -> io::Result<Vec<u8>> {
+    let file = sys::terminal::reopen(found.as_fd(), OFlags::RDONLY)?;
+    let mut text = Vec::new();
+    let read = File::from(file).take(LONGEST).read_to_end(&mut text);
+    read.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_unquoted_bounded_and_printable() {
+        let long = "x".repeat(1000);
+        let text = format!(
+            "# a comment\nID=debian\nNAME=\"Debian \\\"GNU\\\"/Linux\"\nVERSION_ID='12'\nPRETTY_NAME=\"a\x1b[2Jb\"\nlower=x\n\
+             LONG={long}\nEMPTY=\nID=second\nHOME_URL=a b\n=x\n"
+        );
+        let read = OsRelease::parse(text.as_bytes());
+        assert_eq!(read.get("ID"), Some("second"));
+        assert_eq!(read.get("NAME"), Some("Debian \"GNU\"/Linux"));
+        assert_eq!(read.get("VERSION_ID"), Some("12"));
+        assert_eq!(read.pretty_name(), Some("a\\u{1b}[2Jb"));
+        assert_eq!(read.get("LONG").map(str::len), Some(LONGEST_VALUE));
+        assert_eq!(read.get("HOME_URL"), Some("a"));
+        assert_eq!((read.get("EMPTY"), read.get("lower")), (None, None));
+        assert_eq!(OsRelease::parse(b"\xff\xfe=\n\0\0"), OsRelease::default());
+    }
+
+    #[test]
+    fn only_files_inside_are_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path();
+        let opened = || rustix::fs::open(root, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).unwrap();
+        assert_eq!(OsRelease::below(&opened()), Err(Errno::NOENT));
+        std::fs::create_dir_all(root.join("etc")).unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", root.join("etc/os-release")).unwrap();
+        assert_eq!(OsRelease::below(&opened()), Err(Errno::NOENT), "the host's is not looked at");
+        std::fs::write(root.join("etc/passwd"), "ID=inside\n").unwrap();
+        assert_eq!(OsRelease::below(&opened()).unwrap().get("ID"), Some("inside"));
+        std::fs::remove_file(root.join("etc/passwd")).unwrap();
+        rustix::fs::mknodat(CWD, root.join("etc/passwd"), FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+        assert_eq!(OsRelease::below(&opened()), Err(Errno::NOENT), "a pipe is not waited for");
+    }
+}
