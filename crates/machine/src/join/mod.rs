@@ -2,7 +2,7 @@
 //!
 //! A process of ours (the joiner) enters the control group and all namespaces of the machine's first process, which it holds by
 //! a descriptor, and makes the command as a child of the client. What the machine's own processes may not do, the command may
-//! not either ([`Confinement`](crate::Confinement)).
+//! not either ([`Confinement`]).
 //!
 //! **Inside is hostile.** Neither process can be traced or looked into from there before it is the command: both are not
 //! dumpable, and belong to the host's user namespace until then. The command gets ends of pipes, or a terminal of the machine's
