@@ -117,10 +117,16 @@ fn directories_and_limits_are_its_own_words() {
 fn without_it_nothing_starts() {
     requires!(root, cgroup2);
     let host = Host::new(None);
-    let ended = host.run(&["--forward-journal={work}/all"], "echo up");
-    assert_eq!((ended.code(), ended.output.as_str()), (1, ""), "{ended}");
-    assert!(ended.errors.contains("install the package systemd-journal-remote"), "{ended}");
-    assert!(!host.path("all").exists());
+    for limit in [None, Some("--forward-journal-max-use="), Some("--forward-journal-max-files=")] {
+        let mut options = vec!["--forward-journal={work}/all".to_owned()];
+        options.extend(limit.map(|name| format!("{name}1")));
+        let options: Vec<&str> = options.iter().map(String::as_str).collect();
+        let ended = host.run(&options, "echo up");
+        assert_eq!((ended.code(), ended.output.as_str()), (1, ""), "{ended}");
+        let named = ["--forward-journal=", limit.unwrap_or_default(), "install the package systemd-journal-remote"];
+        assert!(named.iter().all(|word| ended.errors.contains(word)), "{ended}");
+        assert!(!host.path("all").exists());
+    }
 }
 
 #[test]

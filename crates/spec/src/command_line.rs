@@ -46,6 +46,9 @@ pub enum UsageError {
     /// Options that exclude each other, or one that misses another.
     #[error("{0}")]
     Conflict(&'static str),
+    /// Limits of a forwarded journal where none is forwarded.
+    #[error("{0}: there is nothing to limit without --forward-journal=; add it or leave this out")]
+    NothingToLimit(String),
     /// A settings file keeps the container from starting.
     #[error(transparent)]
     Settings(#[from] settings::Error),

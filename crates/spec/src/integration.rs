@@ -139,4 +139,12 @@ impl JournalLimits {
             ("max-files", self.max_files),
         ]
     }
+
+    /// The options that have set them, for messages: `--forward-journal-max-use=, --forward-journal-max-files=`. Empty
+    /// where none has.
+    #[must_use]
+    pub fn options(&self) -> String {
+        let given = self.all().into_iter().filter(|(_, value)| value.is_some());
+        given.map(|(name, _)| format!("--forward-journal-{name}=")).collect::<Vec<_>>().join(", ")
+    }
 }

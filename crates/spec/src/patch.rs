@@ -271,9 +271,9 @@ impl SpecPatch {
     fn check_together(&self) -> Result<(), UsageError> {
         let (ephemeral, cleanup) = (self.ephemeral.unwrap_or(false), self.cleanup.unwrap_or(false));
         if self.forward_journal.is_none()
-            && self.journal_limits.is_some_and(|limits| limits != JournalLimits::default())
+            && let Some(limits) = self.journal_limits.filter(|limits| *limits != JournalLimits::default())
         {
-            return Err(UsageError::Conflict("the limits of a forwarded journal need --forward-journal="));
+            return Err(UsageError::NothingToLimit(limits.options()));
         }
         if let (true, Some(LinkJournal::Host { optional: false } | LinkJournal::Guest { optional: false })) =
             (ephemeral, self.link_journal)

@@ -12,7 +12,11 @@ pub(super) const CREDENTIAL: &str = "journal.forward_to_socket";
 
 pub(super) fn resolve(context: &Context<'_>) -> Result<Option<JournalRemote>, Error> {
     let Some(wanted) = &context.spec.integration().forward_journal else { return Ok(None) };
-    let Some(facts) = &context.facts.journal_remote else { return Err(Error::NoJournalRemote) };
+    let Some(facts) = &context.facts.journal_remote else {
+        let limits = wanted.limits.options();
+        let options = if limits.is_empty() { limits } else { format!(", {limits}") };
+        return Err(Error::NoJournalRemote(format!("--forward-journal={options}")));
+    };
     let to_file = wanted.path.extension().is_some_and(|extension| extension == "journal");
     let mut output = OsString::from("--output=");
     output.push(&wanted.path);

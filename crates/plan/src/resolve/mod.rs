@@ -114,10 +114,10 @@ pub enum Error {
     Journal(String),
     /// `--forward-journal=` without the program for it.
     #[error(
-        "--forward-journal= needs systemd-journal-remote, which this host has not; install the package \
-         systemd-journal-remote"
+        "systemd-journal-remote, which this host has not, is needed for {0}; install the package \
+         systemd-journal-remote, or leave this out"
     )]
-    NoJournalRemote,
+    NoJournalRemote(String),
     /// It is too old for this limit.
     #[error("the host's systemd-journal-remote is too old for --forward-journal-{0}=; leave the limit out")]
     OldJournalRemote(&'static str),

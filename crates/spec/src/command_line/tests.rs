@@ -270,5 +270,15 @@ fn limits_of_forwarded_journals() {
         "--forward-journal-max-files=3",
     ]);
     assert_eq!((all.keep_free, all.max_file_size, all.max_files), (Some(1), Some(2), Some(3)));
-    assert!(matches!(error(&["--forward-journal-max-files=1"]), UsageError::Conflict(_)));
+}
+
+#[test]
+fn limits_without_a_forwarded_journal_are_refused_by_their_names() {
+    for name in ["max-use", "keep-free", "max-file-size", "max-files"] {
+        let option = format!("--forward-journal-{name}=");
+        let text = error(&[&format!("{option}7")]).to_string();
+        assert!(text.starts_with(&option) && text.contains("without --forward-journal="), "{text}");
+    }
+    let text = error(&["--forward-journal-keep-free=1", "--forward-journal-max-files=2"]).to_string();
+    assert!(text.starts_with("--forward-journal-keep-free=, --forward-journal-max-files=: "), "{text}");
 }
