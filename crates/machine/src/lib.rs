@@ -16,11 +16,16 @@
 //! | [`log`] | where the output of machines in the background is kept |
 //! | [`init`] | init systems, and how they are asked to end |
 //! | [`join`] | commands in a machine that runs |
+//! | [`bind`] | files of the host shown in a machine that runs |
+//! | [`entrance`] | the way to the files of a machine that runs |
 //! | [`passwd`], [`program`] | users of inside, and becoming one of its programs |
 
 pub mod addresses;
+pub mod bind;
 pub mod confinement;
 pub mod control;
+pub mod entrance;
+mod errand;
 pub mod group;
 pub mod init;
 pub mod join;

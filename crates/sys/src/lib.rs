@@ -11,6 +11,7 @@ pub mod inherited;
 pub mod loop_device;
 pub mod loopback;
 pub mod mount;
+pub mod namespace;
 pub mod notify;
 pub mod open;
 pub mod peer;

@@ -1,5 +1,6 @@
 //! The verbs, one file each.
 
+pub(crate) mod bind;
 pub(crate) mod bootstrap;
 pub(crate) mod cgls;
 pub(crate) mod clean;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::anyhow;
 use machine::control::{Client, Error};
-use machine::{Registry, registry};
+use machine::{Registry, State, entrance, registry};
 
 use super::Options;
 use crate::failure::{Failure, warn};
@@ -27,6 +27,22 @@ pub(crate) fn find(name: &str) -> Result<Client, Failure> {
             Err(Failure::new(error, Some("`redd list` shows the machines that run")))
         }
         Err(error) => Err(Failure::new(error, None)),
+    }
+}
+
+/// A machine whose files are to be reached, whoever runs it.
+pub(crate) fn with_files(name: &str, options: &Options) -> Result<State, Failure> {
+    machine::machines::find(&Registry::system(), name).map_err(|error| unknown(error, options))
+}
+
+/// What can be done where there is no way to the files of a machine.
+pub(crate) fn entrance_hint(error: &entrance::Error) -> Option<&'static str> {
+    match error {
+        entrance::Error::Supervisor(error) => hint(error),
+        entrance::Error::Ended(_) => Some("`redd list` shows the machines that run"),
+        entrance::Error::Host(_) | entrance::Error::SameMounts(_) => Some("cp(1) and mount(8) do that on the host"),
+        entrance::Error::NotPermitted(_) => Some("try it as root"),
+        _ => None,
     }
 }
 
@@ -67,7 +83,12 @@ pub(crate) fn conclude(mut failed: Vec<Failure>) -> Result<ExitCode, Failure> {
 
 /// Why it did not work, and what can be done about it.
 pub(crate) fn failure(error: Error) -> Failure {
-    let hint = match &error {
+    let hint = hint(&error);
+    Failure::new(error, hint)
+}
+
+fn hint(error: &Error) -> Option<&'static str> {
+    match error {
         Error::NotPermitted(_) => Some("try it as root"),
         Error::Busy(_) => Some("try it again in a moment"),
         Error::NoInit { .. } => Some("`redd terminate` ends it at once, `redd kill` sends a signal of your choice"),
@@ -75,6 +96,5 @@ pub(crate) fn failure(error: Error) -> Failure {
         Error::Talk { .. } | Error::TimedOut { .. } => Some("`redd terminate` ends it at once, whoever answers or not"),
         Error::Ended(_) => Some("`redd list` shows the machines that run"),
         _ => None,
-    };
-    Failure::new(error, hint)
+    }
 }

@@ -1,0 +1,251 @@
+//! The way into the files of a machine that runs, for a process of the host's: held by descriptors before anything is done,
+//! so that what is entered is that machine's and no other's.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{CWD, Mode, OFlags, fstat, openat};
+use rustix::io::Errno;
+use rustix::process::{Gid, Uid};
+use rustix::thread::{CapabilitySet, CapabilitySets, LinkNameSpaceType, move_into_link_name_space};
+
+use crate::control::{self, Client};
+use crate::process::has_ended;
+use crate::registry::{self, Registry};
+use crate::state::{Class, State};
+
+/// Why there is no way in.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The machine has ended.
+    #[error("the machine {0} has just ended")]
+    Ended(String),
+    /// The host itself.
+    #[error("{0} is this host, whose files are at hand")]
+    Host(String),
+    /// Files of a virtual machine are on its own disks.
+    #[error("{0} is a virtual machine: only the files of containers can be reached")]
+    Virtual(String),
+    /// It was registered by somebody, and sees what we see.
+    #[error("the machine {0} has no mounts of its own: its files are the host's")]
+    SameMounts(String),
+    /// We may not.
+    #[error("only root may reach the files of the machine {0}")]
+    NotPermitted(String),
+    /// The registry.
+    #[error(transparent)]
+    Registry(#[from] registry::Error),
+    /// Its supervisor does not say that it is there.
+    #[error(transparent)]
+    Supervisor(#[from] control::Error),
+    /// A step.
+    #[error("cannot {action} of the machine {machine}")]
+    Step {
+        /// What was tried.
+        action: &'static str,
+        /// With which machine.
+        machine: String,
+        /// Why it failed.
+        source: Errno,
+    },
+}
+
+/// The root directory of a machine's first process, and its namespaces.
+#[derive(Debug)]
+pub(crate) struct Entrance {
+    /// The machine's name.
+    pub(crate) machine: String,
+    /// Its mount namespace.
+    mounts: OwnedFd,
+    /// The root directory of its first process, in that.
+    pub(crate) root: OwnedFd,
+    /// Its user namespace, if that is not ours.
+    pub(crate) users: Option<Users>,
+}
+
+/// The user namespace of a machine.
+#[derive(Debug)]
+pub(crate) struct Users {
+    /// It.
+    pub(crate) namespace: OwnedFd,
+    /// Whether the machine's mounts belong to it: its root may mount then.
+    pub(crate) own_mounts: bool,
+    /// User and group of the host that its root is.
+    pub(crate) root: (u32, u32),
+}
+
+impl Entrance {
+    /// That of a machine, as soon as it has its files. The caller is the host's root.
+    ///
+    /// # Errors
+    /// An [`Error`].
+    pub(crate) fn of(state: &State) -> Result<Self, Error> {
+        let machine = state.name.clone();
+        match state.class {
+            Class::Host => return Err(Error::Host(machine)),
+            Class::Vm => return Err(Error::Virtual(machine)),
+            Class::Container => {}
+        }
+        if !rustix::process::geteuid().is_root() {
+            return Err(Error::NotPermitted(machine));
+        }
+        let state = &settled(state)?;
+        let leader = state.leader.open_in_this_boot().ok_or_else(|| Error::Ended(machine.clone()))?;
+        let directory = format!("/proc/{}", state.leader.pid);
+        let open = |name: &str, flags: OFlags| {
+            openat(CWD, format!("{directory}/{name}"), flags | OFlags::CLOEXEC, Mode::empty())
+        };
+        let root = open("root", OFlags::PATH | OFlags::DIRECTORY);
+        let mounts = open("ns/mnt", OFlags::RDONLY);
+        let users = open("ns/user", OFlags::RDONLY);
+        // All of that was found by the number, which was the first process's if it still lives.
+        if has_ended(&leader) {
+            return Err(Error::Ended(machine));
+        }
+        let step = |action| {
+            let machine = machine.clone();
+            move |source| Error::Step { action, machine, source }
+        };
+        let root = root.map_err(step("open the root directory"))?;
+        let (mounts, users) =
+            (mounts.map_err(step("open the mount namespace"))?, users.map_err(step("open the user namespace"))?);
+        let look = step("look at the namespaces");
+        let compared = (|| {
+            let same_mounts = is(&mounts, "mnt")?;
+            let own_mounts = || same(&sys::namespace::owner(mounts.as_fd())?, &users);
+            let own_users = if is(&users, "user")? { None } else { Some(own_mounts()?) };
+            rustix::io::Result::Ok((same_mounts, own_users))
+        })();
+        let (same_mounts, own_users) = compared.map_err(look)?;
+        if same_mounts {
+            return Err(Error::SameMounts(machine));
+        }
+        let users = match own_users {
+            None => None,
+            Some(own_mounts) => {
+                let root = root_of(state.leader.pid).map_err(step("look up the root user"))?;
+                // Read by the number again.
+                if has_ended(&leader) {
+                    return Err(Error::Ended(machine));
+                }
+                Some(Users { namespace: users, own_mounts, root })
+            }
+        };
+        Ok(Self { machine, mounts, root, users })
+    }
+
+    /// Enters the machine's mounts, at the root directory of its first process. For a process of one thread that is made
+    /// for it.
+    ///
+    /// # Errors
+    /// Those of setns(2), fchdir(2) and chroot(2).
+    pub(crate) fn enter_mounts(&self) -> rustix::io::Result<()> {
+        move_into_link_name_space(self.mounts.as_fd(), Some(LinkNameSpaceType::Mount))?;
+        rustix::process::fchdir(&self.root)?;
+        rustix::process::chroot(".")?;
+        rustix::process::chdir("/")
+    }
+}
+
+impl Users {
+    /// Becomes the machine's root, without any right on the host. The supplementary groups go, too.
+    ///
+    /// # Errors
+    /// Those of setns(2) and setresuid(2).
+    pub(crate) fn enter(&self) -> rustix::io::Result<()> {
+        // Inside, this may be denied.
+        rustix::thread::set_thread_groups(&[])?;
+        move_into_link_name_space(self.namespace.as_fd(), Some(LinkNameSpaceType::User))?;
+        rustix::thread::set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT)?;
+        rustix::thread::set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT)
+    }
+}
+
+/// Keeps these capabilities and no others, also where a program were executed.
+///
+/// # Errors
+/// Those of capset(2) and prctl(2).
+pub(crate) fn keep_capabilities(keep: CapabilitySet) -> rustix::io::Result<()> {
+    let held = keep & rustix::thread::capabilities(None)?.permitted;
+    let sets = CapabilitySets { effective: held, permitted: held, inheritable: CapabilitySet::empty() };
+    rustix::thread::set_capabilities(None, sets)?;
+    rustix::thread::set_no_new_privs(true)
+}
+
+/// The state of a machine that has its files: the supervisor answers when its program runs. Before that, the first process has
+/// other mounts.
+fn settled(state: &State) -> Result<State, Error> {
+    if !state.supervised {
+        return Ok(state.clone());
+    }
+    let ended = || Error::Ended(state.name.clone());
+    let machine = Registry::system().find(&state.name).map_err(|error| match error {
+        registry::Error::NoSuchMachine(_) => ended(),
+        error => Error::Registry(error),
+    })?;
+    match Client::of(&machine).describe() {
+        Ok(Some(described)) => Ok(described.state),
+        Ok(None) => Ok(machine.state),
+        Err(control::Error::Ended(_)) => Err(ended()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// User and group that are 0 inside, see user_namespaces(7).
+fn root_of(pid: i32) -> rustix::io::Result<(u32, u32)> {
+    let find = |name: &str| {
+        let text = std::fs::read_to_string(format!("/proc/{pid}/{name}")).map_err(|_| Errno::SRCH)?;
+        first_of(&text).ok_or(Errno::OVERFLOW)
+    };
+    Ok((find("uid_map")?, find("gid_map")?))
+}
+
+/// The host's id that a map makes 0 of.
+fn first_of(map: &str) -> Option<u32> {
+    map.lines().find_map(|line| {
+        let mut words = line.split_ascii_whitespace();
+        (words.next()? == "0").then(|| words.next()?.parse().ok())?
+    })
+}
+
+/// Whether a namespace is the one of this kind that we are in.
+fn is(namespace: &OwnedFd, kind: &str) -> rustix::io::Result<bool> {
+    let own = openat(CWD, format!("/proc/thread-self/ns/{kind}"), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    same(namespace, &own)
+}
+
+fn same(one: &OwnedFd, other: &OwnedFd) -> rustix::io::Result<bool> {
+    let (one, other) = (fstat(one)?, fstat(other)?);
+    Ok((one.st_dev, one.st_ino) == (other.st_dev, other.st_ino))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whom_a_map_makes_root() {
+        assert_eq!(first_of("         0     100000      65536\n"), Some(100_000));
+        assert_eq!(first_of("1 7 1\n0 100000 1\n"), Some(100_000));
+        assert_eq!(first_of("1 7 1\n"), None);
+        assert_eq!(first_of(""), None);
+    }
+
+    #[test]
+    fn the_host_and_virtual_machines_have_none() {
+        let host = crate::machines::host();
+        assert!(matches!(Entrance::of(&host), Err(Error::Host(_))));
+        let machine = State { class: Class::Vm, ..host };
+        assert!(matches!(Entrance::of(&machine), Err(Error::Virtual(_))));
+    }
+
+    #[test]
+    fn who_shares_our_mounts_has_none() {
+        let leader = crate::Process::of(i32::try_from(std::process::id()).unwrap()).unwrap();
+        let machine = State { class: Class::Container, leader, ..crate::machines::host() };
+        let expected = |error: &Error| match rustix::process::geteuid().is_root() {
+            true => matches!(error, Error::SameMounts(_)),
+            false => matches!(error, Error::NotPermitted(_)),
+        };
+        assert!(Entrance::of(&machine).is_err_and(|error| expected(&error)));
+    }
+}
