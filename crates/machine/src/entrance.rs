@@ -8,9 +8,10 @@ use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
 use rustix::thread::{CapabilitySet, CapabilitySets, LinkNameSpaceType, move_into_link_name_space};
 
+use crate::control::client::Described;
 use crate::control::{self, Client};
 use crate::process::has_ended;
-use crate::registry::{self, Registry};
+use crate::registry::{self, Machine, Registry};
 use crate::state::{Class, State};
 
 /// Why there is no way in.
@@ -171,21 +172,31 @@ pub(crate) fn keep_capabilities(keep: CapabilitySet) -> rustix::io::Result<()> {
     rustix::thread::set_no_new_privs(true)
 }
 
-/// The state of a machine that has its files: the supervisor answers when its program runs. Before that, the first process has
-/// other mounts.
+/// The state of a machine that has its files.
 fn settled(state: &State) -> Result<State, Error> {
     if !state.supervised {
         return Ok(state.clone());
     }
-    let ended = || Error::Ended(state.name.clone());
     let machine = Registry::system().find(&state.name).map_err(|error| match error {
-        registry::Error::NoSuchMachine(_) => ended(),
+        registry::Error::NoSuchMachine(_) => Error::Ended(state.name.clone()),
         error => Error::Registry(error),
     })?;
-    match Client::of(&machine).describe() {
-        Ok(Some(described)) => Ok(described.state),
-        Ok(None) => Ok(machine.state),
-        Err(control::Error::Ended(_)) => Err(ended()),
+    await_program(&machine).map(|described| described.state)
+}
+
+/// Waits until the program of a machine runs, which is when its supervisor answers, and tells its state then. Before that, the
+/// first process has other mounts, which may be the host's.
+///
+/// # Errors
+/// [`Error::Ended`], and what keeps its supervisor from answering.
+pub(crate) fn await_program(machine: &Machine) -> Result<Described, Error> {
+    let others = || Described { state: machine.state.clone(), paused: false, stopping: false };
+    if !machine.state.supervised {
+        return Ok(others());
+    }
+    match Client::of(machine).describe() {
+        Ok(described) => Ok(described.unwrap_or_else(others)),
+        Err(control::Error::Ended(_)) => Err(Error::Ended(machine.state.name.clone())),
         Err(error) => Err(error.into()),
     }
 }

@@ -86,6 +86,15 @@ pub fn groups(group: &[u8], user: &User) -> Vec<u32> {
     all
 }
 
+/// The number of the group with this name.
+pub fn group(group: &[u8], name: &str) -> Option<u32> {
+    group.split(|byte| *byte == b'\n').find_map(|line| {
+        let fields: Vec<&[u8]> = line.split(|byte| *byte == b':').collect();
+        let [found, _, number, _] = fields[..] else { return None };
+        id(number).filter(|_| found == name.as_bytes())
+    })
+}
+
 fn id(text: &[u8]) -> Option<u32> {
     std::str::from_utf8(text).ok()?.parse().ok().filter(|number| *number != u32::MAX)
 }
@@ -113,5 +122,8 @@ mod tests {
         let group = b"users:x:100:\nwheel:x:10:b,a\naudio:x:11:ab\nbad:x:x:a\nwheel2:x:10:a\n";
         let user = find(PASSWD, "a").expect("user");
         assert_eq!(groups(group, &user), [100, 10]);
+        assert_eq!(super::group(group, "audio"), Some(11));
+        assert_eq!(super::group(group, "bad"), None);
+        assert_eq!(super::group(group, "aud"), None);
     }
 }

@@ -224,6 +224,31 @@ fn what_is_not_there_is_named() {
 }
 
 #[test]
+fn a_machine_that_comes_up_is_waited_for_and_one_that_is_paused_is_not() {
+    requires!(root, cgroup2, idmap);
+    let tree = fixture::tree();
+    let _isolated = Isolated::enter();
+    for round in 0..10 {
+        let _running = machine(&tree, WAYS[round % 2]);
+        // Its first process is somewhere between the host and its own mounts when its entry appears.
+        run(&tree, &["cat", "/proc/1/cmdline"]).expect_code(0);
+        let ended = run(&tree, &["sh", "-c", "tr '\\0' ' ' < /proc/1/cmdline"]).expect_code(0);
+        assert_eq!(ended.output, "/bin/sleep 1000 ");
+    }
+    let _running = machine(&tree, &["-U"]);
+    let steer = |verb: &str| {
+        let mut command = Command::new(REDD);
+        command.args([verb, &tree.name()]);
+        run_limited(command, Vec::new(), LIMIT).expect_code(0)
+    };
+    steer("pause");
+    let ended = run(&tree, &["true"]).expect_code(1);
+    assert!(ended.errors.contains(&format!("'redd resume {}'", tree.name())), "{ended}");
+    steer("resume");
+    run(&tree, &["true"]).expect_code(0);
+}
+
+#[test]
 fn hostile_files_lead_nowhere() {
     requires!(root, cgroup2, idmap);
     let tree = fixture::tree();

@@ -8,6 +8,8 @@ use rustix::io::{Errno, Result};
 use rustix::process::Pid;
 use rustix::thread::UnshareFlags;
 
+use crate::slate::Slate;
+
 /// A set of namespaces, see [`namespaces(7)`](https://man7.org/linux/man-pages/man7/namespaces.7.html).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Namespaces(u32);
@@ -138,6 +140,34 @@ pub fn fork(options: &Options<'_>) -> Result<Forked> {
             // SAFETY: CLONE_PIDFD succeeded, so the kernel has put a descriptor there that nobody else owns.
             Ok(Forked::Parent { pid, pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) } })
         }
+    }
+}
+
+/// Which side of a clone this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The new process.
+    Child,
+    /// The caller.
+    Caller,
+}
+
+/// Makes a sibling of the caller, a child of the caller's parent, and waits until it executes a program or ends. Its number
+/// is written on the slate before it runs. No descriptor is made for it.
+///
+/// By clone(2), because there are system call filters that do not know clone3(2). The caller has checked before that it has
+/// one thread: that is what [`fork`] does.
+///
+/// # Errors
+/// Those of [`clone(2)`](https://man7.org/linux/man-pages/man2/clone.2.html), `EPERM` and others where a filter refuses it.
+pub fn fork_sibling(slate: &Slate) -> Result<Side> {
+    let flags = libc::CLONE_PARENT | libc::CLONE_PARENT_SETTID | libc::CLONE_VFORK | libc::SIGCHLD;
+    // SAFETY: without CLONE_VM the child goes on with a copy of this thread's memory and stack, as after fork(2); the number
+    // goes to a place that the slate has for it. The two arguments behind it, whose order differs, are nothing.
+    match unsafe { libc::syscall(libc::SYS_clone, libc::c_long::from(flags), 0usize, slate.place(), 0usize, 0usize) } {
+        -1 => Err(last_errno()),
+        0 => Ok(Side::Child),
+        _ => Ok(Side::Caller),
     }
 }
 

@@ -20,4 +20,5 @@ pub mod process;
 pub mod pty;
 pub mod seccomp;
 pub mod signal;
+pub mod slate;
 pub mod terminal;

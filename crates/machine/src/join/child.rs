@@ -1,20 +1,26 @@
 //! The joiner, and the command before it is one.
+//!
+//! The joiner is in the machine's process namespace only with what it makes: nobody inside sees it itself. So it does all that
+//! takes privileges or descriptors of the host's, and gives both up, before it makes the command's process, which is seen.
 
 use std::ffi::{OsStr, OsString};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use rustix::process::{Signal, set_parent_process_death_signal};
-use rustix::thread::{CapabilitySet, ThreadNameSpaceType, move_into_thread_name_spaces};
-use sys::clone::{Forked, Namespaces, Options};
+use rustix::process::{DumpableBehavior, Gid, Signal, Uid, set_dumpable_behavior, set_parent_process_death_signal};
+use rustix::thread::{
+    CapabilitySet, ThreadNameSpaceType, move_into_thread_name_spaces, set_thread_res_gid, set_thread_res_uid,
+};
+use sys::clone::{Namespaces, Side};
 use sys::process::Persona;
 use sys::seccomp::{Flags, Instruction};
+use sys::slate::Slate;
 
 use super::Command;
 use super::groups::Groups;
-use super::report::{Reporter, Step};
+use super::report::{self, Step};
 use crate::confinement::Confinement;
 use crate::passwd::{self, User};
 use crate::program::{self, Failure, Program};
@@ -33,15 +39,24 @@ pub(super) struct Inside<'a> {
     pub(super) groups: &'a Groups,
     pub(super) confinement: &'a Confinement,
     pub(super) command: &'a Command,
+    pub(super) slate: &'a Slate,
+}
+
+/// What the command gets of its client.
+pub(super) enum Streams {
+    /// Standard input, output and error.
+    Pipes([OwnedFd; 3]),
+    /// Where the other end of its terminal is passed to.
+    Terminal(OwnedFd),
 }
 
 /// The joiner: enters everything, makes the command as a child of the client, and ends.
-pub(super) fn join(inside: &Inside<'_>, pipes: Option<[OwnedFd; 3]>, reporter: &Reporter) -> ! {
-    let (step, failure) = match try_join(inside, pipes, reporter) {
+pub(super) fn join(inside: &Inside<'_>, streams: Streams) -> ! {
+    let (step, failure) = match try_join(inside, streams) {
         Ok(()) => sys::clone::exit_now(0),
         Err(failed) => failed,
     };
-    reporter.failed(step, failure.errno, &failure.detail);
+    inside.slate.write(&report::failed(step, &failure));
     sys::clone::exit_now(1)
 }
 
@@ -51,7 +66,41 @@ fn at(step: Step) -> impl Fn(Errno) -> Failed {
     move |errno| (step, errno.into())
 }
 
-fn try_join(inside: &Inside<'_>, pipes: Option<[OwnedFd; 3]>, reporter: &Reporter) -> Result<(), Failed> {
+fn try_join(inside: &Inside<'_>, streams: Streams) -> Result<(), Failed> {
+    let Inside { confinement, command, slate, .. } = inside;
+    set_parent_process_death_signal(Some(Signal::KILL)).map_err(at(Step::Start))?;
+    if let Some(label) = &confinement.selinux_context {
+        label_program(label).map_err(|failure| (Step::Confine, failure))?;
+    }
+    enter(inside)?;
+    let (user, groups) = look_up(command.user.as_deref()).map_err(|failure| (Step::User, failure))?;
+    let terminal = matches!(streams, Streams::Terminal(_));
+    take_streams(streams, &user).map_err(at(Step::Terminal))?;
+    // Nothing in this process uses any other from here on: not to be told apart is safer than to be marked.
+    sys::process::close_from(3).map_err(at(Step::Start))?;
+    rustix::process::umask(Mode::from_raw_mode(0o022));
+    confine(confinement).map_err(|failure| (Step::Confine, failure))?;
+    program::become_user(&user, &groups, CapabilitySet::empty()).map_err(|failure| (Step::Become, failure))?;
+    if user.uid == 0 {
+        program::limit_capabilities(confinement.capabilities).map_err(|failure| (Step::Become, failure))?;
+    }
+    // A change of ids disarms this, and may allow that.
+    set_parent_process_death_signal(Some(Signal::KILL)).map_err(at(Step::Start))?;
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(at(Step::Start))?;
+    enter_directory(command, &user).map_err(|failure| (Step::Directory, failure))?;
+    let start = Start::new(command, &user);
+    match sys::clone::fork_sibling(slate).map_err(at(Step::Start))? {
+        Side::Caller => Ok(()),
+        Side::Child => {
+            let Err(message) = become_command(&start, terminal);
+            slate.write(&message);
+            sys::clone::exit_now(1)
+        }
+    }
+}
+
+/// Enters all of the machine, as its root.
+fn enter(inside: &Inside<'_>) -> Result<(), Failed> {
     inside.groups.enter_others().map_err(at(Step::Groups))?;
     let kinds = ThreadNameSpaceType::from_bits_retain(inside.namespaces.bits());
     move_into_thread_name_spaces(inside.leader.as_fd(), kinds).map_err(at(Step::Namespaces))?;
@@ -59,24 +108,12 @@ fn try_join(inside: &Inside<'_>, pipes: Option<[OwnedFd; 3]>, reporter: &Reporte
     rustix::process::fchdir(inside.root).map_err(at(Step::Root))?;
     rustix::process::chroot(".").map_err(at(Step::Root))?;
     rustix::process::chdir("/").map_err(at(Step::Root))?;
-    let terminal = if inside.command.terminal { Some(make_terminal().map_err(at(Step::Terminal))?) } else { None };
-    let options = Options { namespaces: Namespaces::NONE, cgroup: None, sibling: true };
-    match sys::clone::fork(&options).map_err(at(Step::Start))? {
-        Forked::Parent { pid, .. } => {
-            let master = terminal.as_ref().map(|(master, _)| master.as_fd());
-            reporter.made(pid.as_raw_nonzero().get(), master);
-            Ok(())
-        }
-        Forked::Child => {
-            let console = terminal.map(|(_, console)| console);
-            match become_command(inside, console, pipes) {
-                Ok(never) => match never {},
-                Err(Why::Step(step, failure)) => reporter.failed(step, failure.errno, &failure.detail),
-                Err(Why::Program(failure)) => reporter.no_program(failure.errno, &failure.detail),
-            }
-            sys::clone::exit_now(1)
-        }
+    if inside.namespaces.contains(Namespaces::USER) {
+        // Until then we are somebody that it has no number for, whose files nobody there can be given.
+        set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT).map_err(at(Step::Namespaces))?;
+        set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT).map_err(at(Step::Namespaces))?;
     }
+    Ok(())
 }
 
 /// A terminal of the machine's own. What lies at its place is looked at before it is used.
@@ -91,47 +128,38 @@ fn make_terminal() -> rustix::io::Result<(OwnedFd, OwnedFd)> {
     Ok((master, console))
 }
 
-/// Why the command did not become one.
-enum Why {
-    Step(Step, Failure),
-    Program(Failure),
+/// What is executed.
+struct Start {
+    /// The candidates, with their arguments.
+    programs: Vec<(OsString, Vec<OsString>)>,
+    environment: Vec<OsString>,
 }
 
-impl From<Failed> for Why {
-    fn from((step, failure): Failed) -> Self {
-        Self::Step(step, failure)
+impl Start {
+    fn new(command: &Command, user: &User) -> Self {
+        let shells = [user.shell.clone().unwrap_or_else(|| "/bin/sh".into()), "/bin/sh".into()];
+        let programs = match command.arguments.first() {
+            Some(program) => vec![(program.clone(), command.arguments.clone())],
+            None => shells.into_iter().map(|shell| (shell.clone(), vec![login_name(&shell)])).collect(),
+        };
+        Self { programs, environment: environment(command, user) }
     }
 }
 
-fn become_command(
-    inside: &Inside<'_>,
-    console: Option<OwnedFd>,
-    pipes: Option<[OwnedFd; 3]>,
-) -> Result<std::convert::Infallible, Why> {
-    let Inside { confinement, command, .. } = inside;
-    let (user, groups) = look_up(command.user.as_deref()).map_err(|failure| (Step::User, failure))?;
-    take_streams(console, pipes).map_err(at(Step::Terminal))?;
-    rustix::process::umask(Mode::from_raw_mode(0o022));
-    sys::process::close_on_exec_from(3).map_err(at(Step::Start))?;
-    confine(confinement).map_err(|failure| (Step::Confine, failure))?;
-    program::become_user(&user, &groups, CapabilitySet::empty()).map_err(|failure| (Step::Become, failure))?;
-    if user.uid == 0 {
-        program::limit_capabilities(confinement.capabilities).map_err(|failure| (Step::Become, failure))?;
+/// What is left to be done by the command's own process, which has no more than the machine's others. The error is what is to
+/// be told.
+fn become_command(start: &Start, terminal: bool) -> Result<std::convert::Infallible, Vec<u8>> {
+    let failed = |step| move |errno: Errno| report::failed(step, &errno.into());
+    // Whoever is asked for the command ends it when it ends itself.
+    set_parent_process_death_signal(Some(Signal::KILL)).map_err(failed(Step::Start))?;
+    rustix::process::setsid().map_err(failed(Step::Start))?;
+    if terminal {
+        rustix::process::ioctl_tiocsctty(rustix::stdio::stdin()).map_err(failed(Step::Terminal))?;
     }
-    enter_directory(command, &user).map_err(|failure| (Step::Directory, failure))?;
-    // A change of ids disarms it. Whoever is asked for the command ends it when it ends itself.
-    set_parent_process_death_signal(Some(Signal::KILL)).map_err(at(Step::Start))?;
     sys::signal::reset_dispositions();
-    sys::signal::set_mask(&sys::signal::SignalSet::empty()).map_err(at(Step::Start))?;
-    let environment = environment(command, &user);
-    let shells = [user.shell.clone().unwrap_or_else(|| "/bin/sh".into()), "/bin/sh".into()];
-    let names = shells.each_ref().map(|shell| [login_name(shell)]);
-    let programs = if command.arguments.is_empty() {
-        shells.iter().zip(&names).map(|(path, name)| Program { path, arguments: name }).collect()
-    } else {
-        vec![Program { path: &command.arguments[0], arguments: &command.arguments }]
-    };
-    Err(Why::Program(program::execute(&programs, &environment)))
+    sys::signal::set_mask(&sys::signal::SignalSet::empty()).map_err(failed(Step::Start))?;
+    let programs: Vec<_> = start.programs.iter().map(|(path, arguments)| Program { path, arguments }).collect();
+    Err(report::no_program(&program::execute(&programs, &start.environment)))
 }
 
 /// A shell that is called so reads what is for logins.
@@ -157,23 +185,28 @@ fn look_up(wanted: Option<&str>) -> Result<(User, Vec<u32>), Failure> {
     }
 }
 
-/// A session of its own, and what it reads and writes.
-fn take_streams(console: Option<OwnedFd>, pipes: Option<[OwnedFd; 3]>) -> rustix::io::Result<()> {
-    rustix::process::setsid()?;
-    let streams = match (&console, &pipes) {
-        (Some(console), _) => {
-            rustix::process::ioctl_tiocsctty(console)?;
-            [console, console, console]
+/// What it reads and writes. A terminal is made as the machine's own, and is the user's.
+fn take_streams(streams: Streams, user: &User) -> rustix::io::Result<()> {
+    match streams {
+        Streams::Pipes([input, output, errors]) => {
+            rustix::stdio::dup2_stdin(&input)?;
+            rustix::stdio::dup2_stdout(&output)?;
+            rustix::stdio::dup2_stderr(&errors)
         }
-        (None, Some([input, output, errors])) => [input, output, errors],
-        (None, None) => return Err(Errno::BADF),
-    };
-    rustix::stdio::dup2_stdin(streams[0])?;
-    rustix::stdio::dup2_stdout(streams[1])?;
-    rustix::stdio::dup2_stderr(streams[2])?;
-    // They were copied, and close by themselves.
-    debug_assert!(streams.iter().all(|stream| stream.as_raw_fd() > 2));
-    Ok(())
+        Streams::Terminal(channel) => {
+            let (master, console) = make_terminal()?;
+            let terminals = program::database("/etc/group").map(|database| passwd::group(&database, "tty"));
+            let group = terminals.unwrap_or_default();
+            // As mesg(1) has it: members of that group may write to it, where there is one.
+            let mode = if group.is_some() { 0o620 } else { 0o600 };
+            rustix::fs::fchown(&console, Some(Uid::from_raw(user.uid)), group.map(Gid::from_raw))?;
+            rustix::fs::fchmod(&console, Mode::from_raw_mode(mode))?;
+            report::pass(&channel, &master)?;
+            rustix::stdio::dup2_stdin(&console)?;
+            rustix::stdio::dup2_stdout(&console)?;
+            rustix::stdio::dup2_stderr(&console)
+        }
+    }
 }
 
 /// What the machine's own processes may not do.
@@ -195,11 +228,6 @@ fn confine(confinement: &Confinement) -> Result<(), Failure> {
         Some(_) => sys::process::set_personality(Persona::Linux)?,
         None => {}
     }
-    if let Some(label) = &confinement.selinux_context {
-        let refused = |errno| Failure { errno, detail: format!("the SELinux label {label}") };
-        let file = rustix::fs::open("/proc/thread-self/attr/exec", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty());
-        rustix::io::write(&file.map_err(refused)?, label.as_bytes()).map_err(refused)?;
-    }
     if confinement.no_new_privileges {
         rustix::thread::set_no_new_privs(true)?;
     }
@@ -211,6 +239,13 @@ fn confine(confinement: &Confinement) -> Result<(), Failure> {
             .map_err(|errno| Failure { errno, detail: "the system call filter".into() })?;
     }
     Ok(())
+}
+
+/// The SELinux label that execve(2) gives the command. By the host's `/proc`: there is no process of ours in the machine's yet.
+fn label_program(label: &str) -> Result<(), Failure> {
+    let refused = |errno| Failure { errno, detail: format!("the SELinux label {label}") };
+    let file = rustix::fs::open("/proc/thread-self/attr/exec", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty());
+    rustix::io::write(file.map_err(refused)?, label.as_bytes()).map_err(refused).map(drop)
 }
 
 fn enter_directory(command: &Command, user: &User) -> Result<(), Failure> {

@@ -4,9 +4,10 @@
 //! a descriptor, and makes the command as a child of the client. What the machine's own processes may not do, the command may
 //! not either ([`Confinement`]).
 //!
-//! **Inside is hostile.** Neither process can be traced or looked into from there before it is the command: both are not
-//! dumpable, and belong to the host's user namespace until then. The command gets ends of pipes, or a terminal of the machine's
-//! own, never a descriptor or a terminal of the host's. Users are looked up in files that are read as text. Where the
+//! **Inside is hostile.** The joiner is not seen there. It gives up all that the machine's processes do not have, and closes
+//! what is open, before it makes the command's process, which is seen: that one has three descriptors and executes. Neither
+//! is dumpable until then. The command gets ends of pipes, or a terminal of the machine's own, never a descriptor or a terminal
+//! of the host's. Users are looked up in files that are read as text. Where the
 //! machine has no users of its own its root is the host's, as everywhere.
 
 mod child;
@@ -20,15 +21,19 @@ use std::path::PathBuf;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, WaitIdStatus, pidfd_open, waitid};
+use rustix::process::{
+    DumpableBehavior, Pid, PidfdFlags, WaitId, WaitIdOptions, WaitIdStatus, pidfd_open, set_dumpable_behavior, waitid,
+};
 use sys::clone::{Forked, Namespaces, Options};
+use sys::slate::Slate;
 
 use crate::confinement::Confinement;
+use crate::control::client::Described;
+use crate::entrance;
 use crate::process::has_ended;
 use crate::registry::{self, Machine};
 
-use child::Inside;
-use report::{Report, Reports};
+use child::{Inside, Streams};
 
 /// What is run.
 #[derive(Clone, Debug, Default)]
@@ -51,9 +56,15 @@ pub enum Error {
     /// The machine has ended.
     #[error("the machine {0} has just ended")]
     Ended(String),
+    /// Nothing runs in it.
+    #[error("the machine {0} is paused, and nothing runs in it until 'redd resume {0}'")]
+    Paused(String),
     /// The registry.
     #[error(transparent)]
     Registry(#[from] registry::Error),
+    /// It does not come up.
+    #[error(transparent)]
+    Entrance(#[from] entrance::Error),
     /// A step on the way in.
     #[error("cannot {action} of the machine {machine}")]
     Enter {
@@ -149,30 +160,19 @@ fn end(status: &WaitIdStatus) -> End {
     }
 }
 
-/// The pipes of a command without a terminal: our ends and its own.
-struct Pipes {
-    ours: [OwnedFd; 3],
-    theirs: [OwnedFd; 3],
-}
-
-impl Pipes {
-    fn new() -> rustix::io::Result<Self> {
-        let (input, our_input) = pipe_with(PipeFlags::CLOEXEC)?;
-        let (our_output, output) = pipe_with(PipeFlags::CLOEXEC)?;
-        let (our_errors, errors) = pipe_with(PipeFlags::CLOEXEC)?;
-        Ok(Self { ours: [our_input, our_output, our_errors], theirs: [input, output, errors] })
-    }
-}
-
 /// Runs a command. The caller has one thread, and is the host's root.
 ///
 /// # Errors
 /// An [`Error`]; nothing of the command is left then.
 pub fn spawn(machine: &Machine, command: &Command) -> Result<Running, Error> {
-    let name = &machine.state.name;
+    let Described { state, paused, .. } = entrance::await_program(machine)?;
+    let name = &state.name;
+    if paused {
+        return Err(Error::Paused(name.clone()));
+    }
     let enter = |action| move |source| Error::Enter { action, machine: name.clone(), source };
-    let leader = machine.state.leader.open_in_this_boot().ok_or_else(|| Error::Ended(name.clone()))?;
-    let pid = machine.state.leader.pid;
+    let leader = state.leader.open_in_this_boot().ok_or_else(|| Error::Ended(name.clone()))?;
+    let pid = state.leader.pid;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = rustix::fs::open(format!("/proc/{pid}/root"), flags, Mode::empty());
     let groups = groups::of(pid);
@@ -185,66 +185,85 @@ pub fn spawn(machine: &Machine, command: &Command) -> Result<Running, Error> {
     let groups = groups.map_err(enter("find the control groups"))?;
     let namespaces = namespaces.map_err(enter("look at the namespaces"))?;
     let confinement = match machine.confinement() {
-        Err(registry::Error::File { source: Errno::NOENT, .. }) if !machine.state.supervised => Confinement {
+        Err(registry::Error::File { source: Errno::NOENT, .. }) if !state.supervised => Confinement {
             capabilities: bounding_set(pid).map_err(enter("read the capabilities"))?,
             ..Confinement::default()
         },
         other => other?,
     };
-    let pipes = if command.terminal { None } else { Some(Pipes::new().map_err(system("make pipes"))?) };
-    let (reports, reporter) = report::channel().map_err(system("make a socket pair"))?;
-    let inside =
-        Inside { leader: &leader, namespaces, root: &root, groups: &groups, confinement: &confinement, command };
-    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
+    let (ours, theirs) = streams(command.terminal)?;
+    let slate = Slate::new().map_err(system("get memory"))?;
+    let inside = Inside {
+        leader: &leader,
+        namespaces,
+        root: &root,
+        groups: &groups,
+        confinement: &confinement,
+        command,
+        slate: &slate,
+    };
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)
         .map_err(system("keep others from looking into this process"))?;
     let options =
         Options { namespaces: Namespaces::NONE, cgroup: groups.unified.as_ref().map(AsFd::as_fd), sibling: false };
     let joiner = match sys::clone::fork(&options).map_err(enter("enter the control group"))? {
         Forked::Child => {
-            drop(reports);
-            let pipes = pipes.map(|Pipes { theirs, .. }| theirs);
-            child::join(&inside, pipes, &reporter)
+            drop(ours);
+            child::join(&inside, theirs)
         }
         Forked::Parent { pidfd, .. } => pidfd,
     };
-    drop(reporter);
-    let (ours, theirs) = pipes.map(|Pipes { ours, theirs }| (ours, theirs)).unzip();
     drop(theirs);
-    let started = await_start(reports, name);
-    // It has made the command or has said why not.
-    let _ = rustix::io::retry_on_intr(|| waitid(WaitId::PidFd(joiner.as_fd()), WaitIdOptions::EXITED));
-    let (pidfd, master) = started?;
-    let (input, output, errors) = match ours {
-        Some([input, output, errors]) => (Some(input), Some(output), Some(errors)),
-        None => (None, None, None),
-    };
-    Ok(Running { pidfd, input, output, errors, master })
+    // It ends when the command is one, or has failed.
+    rustix::io::retry_on_intr(|| waitid(WaitId::PidFd(joiner.as_fd()), WaitIdOptions::EXITED))
+        .map_err(system("wait for the command"))?;
+    let pidfd = made(&slate, name)?;
+    Ok(match ours {
+        Ours::Pipes([input, output, errors]) => {
+            Running { pidfd, input: Some(input), output: Some(output), errors: Some(errors), master: None }
+        }
+        Ours::Terminal(channel) => {
+            let master = report::take(&channel).map_err(system("take the command's terminal"))?;
+            Running { pidfd, input: None, output: None, errors: None, master }
+        }
+    })
+}
+
+/// Our side of what a command is given.
+enum Ours {
+    Pipes([OwnedFd; 3]),
+    Terminal(OwnedFd),
+}
+
+fn streams(terminal: bool) -> Result<(Ours, Streams), Error> {
+    if terminal {
+        let (ours, theirs) = report::channel().map_err(system("make a socket pair"))?;
+        return Ok((Ours::Terminal(ours), Streams::Terminal(theirs)));
+    }
+    let pipe = || pipe_with(PipeFlags::CLOEXEC).map_err(system("make a pipe"));
+    let ((input, our_input), (our_output, output), (our_errors, errors)) = (pipe()?, pipe()?, pipe()?);
+    Ok((Ours::Pipes([our_input, our_output, our_errors]), Streams::Pipes([input, output, errors])))
 }
 
 fn system(action: &'static str) -> impl Fn(Errno) -> Error {
     move |source| Error::System(action, source)
 }
 
-/// The number of the command comes first, then nothing, or why it failed.
-fn await_start(mut reports: Reports, machine: &str) -> Result<(OwnedFd, Option<OwnedFd>), Error> {
-    let mut command = None;
-    loop {
-        match reports.next().map_err(system("hear from the command"))? {
-            Some(Report::Made { pid, master }) => {
-                let pid = Pid::from_raw(pid).ok_or(Error::System("hear from the command", Errno::SRCH))?;
-                // Our own child, not waited for yet: the number is nobody else's.
-                let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(system("hold the command"))?;
-                command = Some((pidfd, master));
-            }
-            Some(Report::Failed(error)) => {
-                if let Some((pidfd, _)) = command {
-                    let _ = rustix::io::retry_on_intr(|| waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED));
-                }
-                return Err(error);
-            }
-            None => return command.ok_or_else(|| Error::Ended(machine.to_owned())),
-        }
+/// The command, or why there is none. What is on the slate may have been written inside, by who has power over its processes.
+fn made(slate: &Slate, machine: &str) -> Result<OwnedFd, Error> {
+    let failure = report::error(&slate.read());
+    let Some(pid) = Pid::from_raw(slate.number()).filter(|pid| pid.as_raw_nonzero().get() > 0) else {
+        return Err(failure.unwrap_or_else(|| Error::Ended(machine.to_owned())));
+    };
+    let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(system("hold the command"))?;
+    // A child of ours that nobody has waited for yet, or the number is somebody else's.
+    let looking = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    waitid(WaitId::PidFd(pidfd.as_fd()), looking).map_err(system("hold the command"))?;
+    if let Some(failure) = failure {
+        let _ = rustix::io::retry_on_intr(|| waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED));
+        return Err(failure);
     }
+    Ok(pidfd)
 }
 
 /// All that a process has. One's own user namespace cannot be joined again.

@@ -1,8 +1,8 @@
-//! What the processes on the way in tell the client.
+//! What the processes on the way in tell the client: words on a slate, because they have no descriptors in the end.
 
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::io::Errno;
 use rustix::net::{
@@ -11,9 +11,7 @@ use rustix::net::{
 };
 
 use super::Error;
-
-/// The longest message, in bytes.
-const LONGEST: usize = 4096;
+use crate::program::Failure;
 
 /// Which step failed; its number is what is sent.
 const ACTIONS: [&str; 9] = [
@@ -42,99 +40,95 @@ pub(super) enum Step {
     Start,
 }
 
-/// A message.
-#[derive(Debug)]
-pub(super) enum Report {
-    /// The command's process is there.
-    Made { pid: i32, master: Option<OwnedFd> },
-    /// It will not be, or has ended.
-    Failed(Error),
+/// Says that a step failed.
+pub(super) fn failed(step: Step, failure: &Failure) -> Vec<u8> {
+    message(b's', step as u8, failure)
 }
 
-/// The client's end.
-#[derive(Debug)]
-pub(super) struct Reports(OwnedFd);
-
-/// The other end. It closes by itself when the command is executed.
-#[derive(Debug)]
-pub(super) struct Reporter(OwnedFd);
-
-/// Both.
-pub(super) fn channel() -> rustix::io::Result<(Reports, Reporter)> {
-    let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
-    Ok((Reports(ours), Reporter(theirs)))
+/// Says that the program could not be executed.
+pub(super) fn no_program(failure: &Failure) -> Vec<u8> {
+    message(b'p', 0, failure)
 }
 
-impl Reporter {
-    /// The command is there.
-    pub(super) fn made(&self, pid: i32, master: Option<BorrowedFd<'_>>) {
-        let mut message = vec![b'm'];
-        message.extend(pid.to_ne_bytes());
-        self.send(&message, master);
-    }
-
-    /// A step failed.
-    pub(super) fn failed(&self, step: Step, errno: Errno, detail: &str) {
-        self.send(&failure(b's', step as u8, errno, detail), None);
-    }
-
-    /// The program could not be executed.
-    pub(super) fn no_program(&self, errno: Errno, detail: &str) {
-        self.send(&failure(b'p', 0, errno, detail), None);
-    }
-
-    fn send(&self, message: &[u8], descriptor: Option<BorrowedFd<'_>>) {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-        let mut control = SendAncillaryBuffer::new(&mut space);
-        let descriptors = descriptor.as_slice();
-        if !descriptors.is_empty() {
-            control.push(SendAncillaryMessage::ScmRights(descriptors));
-        }
-        // If nobody listens any more, nobody is interested.
-        let _ = sendmsg(&self.0, &[IoSlice::new(message)], &mut control, SendFlags::NOSIGNAL);
-    }
-}
-
-fn failure(kind: u8, step: u8, errno: Errno, detail: &str) -> Vec<u8> {
+fn message(kind: u8, step: u8, failure: &Failure) -> Vec<u8> {
     let mut message = vec![kind, step];
-    message.extend(errno.raw_os_error().to_ne_bytes());
-    message.extend(detail.bytes().take(LONGEST - message.len()));
+    message.extend(failure.errno.raw_os_error().to_ne_bytes());
+    message.extend(failure.detail.bytes());
     message
 }
 
-impl Reports {
-    /// The next message; nothing when all is said.
-    ///
-    /// # Errors
-    /// Those of recvmsg(2).
-    pub(super) fn next(&mut self) -> rustix::io::Result<Option<Report>> {
-        let mut bytes = [0; LONGEST];
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-        let mut control = RecvAncillaryBuffer::new(&mut space);
-        let received = rustix::io::retry_on_intr(|| {
-            recvmsg(self.0.as_fd(), &mut [IoSliceMut::new(&mut bytes)], &mut control, RecvFlags::CMSG_CLOEXEC)
-        })?;
-        let master = control.drain().find_map(|message| match message {
-            RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
-            _ => None,
-        });
-        let number = |bytes: &[u8]| bytes.try_into().map(i32::from_ne_bytes).unwrap_or(0);
-        Ok(match &bytes[..received.bytes] {
-            [] => None,
-            [b'm', pid @ ..] => Some(Report::Made { pid: number(pid), master }),
-            [kind, step, a, b, c, d, detail @ ..] => {
-                let source = Errno::from_raw_os_error(number(&[*a, *b, *c, *d]));
-                let detail = String::from_utf8_lossy(detail).into_owned();
-                Some(Report::Failed(match kind {
-                    b'p' => Error::Program { program: detail, source },
-                    _ if *step == Step::User as u8 && source == Errno::SRCH => Error::NoSuchUser(detail),
-                    _ => {
-                        let action = ACTIONS.get(usize::from(*step)).copied().unwrap_or("start the command");
-                        Error::Inside { action, detail, source }
-                    }
-                }))
-            }
-            _ => return Err(Errno::PROTO),
-        })
+/// The error that a message tells; nothing where there is none. It may have been written inside: nothing of it does anything
+/// on a terminal.
+pub(super) fn error(message: &[u8]) -> Option<Error> {
+    let [kind, step, a, b, c, d, detail @ ..] = message else { return None };
+    let number = i32::from_ne_bytes([*a, *b, *c, *d]);
+    let source = if (1..4096).contains(&number) { Errno::from_raw_os_error(number) } else { Errno::IO };
+    let detail = String::from_utf8_lossy(detail);
+    let detail: String = detail.chars().map(|letter| if letter.is_control() { '?' } else { letter }).collect();
+    Some(match kind {
+        b'p' => Error::Program { program: detail, source },
+        _ if *step == Step::User as u8 && source == Errno::SRCH => Error::NoSuchUser(detail),
+        _ => {
+            let action = ACTIONS.get(usize::from(*step)).copied().unwrap_or("start the command");
+            Error::Inside { action, detail, source }
+        }
+    })
+}
+
+/// Both ends of what a terminal is passed by.
+pub(super) fn channel() -> rustix::io::Result<(OwnedFd, OwnedFd)> {
+    socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+}
+
+/// Passes a terminal on.
+///
+/// # Errors
+/// Those of sendmsg(2).
+pub(super) fn pass(channel: &OwnedFd, terminal: &OwnedFd) -> rustix::io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    let descriptors = [terminal.as_fd()];
+    control.push(SendAncillaryMessage::ScmRights(&descriptors));
+    sendmsg(channel, &[IoSlice::new(b"t")], &mut control, SendFlags::NOSIGNAL).map(drop)
+}
+
+/// The terminal that was passed; nothing where the other end was closed without.
+///
+/// # Errors
+/// Those of recvmsg(2).
+pub(super) fn take(channel: &OwnedFd) -> rustix::io::Result<Option<OwnedFd>> {
+    let mut bytes = [0];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    rustix::io::retry_on_intr(|| {
+        recvmsg(channel, &mut [IoSliceMut::new(&mut bytes)], &mut control, RecvFlags::CMSG_CLOEXEC)
+    })?;
+    Ok(control.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
+        _ => None,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_from_inside_is_shown_as_text() {
+        let failure = Failure { errno: Errno::NOENT, detail: "/a\u{1b}]0;b\n\u{9b}c".into() };
+        assert_eq!(error(&no_program(&failure)).expect("an error").to_string(), "cannot run /a?]0;b??c");
+        assert!(error(b"").is_none());
+        // Anything may stand there.
+        let shown = error(&[b's', 200, 0xff, 0xff, 0xff, 0x7f]).map(|error| error.to_string());
+        assert_eq!(shown.as_deref(), Some("cannot start the command"));
+    }
+
+    #[test]
+    fn a_terminal_is_passed() {
+        let (ours, theirs) = channel().expect("socket pair");
+        pass(&theirs, &theirs).expect("passed");
+        assert!(take(&ours).expect("taken").is_some());
+        drop(theirs);
+        assert!(take(&ours).expect("taken").is_none());
     }
 }

@@ -5,6 +5,7 @@
 
 mod escape;
 mod kernel;
+mod spy;
 mod store;
 mod sync;
 
@@ -31,6 +32,8 @@ fn main() -> ExitCode {
         "yield" => give_way(&rest),
         "yield32" => give_way32(),
         "sync" => sync::run(),
+        "spy" => spy::run(&rest),
+        "nothing" => {}
         "pause" => loop {
             std::thread::park();
         },
