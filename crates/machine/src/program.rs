@@ -133,15 +133,34 @@ pub fn execute(programs: &[Program<'_>], environment: &[OsString]) -> Failure {
             }
         }
     }
-    if last.detail.is_empty() {
-        let names: Vec<_> = programs.iter().map(|program| Path::new(program.path).display().to_string()).collect();
-        last.detail = format!("{} (no such program in the container)", names.join(", "));
+    if last.detail.is_empty() { nowhere(programs) } else { last }
+}
+
+/// The file that [`execute`] would take, that of the first program that exists, and its arguments.
+///
+/// # Errors
+/// `ENOENT` where there is none; `EINVAL` for words that no program can be given.
+pub fn find(programs: &[Program<'_>], environment: &[OsString]) -> Result<(CString, Vec<CString>), Failure> {
+    for program in programs {
+        if let Some(path) = candidates(program.path, environment).into_iter().find(|path| exists(path)) {
+            let path = CString::new(path.into_vec()).map_err(|_| Errno::INVAL)?;
+            return Ok((path, strings(program.arguments).map_err(|_| Errno::INVAL)?));
+        }
     }
-    last
+    Err(nowhere(programs))
+}
+
+fn nowhere(programs: &[Program<'_>]) -> Failure {
+    let names: Vec<_> = programs.iter().map(|program| Path::new(program.path).display().to_string()).collect();
+    Failure { errno: Errno::NOENT, detail: format!("{} (no such program in the container)", names.join(", ")) }
 }
 
 /// Whether the file begins like one that people have written: a shell that is given another one prints it as an error.
-fn is_text(path: &CStr) -> bool {
+pub fn is_text(path: &CStr) -> bool {
+    // Opening what is no file can do things by itself.
+    if !rustix::fs::stat(path).is_ok_and(|status| FileType::from_raw_mode(status.st_mode).is_file()) {
+        return false;
+    }
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let mut start = [0; 256];
     let read = rustix::fs::open(path, flags, Mode::empty()).and_then(|file| rustix::io::read(&file, &mut start));
@@ -161,7 +180,7 @@ fn execute_by_shell(script: &CStr, program: &Program<'_>, variables: &StringVect
     Failure { errno, detail: explain(OsStr::from_bytes(script.to_bytes()), errno) }
 }
 
-fn strings(words: &[OsString]) -> Result<Vec<CString>, std::ffi::NulError> {
+pub(crate) fn strings(words: &[OsString]) -> Result<Vec<CString>, std::ffi::NulError> {
     words.iter().map(|word| CString::new(word.as_bytes())).collect()
 }
 
@@ -187,7 +206,7 @@ fn exists(path: &OsStr) -> bool {
 }
 
 /// Says what the kernel's word does not: a missing interpreter or library loader, another machine's program.
-fn explain(path: &OsStr, errno: Errno) -> String {
+pub fn explain(path: &OsStr, errno: Errno) -> String {
     let why = match errno {
         Errno::NOENT => " (its interpreter or dynamic loader is missing in the container)",
         Errno::NOEXEC => " (no program, or one for another kind of processor)",

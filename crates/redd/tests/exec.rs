@@ -63,6 +63,30 @@ fn codes_and_signals_are_the_commands_own() {
 }
 
 #[test]
+fn scripts_and_programs_that_lack_something() {
+    requires!(root, cgroup2, idmap);
+    let tree = fixture::tree();
+    tree.write("plain", "echo $# of:$1\n", 0o755);
+    tree.write("orphan", "#!/none\n", 0o755);
+    tree.write("odd", b"\x01\x02\x03", 0o755);
+    let _isolated = Isolated::enter();
+    for way in WAYS {
+        let _running = machine(&tree, way);
+        assert_eq!(run(&tree, &["/plain", "a b", "c"]).expect_code(0).output, "2 of:a b\n", "{way:?}");
+        let ended = run(&tree, &["/orphan"]).expect_code(127);
+        assert!(ended.errors.contains("cannot run /orphan (its interpreter"), "{way:?} {ended}");
+        let ended = run(&tree, &["/odd"]).expect_code(126);
+        assert!(ended.errors.contains("cannot run /odd (no program"), "{way:?} {ended}");
+        let ended = run(&tree, &["/etc"]).expect_code(126);
+        assert!(ended.errors.contains("cannot run /etc: Permission denied"), "{way:?} {ended}");
+        // The shell of who logs in, or else sh.
+        tree.write("etc/passwd", "root:x:0:0::/root:/none/zsh\n", 0o644);
+        let ended = run_limited(exec(&tree, &[]), b"echo $0\n".to_vec(), LIMIT).expect_code(0);
+        assert_eq!(ended.output, "-sh\n", "{way:?}");
+    }
+}
+
+#[test]
 fn streams_are_separate_and_binary() {
     requires!(root, cgroup2);
     let tree = fixture::tree();

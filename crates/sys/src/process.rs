@@ -78,6 +78,39 @@ pub fn execute(path: &CStr, arguments: &StringVector, environment: &StringVector
     last_errno()
 }
 
+/// Replaces the program of this process by an open file. Returns only if that fails.
+///
+/// See [`execveat(2)`](https://man7.org/linux/man-pages/man2/execveat.2.html).
+pub(crate) fn execute_file(file: i32, arguments: &StringVector, environment: &StringVector) -> rustix::io::Errno {
+    // SAFETY: as for `execute`; an empty path means the file itself.
+    unsafe {
+        libc::syscall(
+            libc::SYS_execveat,
+            file,
+            c"".as_ptr(),
+            arguments.pointers.as_ptr(),
+            environment.pointers.as_ptr(),
+            libc::AT_EMPTY_PATH,
+        )
+    };
+    last_errno()
+}
+
+/// Leaves the session keyring that was inherited, and has a new one: what is in the other one is for who possesses it.
+///
+/// # Errors
+/// Those of [`keyctl(2)`](https://man7.org/linux/man-pages/man2/keyctl.2.html). A kernel without keys has none to be left.
+pub fn leave_session_keyring() -> Result<()> {
+    const KEYCTL_JOIN_SESSION_KEYRING: libc::c_int = 1;
+    // SAFETY: without a name the new keyring is anonymous; no memory is passed.
+    let result = unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, std::ptr::null::<u8>()) };
+    match result {
+        -1 if last_errno() == rustix::io::Errno::NOSYS => Ok(()),
+        -1 => Err(last_errno()),
+        _ => Ok(()),
+    }
+}
+
 /// Restricts the calling thread to the given processors.
 ///
 /// # Errors

@@ -3,6 +3,7 @@
 //! The joiner is in the machine's process namespace only with what it makes: nobody inside sees it itself. So it does all that
 //! takes privileges or descriptors of the host's, and gives both up, before it makes the command's process, which is seen.
 
+use std::convert::Infallible;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -14,9 +15,10 @@ use rustix::thread::{
     CapabilitySet, ThreadNameSpaceType, move_into_thread_name_spaces, set_thread_res_gid, set_thread_res_uid,
 };
 use sys::clone::{Namespaces, Side};
-use sys::process::Persona;
+use sys::last_step::{Alone, Executed, LastStep};
+use sys::process::{Persona, StringVector};
 use sys::seccomp::{Flags, Instruction};
-use sys::slate::Slate;
+use sys::slate::{Message, Slate};
 
 use super::Command;
 use super::groups::Groups;
@@ -40,6 +42,8 @@ pub(super) struct Inside<'a> {
     pub(super) confinement: &'a Confinement,
     pub(super) command: &'a Command,
     pub(super) slate: &'a Slate,
+    /// Where root of inside can look into processes of the host's root.
+    pub(super) last_step: Option<&'a LastStep>,
 }
 
 /// What the command gets of its client.
@@ -52,47 +56,58 @@ pub(super) enum Streams {
 
 /// The joiner: enters everything, makes the command as a child of the client, and ends.
 pub(super) fn join(inside: &Inside<'_>, streams: Streams) -> ! {
-    let (step, failure) = match try_join(inside, streams) {
+    let message = match try_join(inside, streams) {
         Ok(()) => sys::clone::exit_now(0),
-        Err(failed) => failed,
+        Err(message) => message,
     };
-    inside.slate.write(&report::failed(step, &failure));
+    inside.slate.write(&message);
     sys::clone::exit_now(1)
 }
 
-type Failed = (Step, Failure);
-
-fn at(step: Step) -> impl Fn(Errno) -> Failed {
-    move |errno| (step, errno.into())
+/// The message that a system call failed in a step.
+fn at(step: Step) -> impl Fn(Errno) -> Message {
+    move |errno| report::failed(step, &errno.into())
 }
 
-fn try_join(inside: &Inside<'_>, streams: Streams) -> Result<(), Failed> {
+/// The message that a step failed.
+fn in_step(step: Step) -> impl Fn(Failure) -> Message {
+    move |failure| report::failed(step, &failure)
+}
+
+fn try_join(inside: &Inside<'_>, streams: Streams) -> Result<(), Message> {
     let Inside { confinement, command, slate, .. } = inside;
     set_parent_process_death_signal(Some(Signal::KILL)).map_err(at(Step::Start))?;
-    if let Some(label) = &confinement.selinux_context {
-        label_program(label).map_err(|failure| (Step::Confine, failure))?;
-    }
     enter(inside)?;
-    let (user, groups) = look_up(command.user.as_deref()).map_err(|failure| (Step::User, failure))?;
+    let (user, groups) = look_up(command.user.as_deref()).map_err(in_step(Step::User))?;
     let terminal = matches!(streams, Streams::Terminal(_));
     take_streams(streams, &user).map_err(at(Step::Terminal))?;
-    // Nothing in this process uses any other from here on: not to be told apart is safer than to be marked.
-    sys::process::close_from(3).map_err(at(Step::Start))?;
+    // Nothing here uses any other descriptor from now on: not to be there is safer than to be marked.
+    let last_step = match inside.last_step {
+        Some(last_step) => Some(last_step.close_others(slate).map_err(at(Step::Start))?),
+        None => {
+            sys::process::close_from(3).map_err(at(Step::Start))?;
+            None
+        }
+    };
     rustix::process::umask(Mode::from_raw_mode(0o022));
-    confine(confinement).map_err(|failure| (Step::Confine, failure))?;
-    program::become_user(&user, &groups, CapabilitySet::empty()).map_err(|failure| (Step::Become, failure))?;
+    confine(confinement).map_err(in_step(Step::Confine))?;
+    program::become_user(&user, &groups, CapabilitySet::empty()).map_err(in_step(Step::Become))?;
     if user.uid == 0 {
-        program::limit_capabilities(confinement.capabilities).map_err(|failure| (Step::Become, failure))?;
+        program::limit_capabilities(confinement.capabilities).map_err(in_step(Step::Become))?;
     }
     // A change of ids disarms this, and may allow that.
     set_parent_process_death_signal(Some(Signal::KILL)).map_err(at(Step::Start))?;
     set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(at(Step::Start))?;
-    enter_directory(command, &user).map_err(|failure| (Step::Directory, failure))?;
+    enter_directory(command, &user).map_err(in_step(Step::Directory))?;
+    sys::signal::reset_dispositions();
     let start = Start::new(command, &user);
+    if let Some(last_step) = last_step {
+        start.leave_to(&last_step, slate, terminal)?;
+    }
     match sys::clone::fork_sibling(slate).map_err(at(Step::Start))? {
         Side::Caller => Ok(()),
         Side::Child => {
-            let Err(message) = become_command(&start, terminal);
+            let Err(message) = start.become_command(terminal);
             slate.write(&message);
             sys::clone::exit_now(1)
         }
@@ -100,7 +115,13 @@ fn try_join(inside: &Inside<'_>, streams: Streams) -> Result<(), Failed> {
 }
 
 /// Enters all of the machine, as its root.
-fn enter(inside: &Inside<'_>) -> Result<(), Failed> {
+fn enter(inside: &Inside<'_>) -> Result<(), Message> {
+    // Away from what is for the host's root alone: its terminal, and the keys of its session.
+    rustix::process::setsid().map_err(at(Step::Start))?;
+    sys::process::leave_session_keyring().map_err(at(Step::Start))?;
+    if let Some(label) = &inside.confinement.selinux_context {
+        label_program(label).map_err(in_step(Step::Confine))?;
+    }
     inside.groups.enter_others().map_err(at(Step::Groups))?;
     let kinds = ThreadNameSpaceType::from_bits_retain(inside.namespaces.bits());
     move_into_thread_name_spaces(inside.leader.as_fd(), kinds).map_err(at(Step::Namespaces))?;
@@ -144,22 +165,38 @@ impl Start {
         };
         Self { programs, environment: environment(command, user) }
     }
-}
 
-/// What is left to be done by the command's own process, which has no more than the machine's others. The error is what is to
-/// be told.
-fn become_command(start: &Start, terminal: bool) -> Result<std::convert::Infallible, Vec<u8>> {
-    let failed = |step| move |errno: Errno| report::failed(step, &errno.into());
-    // Whoever is asked for the command ends it when it ends itself.
-    set_parent_process_death_signal(Some(Signal::KILL)).map_err(failed(Step::Start))?;
-    rustix::process::setsid().map_err(failed(Step::Start))?;
-    if terminal {
-        rustix::process::ioctl_tiocsctty(rustix::stdio::stdin()).map_err(failed(Step::Terminal))?;
+    fn programs(&self) -> Vec<Program<'_>> {
+        self.programs.iter().map(|(path, arguments)| Program { path, arguments }).collect()
     }
-    sys::signal::reset_dispositions();
-    sys::signal::set_mask(&sys::signal::SignalSet::empty()).map_err(failed(Step::Start))?;
-    let programs: Vec<_> = start.programs.iter().map(|(path, arguments)| Program { path, arguments }).collect();
-    Err(report::no_program(&program::execute(&programs, &start.environment)))
+
+    /// Leaves all that is to come to a program that has nothing of the host's. Returns where a filter refuses how that is
+    /// executed: it is the host's that wants it so.
+    fn leave_to(&self, last_step: &Alone, slate: &Slate, terminal: bool) -> Result<(), Message> {
+        let (path, arguments) =
+            program::find(&self.programs(), &self.environment).map_err(|failure| report::no_program(&failure))?;
+        let environment = program::strings(&self.environment).map_err(|_| at(Step::Start)(Errno::INVAL))?;
+        slate.write(&report::about(&path));
+        let text = program::is_text(&path);
+        let environment = StringVector::new(environment);
+        match last_step.execute(Executed { path, arguments, environment: &environment, terminal, text }) {
+            Errno::PERM | Errno::NOSYS => sys::process::close_from(3).map_err(at(Step::Start)),
+            errno => Err(at(Step::Start)(errno)),
+        }
+    }
+
+    /// What is left to be done by the command's own process, which has no more than the machine's others. The error is what is to
+    /// be told.
+    fn become_command(&self, terminal: bool) -> Result<Infallible, Message> {
+        // Whoever is asked for the command ends it when it ends itself.
+        set_parent_process_death_signal(Some(Signal::KILL)).map_err(at(Step::Start))?;
+        rustix::process::setsid().map_err(at(Step::Start))?;
+        if terminal {
+            rustix::process::ioctl_tiocsctty(rustix::stdio::stdin()).map_err(at(Step::Terminal))?;
+        }
+        sys::signal::set_mask(&sys::signal::SignalSet::empty()).map_err(at(Step::Start))?;
+        Err(report::no_program(&program::execute(&self.programs(), &self.environment)))
+    }
 }
 
 /// A shell that is called so reads what is for logins.

@@ -22,9 +22,11 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{
-    DumpableBehavior, Pid, PidfdFlags, WaitId, WaitIdOptions, WaitIdStatus, pidfd_open, set_dumpable_behavior, waitid,
+    DumpableBehavior, Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus, pidfd_open, set_dumpable_behavior,
+    waitid,
 };
 use sys::clone::{Forked, Namespaces, Options};
+use sys::last_step::LastStep;
 use sys::slate::Slate;
 
 use crate::confinement::Confinement;
@@ -34,6 +36,9 @@ use crate::process::has_ended;
 use crate::registry::{self, Machine};
 
 use child::{Inside, Streams};
+
+/// The signal for a system call that a filter refuses.
+const SIGSYS: i32 = Signal::SYS.as_raw();
 
 /// What is run.
 #[derive(Clone, Debug, Default)]
@@ -193,6 +198,9 @@ pub fn spawn(machine: &Machine, command: &Command) -> Result<Running, Error> {
     };
     let (ours, theirs) = streams(command.terminal)?;
     let slate = Slate::new().map_err(system("get memory"))?;
+    // With users of its own the machine has no power over processes whose memory belongs to the host's.
+    let unprotected = !namespaces.contains(Namespaces::USER);
+    let last_step = if unprotected { Some(LastStep::new().map_err(system("get memory for a program"))?) } else { None };
     let inside = Inside {
         leader: &leader,
         namespaces,
@@ -201,6 +209,7 @@ pub fn spawn(machine: &Machine, command: &Command) -> Result<Running, Error> {
         confinement: &confinement,
         command,
         slate: &slate,
+        last_step: last_step.as_ref(),
     };
     set_dumpable_behavior(DumpableBehavior::NotDumpable)
         .map_err(system("keep others from looking into this process"))?;
@@ -215,9 +224,9 @@ pub fn spawn(machine: &Machine, command: &Command) -> Result<Running, Error> {
     };
     drop(theirs);
     // It ends when the command is one, or has failed.
-    rustix::io::retry_on_intr(|| waitid(WaitId::PidFd(joiner.as_fd()), WaitIdOptions::EXITED))
-        .map_err(system("wait for the command"))?;
-    let pidfd = made(&slate, name)?;
+    let end = rustix::io::retry_on_intr(|| waitid(WaitId::PidFd(joiner.as_fd()), WaitIdOptions::EXITED));
+    let end = end.and_then(|status| status.ok_or(Errno::CHILD)).map_err(system("wait for the command"))?;
+    let pidfd = made(&slate, self::end(&end), name)?;
     Ok(match ours {
         Ours::Pipes([input, output, errors]) => {
             Running { pidfd, input: Some(input), output: Some(output), errors: Some(errors), master: None }
@@ -250,10 +259,18 @@ fn system(action: &'static str) -> impl Fn(Errno) -> Error {
 }
 
 /// The command, or why there is none. What is on the slate may have been written inside, by who has power over its processes.
-fn made(slate: &Slate, machine: &str) -> Result<OwnedFd, Error> {
-    let failure = report::error(&slate.read());
+fn made(slate: &Slate, joiner: End, machine: &str) -> Result<OwnedFd, Error> {
+    let failure = slate.read().map(|message| report::error(&message));
     let Some(pid) = Pid::from_raw(slate.number()).filter(|pid| pid.as_raw_nonzero().get() > 0) else {
-        return Err(failure.unwrap_or_else(|| Error::Ended(machine.to_owned())));
+        let action = "start the command";
+        return Err(failure.unwrap_or_else(|| match joiner {
+            End::Killed(SIGSYS) => {
+                let detail = "the machine's filter of system calls lets no processes be made".to_owned();
+                Error::Inside { action, detail, source: Errno::ACCESS }
+            }
+            End::Exited(code @ 1..) => Error::System(action, Errno::from_raw_os_error(code)),
+            _ => Error::Ended(machine.to_owned()),
+        }));
     };
     let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(system("hold the command"))?;
     // A child of ours that nobody has waited for yet, or the number is somebody else's.

@@ -1,5 +1,6 @@
 //! What the processes on the way in tell the client: words on a slate, because they have no descriptors in the end.
 
+use std::ffi::CStr;
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
@@ -9,9 +10,10 @@ use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
 };
+use sys::slate::{Message, layout};
 
 use super::Error;
-use crate::program::Failure;
+use crate::program::{self, Failure};
 
 /// Which step failed; its number is what is sent.
 const ACTIONS: [&str; 9] = [
@@ -40,39 +42,47 @@ pub(super) enum Step {
     Start,
 }
 
+/// A message that tells of a failed step.
+const STEP: u8 = b's';
+/// One of a program that could not be executed, with all that there is to be said.
+const NO_PROGRAM: u8 = b'n';
+
 /// Says that a step failed.
-pub(super) fn failed(step: Step, failure: &Failure) -> Vec<u8> {
-    message(b's', step as u8, failure)
+pub(super) fn failed(step: Step, failure: &Failure) -> Message {
+    message(STEP, step as u8, failure)
 }
 
 /// Says that the program could not be executed.
-pub(super) fn no_program(failure: &Failure) -> Vec<u8> {
-    message(b'p', 0, failure)
+pub(super) fn no_program(failure: &Failure) -> Message {
+    message(NO_PROGRAM, 0, failure)
 }
 
-fn message(kind: u8, step: u8, failure: &Failure) -> Vec<u8> {
-    let mut message = vec![kind, step];
-    message.extend(failure.errno.raw_os_error().to_ne_bytes());
-    message.extend(failure.detail.bytes());
-    message
+/// What the program of the last step puts its errors to.
+pub(super) fn about(path: &CStr) -> Message {
+    Message { detail: path.to_bytes().to_vec(), ..Message::default() }
 }
 
-/// The error that a message tells; nothing where there is none. It may have been written inside: nothing of it does anything
-/// on a terminal.
-pub(super) fn error(message: &[u8]) -> Option<Error> {
-    let [kind, step, a, b, c, d, detail @ ..] = message else { return None };
-    let number = i32::from_ne_bytes([*a, *b, *c, *d]);
+fn message(kind: u8, step: u8, failure: &Failure) -> Message {
+    let error = failure.errno.raw_os_error().unsigned_abs();
+    Message { kind, step, error, detail: failure.detail.as_bytes().to_vec() }
+}
+
+/// The error that a message tells. It may have been written inside: nothing of it does anything on a terminal.
+pub(super) fn error(message: &Message) -> Error {
+    let number = i32::try_from(message.error).unwrap_or(0);
     let source = if (1..4096).contains(&number) { Errno::from_raw_os_error(number) } else { Errno::IO };
-    let detail = String::from_utf8_lossy(detail);
-    let detail: String = detail.chars().map(|letter| if letter.is_control() { '?' } else { letter }).collect();
-    Some(match kind {
-        b'p' => Error::Program { program: detail, source },
-        _ if *step == Step::User as u8 && source == Errno::SRCH => Error::NoSuchUser(detail),
-        _ => {
-            let action = ACTIONS.get(usize::from(*step)).copied().unwrap_or("start the command");
+    let plain = |text: &str| text.chars().map(|letter| if letter.is_control() { '?' } else { letter }).collect();
+    let detail: String = plain(&String::from_utf8_lossy(&message.detail));
+    match message.kind {
+        NO_PROGRAM => Error::Program { program: detail, source },
+        layout::NO_PROGRAM => Error::Program { program: program::explain(detail.as_ref(), source), source },
+        _ if message.step == Step::User as u8 && source == Errno::SRCH => Error::NoSuchUser(detail),
+        STEP => {
+            let action = ACTIONS.get(usize::from(message.step)).copied().unwrap_or("start the command");
             Error::Inside { action, detail, source }
         }
-    })
+        _ => Error::Inside { action: "start the command", detail, source },
+    }
 }
 
 /// Both ends of what a terminal is passed by.
@@ -116,11 +126,10 @@ mod tests {
     #[test]
     fn what_comes_from_inside_is_shown_as_text() {
         let failure = Failure { errno: Errno::NOENT, detail: "/a\u{1b}]0;b\n\u{9b}c".into() };
-        assert_eq!(error(&no_program(&failure)).expect("an error").to_string(), "cannot run /a?]0;b??c");
-        assert!(error(b"").is_none());
+        assert_eq!(error(&no_program(&failure)).to_string(), "cannot run /a?]0;b??c");
         // Anything may stand there.
-        let shown = error(&[b's', 200, 0xff, 0xff, 0xff, 0x7f]).map(|error| error.to_string());
-        assert_eq!(shown.as_deref(), Some("cannot start the command"));
+        let message = Message { kind: 200, step: 200, error: u32::MAX, detail: vec![0xff] };
+        assert_eq!(error(&message).to_string(), "cannot start the command: \u{fffd}");
     }
 
     #[test]

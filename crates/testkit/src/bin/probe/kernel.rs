@@ -49,6 +49,7 @@ pub(crate) mod number {
     pub(crate) const BPF: i64 = 321;
     pub(crate) const SENDMSG: i64 = 46;
     pub(crate) const SCHED_YIELD: i64 = 24;
+    pub(crate) const MMAP: i64 = 9;
 }
 
 /// Numbers of system calls, by architecture.
@@ -79,6 +80,7 @@ pub(crate) mod number {
     pub(crate) const BPF: i64 = 280;
     pub(crate) const SENDMSG: i64 = 211;
     pub(crate) const SCHED_YIELD: i64 = 124;
+    pub(crate) const MMAP: i64 = 222;
 }
 
 /// Those that have one number everywhere.
@@ -170,6 +172,14 @@ pub(crate) fn open_socket(family: i32, kind: i32, protocol: i32) -> Result<i32, 
 pub(crate) fn connect_to(fd: i32, address: &[u8]) -> Attempt {
     // SAFETY: the bytes live until the call returns, and the length is theirs.
     checked(unsafe { connect(fd, address.as_ptr().cast(), address.len() as u32) }.into()).map(drop)
+}
+
+/// Maps the beginning of a file so that what is written there is written to the file. Nothing is.
+pub(crate) fn map_for_writing(fd: i32) -> Attempt {
+    const READ_WRITE: usize = 3;
+    const SHARED: usize = 1;
+    // SAFETY: the kernel chooses a place that nobody uses, and nobody will.
+    checked(unsafe { syscall(number::MMAP as c_long, 0usize, 4096usize, READ_WRITE, SHARED, fd, 0usize) }).map(drop)
 }
 
 /// How a child of ours ended.

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use crate::say;
+use crate::{kernel, say};
 
 /// The lines of proc_pid_status(5) that hold a set of capabilities.
 const SETS: [&str; 5] = ["CapInh:", "CapPrm:", "CapEff:", "CapBnd:", "CapAmb:"];
@@ -22,6 +23,7 @@ pub(crate) fn run(words: &[String]) {
         old: processes().collect(),
         secret: secret.as_bytes().to_vec(),
         counts: BTreeMap::new(),
+        taken: Vec::new(),
     };
     let mut next = spy.old.last().copied().unwrap_or(1);
     say("ready=yes");
@@ -41,6 +43,7 @@ pub(crate) fn run(words: &[String]) {
             spy.look(number);
         }
     }
+    spy.try_to_change();
     spy.counts.iter().for_each(|(what, count)| say(&format!("{what}={count}")));
     say("done=yes");
 }
@@ -56,6 +59,8 @@ struct Spy {
     old: BTreeSet<u32>,
     secret: Vec<u8>,
     counts: BTreeMap<String, usize>,
+    /// Files that were got hold of by processes.
+    taken: Vec<(String, fs::File)>,
 }
 
 impl Spy {
@@ -106,6 +111,30 @@ impl Spy {
         true
     }
 
+    /// Keeps what a link leads to, by which it can be opened once more when nobody runs it any longer.
+    fn take(&mut self, name: &str, target: &Path, link: &Path) {
+        let what = format!("{name} {}", kind(target));
+        let known = self.taken.iter().filter(|(known, _)| *known == what).count();
+        if name != "fd"
+            && known < 3
+            && let Ok(file) = fs::File::open(link)
+        {
+            self.taken.push((what.clone(), file));
+        }
+        self.count(&what);
+    }
+
+    /// Whether what was taken could be changed. Nothing is.
+    fn try_to_change(&mut self) {
+        for (what, file) in std::mem::take(&mut self.taken) {
+            let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+            let Ok(opened) = fs::OpenOptions::new().read(true).write(true).open(path) else { continue };
+            if kernel::map_for_writing(opened.as_raw_fd()).is_ok() {
+                self.count(&format!("can be changed: {what}"));
+            }
+        }
+    }
+
     /// What it has open, runs, has mapped and where it is.
     fn links(&mut self, number: u32) {
         let process = format!("/proc/{number}");
@@ -116,7 +145,7 @@ impl Spy {
                 let standard = directory == "fd" && matches!(entry.file_name().as_bytes(), b"0" | b"1" | b"2");
                 match fs::read_link(entry.path()) {
                     Ok(target) if !standard && target != own && target != Path::new("/probe") => {
-                        self.count(&format!("{directory} {}", kind(&target)));
+                        self.take(directory, &target, &entry.path());
                     }
                     _ => {}
                 }
@@ -125,7 +154,7 @@ impl Spy {
         for name in ["exe", "cwd", "root"] {
             match fs::read_link(format!("{process}/{name}")) {
                 Ok(target) if !matches!(target.to_str(), Some("/" | "/probe" | "/root")) => {
-                    self.count(&format!("{name} {}", kind(&target)));
+                    self.take(name, &target, Path::new(&format!("{process}/{name}")));
                 }
                 _ => {}
             }
