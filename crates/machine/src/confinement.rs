@@ -1,5 +1,7 @@
 //! What keeps a command that is run in a machine later to what the machine's own processes may do.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// Written beside the state, for root alone.
@@ -20,6 +22,21 @@ pub struct Confinement {
     /// The SELinux label of programs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selinux_context: Option<String>,
+    /// The resource limits that its program was started with, by name (`NOFILE`). Who has written none has not known of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<BTreeMap<String, Limit>>,
+}
+
+/// A resource limit; infinite where absent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Limit {
+    /// What counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub soft: Option<u64>,
+    /// How far that can be raised.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hard: Option<u64>,
 }
 
 /// A system call filter.

@@ -18,6 +18,7 @@
 //! | [`join`] | commands in a machine that runs |
 //! | [`bind`] | files of the host shown in a machine that runs |
 //! | [`entrance`] | the way to the files of a machine that runs |
+//! | [`rlimit`] | resource limits, as far as they can be set |
 //! | [`passwd`], [`program`] | users of inside, and becoming one of its programs |
 
 pub mod addresses;
@@ -36,6 +37,7 @@ pub mod passwd;
 pub mod process;
 pub mod program;
 pub mod registry;
+pub mod rlimit;
 pub mod state;
 
 pub use confinement::Confinement;

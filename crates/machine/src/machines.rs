@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use crate::process::{Process, boot_id};
-use crate::registry::{Error, Registry};
+use crate::registry::{Error, Machine, Registry};
 use crate::state::{Class, State, Timestamp, VERSION};
 
 /// The host itself among the machines.
@@ -42,10 +42,19 @@ pub fn find(registry: &Registry, name: &str) -> Result<State, Error> {
     if name == HOST {
         return Ok(host());
     }
+    machine(registry, name).map(|machine| machine.state)
+}
+
+/// The one of this name, with what is known of it to who runs commands in it.
+///
+/// # Errors
+/// [`Error::NoSuchMachine`], and those of reading it.
+pub fn machine(registry: &Registry, name: &str) -> Result<Machine, Error> {
     match registry.find(name) {
-        Ok(machine) => Ok(machine.state),
-        Err(error @ Error::NoSuchMachine(_)) => of_upstream(Path::new(UPSTREAM), name).ok_or(error),
-        Err(error) => Err(error),
+        Err(error @ Error::NoSuchMachine(_)) => {
+            of_upstream(Path::new(UPSTREAM), name).map(Machine::of_others).ok_or(error)
+        }
+        other => other,
     }
 }
 

@@ -84,24 +84,34 @@ pub struct Registry {
 pub struct Machine {
     /// What is known of it.
     pub state: State,
-    directory: PathBuf,
+    /// Its entry, if it is in our registry.
+    directory: Option<PathBuf>,
 }
 
 impl Machine {
+    /// One that is not in our registry.
+    pub(crate) fn of_others(state: State) -> Self {
+        Self { state: State { supervised: false, ..state }, directory: None }
+    }
+
     /// The socket that its supervisor serves, if it has one of ours.
     #[must_use]
     pub fn control(&self) -> Option<PathBuf> {
-        self.state.supervised.then(|| self.directory.join(CONTROL))
+        Some(self.directory.as_ref().filter(|_| self.state.supervised)?.join(CONTROL))
     }
 
-    /// What commands that are run inside later may do. Only root may read it.
+    /// What commands that are run inside later may do; nothing for machines that others run. Only root may read it.
     ///
     /// # Errors
-    /// [`Error::File`] (`ENOENT` for machines that others run), [`Error::Malformed`].
-    pub fn confinement(&self) -> Result<Confinement, Error> {
-        let path = self.directory.join(CONFINEMENT);
-        let text = std::fs::read(&path).map_err(|error| failed("read", &path)(errno(&error)))?;
-        serde_json::from_slice(&text).map_err(|source| Error::Malformed { path, source })
+    /// [`Error::File`], [`Error::Malformed`].
+    pub fn confinement(&self) -> Result<Option<Confinement>, Error> {
+        let Some(directory) = &self.directory else { return Ok(None) };
+        let path = directory.join(CONFINEMENT);
+        match std::fs::read(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !self.state.supervised => Ok(None),
+            Err(error) => Err(failed("read", &path)(errno(&error))),
+            Ok(text) => serde_json::from_slice(&text).map(Some).map_err(|source| Error::Malformed { path, source }),
+        }
     }
 }
 
@@ -220,7 +230,7 @@ impl Registry {
             self.remove_if_stale(name);
             return Ok(None);
         }
-        Ok(Some(Machine { state, directory }))
+        Ok(Some(Machine { state, directory: Some(directory) }))
     }
 
     /// Removes an entry whose keeper died. That this may not or cannot be done is no error: it is passed over again.
@@ -290,7 +300,7 @@ impl Registry {
     /// [`Error::NoSuchMachine`], [`Error::File`].
     pub fn amend(&self, state: &State) -> Result<(), Error> {
         let machine = self.find(&state.name)?;
-        write(&machine.directory, STATE, 0o644, &to_json(state))
+        write(&self.directory.join(machine.state.name), STATE, 0o644, &to_json(state))
     }
 
     /// Takes out a machine that somebody else runs.
@@ -302,7 +312,7 @@ impl Registry {
         if machine.state.supervised {
             return Err(Error::Exists(name.to_owned()));
         }
-        remove(&machine.directory, None);
+        remove(&self.directory.join(name), None);
         Ok(())
     }
 }

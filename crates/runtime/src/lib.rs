@@ -25,7 +25,6 @@ mod property;
 pub mod proto;
 mod publication;
 mod registration;
-mod rlimit;
 pub mod settings;
 pub mod shift;
 pub mod stage;

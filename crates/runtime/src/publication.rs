@@ -119,7 +119,13 @@ fn confinement(plan: &Plan, filters: &Filters) -> Confinement {
             .to_owned()
         }),
         selinux_context: plan.limits.selinux_context.clone(),
+        limits: Some(plan.limits.resources.iter().map(limit).collect()),
     }
+}
+
+fn limit(one: &plan::ResourceLimit) -> (String, confinement::Limit) {
+    let plan::ResourceLimit { resource, limit: spec::Rlimit { soft, hard }, .. } = *one;
+    (resource.name().to_owned(), confinement::Limit { soft, hard })
 }
 
 fn written(filter: &Filter) -> confinement::Filter {

@@ -23,3 +23,4 @@ pub mod seccomp;
 pub mod signal;
 pub mod slate;
 pub mod terminal;
+pub mod trace;

@@ -22,6 +22,7 @@ use sys::slate::{Message, Slate};
 
 use super::Command;
 use super::groups::Groups;
+use super::leader::Leader;
 use super::report::{self, Step};
 use crate::confinement::Confinement;
 use crate::passwd::{self, User};
@@ -36,6 +37,7 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 #[derive(Clone, Copy)]
 pub(super) struct Inside<'a> {
     pub(super) leader: &'a OwnedFd,
+    pub(super) standing: &'a Leader,
     pub(super) namespaces: Namespaces,
     pub(super) root: &'a OwnedFd,
     pub(super) groups: &'a Groups,
@@ -90,6 +92,7 @@ fn try_join(inside: &Inside<'_>, streams: Streams) -> Result<(), Message> {
         }
     };
     rustix::process::umask(Mode::from_raw_mode(0o022));
+    inside.standing.limit(confinement).map_err(at(Step::Resources))?;
     confine(confinement).map_err(in_step(Step::Confine))?;
     program::become_user(&user, &groups, CapabilitySet::empty()).map_err(in_step(Step::Become))?;
     if user.uid == 0 {
@@ -123,6 +126,7 @@ fn enter(inside: &Inside<'_>) -> Result<(), Message> {
         label_program(label).map_err(in_step(Step::Confine))?;
     }
     inside.groups.enter_others().map_err(at(Step::Groups))?;
+    inside.standing.take_over(inside.confinement).map_err(at(Step::Resources))?;
     let kinds = ThreadNameSpaceType::from_bits_retain(inside.namespaces.bits());
     move_into_thread_name_spaces(inside.leader.as_fd(), kinds).map_err(at(Step::Namespaces))?;
     // The first process may have another root directory than its mounts have.

@@ -2,7 +2,7 @@
 //!
 //! A process of ours (the joiner) enters the control group and all namespaces of the machine's first process, which it holds by
 //! a descriptor, and makes the command as a child of the client. What the machine's own processes may not do, the command may
-//! not either ([`Confinement`]).
+//! not either ([`Confinement`](crate::Confinement)).
 //!
 //! **Inside is hostile.** The joiner is not seen there. It gives up all that the machine's processes do not have, and closes
 //! what is open, before it makes the command's process, which is seen: that one has three descriptors and executes. Neither
@@ -12,6 +12,7 @@
 
 mod child;
 mod groups;
+mod leader;
 mod report;
 
 use std::ffi::OsString;
@@ -29,13 +30,14 @@ use sys::clone::{Forked, Namespaces, Options};
 use sys::last_step::LastStep;
 use sys::slate::Slate;
 
-use crate::confinement::Confinement;
 use crate::control::client::Described;
 use crate::entrance;
 use crate::process::has_ended;
 use crate::registry::{self, Machine};
+use crate::state::Class;
 
 use child::{Inside, Streams};
+use leader::Leader;
 
 /// The signal for a system call that a filter refuses.
 const SIGSYS: i32 = Signal::SYS.as_raw();
@@ -170,6 +172,11 @@ fn end(status: &WaitIdStatus) -> End {
 /// # Errors
 /// An [`Error`]; nothing of the command is left then.
 pub fn spawn(machine: &Machine, command: &Command) -> Result<Running, Error> {
+    match machine.state.class {
+        Class::Container => {}
+        Class::Vm => return Err(entrance::Error::Virtual(machine.state.name.clone()).into()),
+        Class::Host => return Err(entrance::Error::Host(machine.state.name.clone()).into()),
+    }
     let Described { state, paused, .. } = entrance::await_program(machine)?;
     let name = &state.name;
     if paused {
@@ -182,6 +189,7 @@ pub fn spawn(machine: &Machine, command: &Command) -> Result<Running, Error> {
     let root = rustix::fs::open(format!("/proc/{pid}/root"), flags, Mode::empty());
     let groups = groups::of(pid);
     let namespaces = namespaces(pid);
+    let standing = Leader::of(pid);
     // All of that was found by the number, which was the first process's if it still lives.
     if has_ended(&leader) {
         return Err(Error::Ended(name.clone()));
@@ -189,13 +197,17 @@ pub fn spawn(machine: &Machine, command: &Command) -> Result<Running, Error> {
     let root = root.map_err(enter("open the root directory"))?;
     let groups = groups.map_err(enter("find the control groups"))?;
     let namespaces = namespaces.map_err(enter("look at the namespaces"))?;
-    let confinement = match machine.confinement() {
-        Err(registry::Error::File { source: Errno::NOENT, .. }) if !state.supervised => Confinement {
-            capabilities: bounding_set(pid).map_err(enter("read the capabilities"))?,
-            ..Confinement::default()
-        },
-        other => other?,
+    if !namespaces.contains(Namespaces::MOUNT) {
+        return Err(entrance::Error::SameMounts(name.clone()).into());
+    }
+    let standing = standing.map_err(enter("look at the first process"))?;
+    let confinement = match machine.confinement()? {
+        Some(confinement) => confinement,
+        None => standing.confinement().map_err(enter("take over what confines the first process"))?,
     };
+    if has_ended(&leader) {
+        return Err(Error::Ended(name.clone()));
+    }
     let (ours, theirs) = streams(command.terminal)?;
     let slate = Slate::new().map_err(system("get memory"))?;
     // With users of its own the machine has no power over processes whose memory belongs to the host's.
@@ -203,6 +215,7 @@ pub fn spawn(machine: &Machine, command: &Command) -> Result<Running, Error> {
     let last_step = if unprotected { Some(LastStep::new().map_err(system("get memory for a program"))?) } else { None };
     let inside = Inside {
         leader: &leader,
+        standing: &standing,
         namespaces,
         root: &root,
         groups: &groups,
@@ -283,19 +296,24 @@ fn made(slate: &Slate, joiner: End, machine: &str) -> Result<OwnedFd, Error> {
     Ok(pidfd)
 }
 
-/// All that a process has. One's own user namespace cannot be joined again.
+/// Those of a process that are not ours. One's own user namespace cannot be joined again.
 fn namespaces(pid: i32) -> rustix::io::Result<Namespaces> {
-    let theirs = rustix::fs::stat(format!("/proc/{pid}/ns/user"))?.st_ino;
-    let ours = rustix::fs::stat("/proc/self/ns/user")?.st_ino;
-    let all =
-        [Namespaces::MOUNT, Namespaces::UTS, Namespaces::IPC, Namespaces::PID, Namespaces::NETWORK, Namespaces::CGROUP];
-    let all = all.into_iter().fold(Namespaces::NONE, |all, one| all | one);
-    Ok(if theirs == ours { all } else { all | Namespaces::USER })
-}
-
-/// `CapBnd` of `/proc/PID/status`, see proc_pid_status(5).
-fn bounding_set(pid: i32) -> rustix::io::Result<u64> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).map_err(|_| Errno::SRCH)?;
-    let field = text.lines().find_map(|line| line.strip_prefix("CapBnd:"));
-    u64::from_str_radix(field.ok_or(Errno::INVAL)?.trim(), 16).map_err(|_| Errno::INVAL)
+    let all = [
+        ("user", Namespaces::USER),
+        ("mnt", Namespaces::MOUNT),
+        ("uts", Namespaces::UTS),
+        ("ipc", Namespaces::IPC),
+        ("pid", Namespaces::PID),
+        ("net", Namespaces::NETWORK),
+        ("cgroup", Namespaces::CGROUP),
+    ];
+    let look = |who: &str, name: &str| rustix::fs::stat(format!("/proc/{who}/ns/{name}")).map(|status| status.st_ino);
+    let who = pid.to_string();
+    let mut others = Namespaces::NONE;
+    for (name, one) in all {
+        if look(&who, name)? != look("self", name)? {
+            others = others | one;
+        }
+    }
+    Ok(others)
 }

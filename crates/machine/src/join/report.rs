@@ -16,7 +16,7 @@ use super::Error;
 use crate::program::{self, Failure};
 
 /// Which step failed; its number is what is sent.
-const ACTIONS: [&str; 9] = [
+const ACTIONS: [&str; 10] = [
     "enter the namespaces",
     "enter the control groups",
     "enter the root directory",
@@ -26,6 +26,7 @@ const ACTIONS: [&str; 9] = [
     "become the user",
     "enter the directory",
     "start the command",
+    "take over the machine's resource limits",
 ];
 
 /// A step inside.
@@ -40,6 +41,7 @@ pub(super) enum Step {
     Become,
     Directory,
     Start,
+    Resources,
 }
 
 /// A message that tells of a failed step.

@@ -64,7 +64,7 @@ fn an_entry_lasts_as_long_as_it_is_kept() {
     assert_eq!(names(&registry), ["a", "b.c"]);
     let found = registry.find("b.c").unwrap();
     assert_eq!(found.state, state("b.c", myself(), true).at(found.state.timestamp));
-    assert_eq!(found.confinement().unwrap(), confinement);
+    assert_eq!(found.confinement().unwrap(), Some(confinement.clone()));
     assert_eq!(found.control(), Some(published.control()));
     assert!(matches!(registry.publish(&state("a", myself(), true), &confinement), Err(Error::Exists(_))));
     drop((published, other));

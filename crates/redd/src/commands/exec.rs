@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context, anyhow};
 use machine::Registry;
 use machine::join::{self, Command, End};
-use machine::registry;
+use machine::{machines, registry};
 
 use crate::failure::Failure;
 use crate::relay::{self, Outcome};
@@ -68,7 +68,7 @@ fn variable(word: &OsString) -> anyhow::Result<(OsString, OsString)> {
 
 /// Runs a command in a machine, with our own input and outputs.
 pub(crate) fn in_machine(name: &str, command: &Command, may_leave: bool) -> Result<Outcome, Failure> {
-    let machine = Registry::system().find(name).map_err(|error| {
+    let machine = machines::machine(&Registry::system(), name).map_err(|error| {
         let hint = matches!(error, registry::Error::NoSuchMachine(_)).then_some("see 'redd list' for those that run");
         Failure::new(error, hint)
     })?;

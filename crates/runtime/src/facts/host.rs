@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use machine::rlimit;
 use plan::{CallerFacts, HostSystem};
 use spec::{ContainerSpec, PrivateUsers, Resource, Rlimit};
 
 use super::integration;
-use crate::rlimit;
 
 /// The fields of os-release that the container is told (systemd's CONTAINER_INTERFACE document).
 const OS_IDS: [&str; 4] = ["ID", "VERSION_ID", "BUILD_ID", "VARIANT_ID"];

@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use machine::passwd::{self, User};
 use machine::program;
+use machine::rlimit;
 use plan::{Limits, Plan, WorkingDirectory};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -18,7 +19,6 @@ use super::inner::Inside;
 use super::stub_init;
 use crate::filter::{Filter, Filters};
 use crate::proto::{Report, Sender, Stage};
-use crate::rlimit;
 
 /// The number of a step that has set a lower limit than was asked for.
 pub const LOWER_LIMIT: usize = 1;
@@ -139,8 +139,7 @@ fn apply_limit(limit: &plan::ResourceLimit) -> Result<Option<String>, Failure> {
     let present = rustix::process::getrlimit(resource);
     let wanted = Rlimit { current: limit.limit.soft, maximum: limit.limit.hard };
     // What we may not have ourselves we cannot give.
-    let maximum = least(wanted.maximum, present.maximum);
-    let lower = Rlimit { current: least(wanted.current, maximum), maximum };
+    let lower = rlimit::within(&wanted, &present);
     let set = |limit: Rlimit| if limit == present { Ok(()) } else { rustix::process::setrlimit(resource, limit) };
     let name = format!("RLIMIT_{}", limit.resource.name());
     match limit.exact.then(|| set(wanted)) {
@@ -148,13 +147,6 @@ fn apply_limit(limit: &plan::ResourceLimit) -> Result<Option<String>, Failure> {
         Some(Err(Errno::PERM)) => set(lower).about(&name).map(|()| Some(name)),
         Some(Err(errno)) => Err(errno).about(&name),
         None => set(lower).about(&name).map(|()| None),
-    }
-}
-
-fn least(one: Option<u64>, other: Option<u64>) -> Option<u64> {
-    match (one, other) {
-        (Some(one), Some(other)) => Some(one.min(other)),
-        (one, other) => one.or(other),
     }
 }
 
@@ -233,16 +225,4 @@ fn raise_ambient(ambient: CapabilitySet) -> Result<(), Failure> {
 fn label_program(label: &str) -> Result<(), Failure> {
     let file = rustix::fs::open("/proc/thread-self/attr/exec", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty());
     write_all(file.about("/proc/thread-self/attr/exec")?.as_fd(), label.as_bytes()).about(label)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_lesser_limit_counts() {
-        assert_eq!(least(Some(1), None), Some(1));
-        assert_eq!(least(None, None), None);
-        assert_eq!(least(Some(3), Some(2)), Some(2));
-    }
 }
