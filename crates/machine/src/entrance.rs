@@ -50,11 +50,13 @@ pub enum Error {
     },
 }
 
-/// The root directory of a machine's first process, and its namespaces.
+/// The first process of a machine, its root directory and its namespaces.
 #[derive(Debug)]
 pub(crate) struct Entrance {
     /// The machine's name.
     pub(crate) machine: String,
+    /// Its first process.
+    pub(crate) leader: OwnedFd,
     /// Its mount namespace.
     mounts: OwnedFd,
     /// The root directory of its first process, in that.
@@ -131,7 +133,7 @@ impl Entrance {
                 Some(Users { namespace: users, own_mounts, root })
             }
         };
-        Ok(Self { machine, mounts, root, users })
+        Ok(Self { machine, leader, mounts, root, users })
     }
 
     /// Enters the machine's mounts, at the root directory of its first process. For a process of one thread that is made

@@ -49,11 +49,12 @@ pub(crate) fn run(work: impl FnOnce() -> Result<(), Report>) -> rustix::io::Resu
             read.map_err(|_| Errno::IO)?;
             match (status.and_then(|status| status.exit_status()), bytes.as_slice()) {
                 (Some(0), []) => Ok(Ok(())),
-                (Some(1), [step, a, b, c, d, detail @ ..]) => Ok(Err(Report {
-                    step: *step,
-                    errno: Errno::from_raw_os_error(i32::from_ne_bytes([*a, *b, *c, *d])),
-                    detail: String::from_utf8_lossy(detail).into_owned(),
-                })),
+                (Some(1), [step, a, b, c, d, detail @ ..]) => {
+                    let number = i32::from_ne_bytes([*a, *b, *c, *d]);
+                    let number = Some(number).filter(|number| (1..4096).contains(number)).ok_or(Errno::PROTO)?;
+                    let detail = String::from_utf8_lossy(detail).into_owned();
+                    Ok(Err(Report { step: *step, errno: Errno::from_raw_os_error(number), detail }))
+                }
                 _ => Err(Errno::CHILD),
             }
         }

@@ -17,6 +17,7 @@
 //! | [`init`] | init systems, and how they are asked to end |
 //! | [`join`] | commands in a machine that runs |
 //! | [`bind`] | files of the host shown in a machine that runs |
+//! | [`transfer`] | files copied into a machine that runs, or out of it |
 //! | [`entrance`] | the way to the files of a machine that runs |
 //! | [`rlimit`] | resource limits, as far as they can be set |
 //! | [`passwd`], [`program`] | users of inside, and becoming one of its programs |
@@ -39,6 +40,7 @@ pub mod program;
 pub mod registry;
 pub mod rlimit;
 pub mod state;
+pub mod transfer;
 
 pub use confinement::Confinement;
 pub use log::{former_log_path, log_path};

@@ -1,6 +1,7 @@
 //! Properties of the calling process that rustix has no word for, and its replacement by another program.
 
 use std::ffi::{CStr, CString};
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 use rustix::io::Result;
 
@@ -146,6 +147,28 @@ pub fn close_from(first: u32) -> Result<()> {
     // SAFETY: the caller uses no descriptor any more, which is what its documentation asks for.
     let result = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) };
     if result < 0 { Err(last_errno()) } else { Ok(()) }
+}
+
+/// Closes every descriptor but the standard streams and these, whoever owns it. For a process that goes on with these alone, and
+/// ends without giving up what it owned before.
+///
+/// # Errors
+/// Those of [`close_range(2)`](https://man7.org/linux/man-pages/man2/close_range.2.html).
+pub fn close_others(keep: &[BorrowedFd<'_>]) -> Result<()> {
+    let mut kept: Vec<u32> = keep.iter().filter_map(|fd| u32::try_from(fd.as_raw_fd()).ok()).collect();
+    kept.sort_unstable();
+    let mut first = 3;
+    for fd in kept.into_iter().filter(|fd| *fd >= 3).chain([u32::MAX]) {
+        if fd > first {
+            // SAFETY: what is closed is used no more, which is what this function's documentation asks for.
+            let result = unsafe { libc::syscall(libc::SYS_close_range, first, fd - 1, 0) };
+            if result < 0 {
+                return Err(last_errno());
+            }
+        }
+        first = fd.saturating_add(1);
+    }
+    Ok(())
 }
 
 /// Shows another name for this process, in place of its command line, too. Nothing happens where that cannot be found

@@ -2,6 +2,7 @@
 //!
 //! The verbs themselves are in [`crate::commands`], one file each.
 
+pub(crate) mod copying;
 pub(crate) mod ending;
 mod grammar;
 pub(crate) mod images;
@@ -46,6 +47,8 @@ pub(crate) enum Verb {
     Pause(commands::pause::Arguments),
     Resume(commands::resume::Arguments),
     Bind(commands::bind::Arguments),
+    CopyTo(commands::copy_to::Arguments),
+    CopyFrom(commands::copy_from::Arguments),
     ListImages(commands::list_images::Arguments),
     ImageStatus(commands::image_status::Arguments),
     ShowImage(commands::show_image::Arguments),
@@ -128,6 +131,8 @@ fn carry_out(verb: &Verb, options: &Options) -> Result<ExitCode, Failure> {
         Verb::Pause(arguments) => commands::pause::run(arguments, options),
         Verb::Resume(arguments) => commands::resume::run(arguments, options),
         Verb::Bind(arguments) => commands::bind::run(arguments, options),
+        Verb::CopyTo(arguments) => commands::copy_to::run(arguments, options),
+        Verb::CopyFrom(arguments) => commands::copy_from::run(arguments, options),
         Verb::ListImages(arguments) => commands::list_images::run(arguments, options),
         Verb::ImageStatus(arguments) => commands::image_status::run(arguments, options),
         Verb::ShowImage(arguments) => commands::show_image::run(arguments, options),
