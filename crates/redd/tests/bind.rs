@@ -256,6 +256,11 @@ fn machines_of_others() {
         assert!(!target.join("file").exists(), "{name}: the host sees nothing of it");
         let made = std::fs::metadata(&target).expect("what --mkdir has made");
         assert_eq!((made.uid(), made.mode() & 0o7777), (0, 0o755), "{name}");
+        // Copies go where the machine sees them, which is the host's tree here.
+        let (there, back) = (place.join(name).join("copy"), place.join(name).join("back"));
+        redd(&["copy-to", name, text(shared.path()), text(&there)]).expect_code(0);
+        redd(&["copy-from", name, text(&there.join("file")), text(&back)]).expect_code(0);
+        assert_eq!(std::fs::read_to_string(&back).ok().as_deref(), Some("of the host\n"), "{name}");
     }
     // One that sees what the host sees.
     let mut command = Command::new("sh");
@@ -265,6 +270,57 @@ fn machines_of_others() {
     assert!(ended.errors.contains("has no mounts of its own"), "{ended}");
     drop(registered);
     redd(&["bind", "inside-same", text(shared.path()), "/mnt"]).expect_code(1);
+}
+
+/// The process of this name below another one.
+fn descendant(pid: u32, name: &str) -> Option<u32> {
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
+    children.split_whitespace().filter_map(|child| child.parse().ok()).find_map(|child| {
+        let comm = std::fs::read_to_string(format!("/proc/{child}/comm")).ok()?;
+        if comm.trim() == name { Some(child) } else { descendant(child, name) }
+    })
+}
+
+#[test]
+fn machines_that_systemd_nspawn_runs() {
+    requires!(root, cgroup2, idmap, program "systemd-nspawn");
+    let (shared, place) = (shared(), fixture::empty());
+    let _isolated = Isolated::enter();
+    for way in WAYS {
+        // The original changes the owners of the tree where it has users of its own.
+        let tree = fixture::tree();
+        let name = tree.name();
+        let mut command = Command::new("systemd-nspawn");
+        command.args(["-q", "--register=no", "--keep-unit", "-D"]).arg(tree.path()).args(way).args(["sleep", "1000"]);
+        let quiet = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut engine = quiet.spawn().expect("systemd-nspawn");
+        let end = std::time::Instant::now() + LIMIT;
+        let leader = loop {
+            match descendant(engine.id(), "sleep") {
+                Some(leader) => break leader,
+                None => assert!(std::time::Instant::now() < end, "it does not come up"),
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        };
+        let entry = format!("NAME={name}\nCLASS=container\nLEADER={leader}\nREALTIME=1\nMONOTONIC=1\n");
+        std::fs::write(Path::new("/run/systemd/machines").join(&name), entry).expect("its file");
+        redd(&["bind", "--mkdir", "--read-only", &name, text(shared.path()), "/shown"]).expect_code(0);
+        redd(&["copy-to", &name, text(shared.path()), "/copied"]).expect_code(0);
+        let back = place.join(&name);
+        redd(&["copy-from", &name, "/copied", text(&back)]).expect_code(0);
+        let owners = |path: &Path| std::fs::metadata(path).map(|status| (status.uid(), status.gid())).expect("a file");
+        assert_eq!(owners(&back.join("theirs")), if way.is_empty() { (1000, 1000) } else { (0, 0) });
+        let mut look = Command::new("nsenter");
+        look.args(["-a", "-t", &leader.to_string(), "sh", "-c"]);
+        look.arg("stat -c %u:%g /shown /shown/file /shown/theirs /copied /copied/file; echo x > /shown/file");
+        let seen = run_limited(look, Vec::new(), LIMIT);
+        let expected = ["0:0", "0:0", "1000:1000", "0:0", "0:0"];
+        assert_eq!(seen.output.lines().collect::<Vec<_>>(), expected, "{way:?} {seen}");
+        assert!(seen.errors.contains("Read-only file system"), "{seen}");
+        let leader = rustix::process::Pid::from_raw(i32::try_from(leader).expect("a number")).expect("a process");
+        rustix::process::kill_process(leader, rustix::process::Signal::KILL).expect("a signal");
+        engine.wait().expect("its end");
+    }
 }
 
 #[test]

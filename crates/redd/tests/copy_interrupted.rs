@@ -21,13 +21,13 @@ fn machine(tree: &Tree, options: &[&str]) -> Running {
     Running::start(command, &tree.name())
 }
 
-/// A copy that takes a while, in either direction, and where it goes.
+/// A copy of 4 GiB, in either direction, and where it goes.
 struct Copy {
     words: Vec<String>,
     place: PathBuf,
 }
 
-/// Both directions: a large file in a directory.
+/// Both directions.
 fn copies(tree: &Tree, host: &Tree) -> [Copy; 2] {
     let path = |path: PathBuf| path.to_str().expect("a path of ours").to_owned();
     let words = |verb: &str, from: String, to: String| vec![verb.to_owned(), tree.name(), from, to];
@@ -43,10 +43,10 @@ fn places() -> (Tree, Tree) {
     for place in [&tree, &host] {
         std::fs::create_dir(place.join("there")).expect("directory");
         place.write("large/first", "x", 0o644);
-        let file = std::fs::File::create(place.join("large/second")).expect("file");
-        let piece = vec![0x5a; 64 << 20];
-        for number in 0..24 {
-            std::os::unix::fs::FileExt::write_all_at(&file, &piece, number * (64 << 20)).expect("1.5 GiB");
+        let first = place.write("large/0", vec![0x5a; 64 << 20], 0o644);
+        // Many names of one file, each of which is copied.
+        for number in 1..64 {
+            std::fs::hard_link(&first, place.join(&format!("large/{number}"))).expect("a name");
         }
     }
     (tree, host)
