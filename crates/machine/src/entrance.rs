@@ -163,6 +163,16 @@ impl Users {
     }
 }
 
+/// The root directory of a machine and its first process, as soon as it has its files: before that the directory may be the
+/// host's.
+///
+/// # Errors
+/// An [`Error`].
+pub fn root_directory(state: &State) -> Result<(OwnedFd, OwnedFd), Error> {
+    let Entrance { root, leader, .. } = Entrance::of(state)?;
+    Ok((root, leader))
+}
+
 /// Keeps these capabilities and no others, also where a program were executed.
 ///
 /// # Errors

@@ -10,6 +10,7 @@ mod form;
 mod host_process;
 mod inside_users;
 mod interruption;
+mod log;
 mod machinectl;
 mod moment;
 mod observation;
@@ -56,6 +57,7 @@ fn main() -> ExitCode {
         Command::Cgls(arguments) => failure::report(commands::cgls::run(&arguments)),
         Command::Ps(arguments) => failure::report(commands::ps::run(&arguments)),
         Command::Stats(arguments) => failure::report(commands::stats::run(&arguments)),
+        Command::Logs(arguments) => failure::report(commands::logs::run(&arguments)),
         Command::Top(arguments) => failure::report(commands::top::run(&arguments)),
         Command::Wait(arguments) => failure::report(commands::wait::run(&arguments)),
         Command::Completions(arguments) => failure::report(commands::completions::run(&arguments)),

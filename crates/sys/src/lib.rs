@@ -8,6 +8,7 @@ pub mod clone;
 pub mod file_lock;
 pub mod grow;
 pub mod inherited;
+pub mod landlock;
 pub mod last_step;
 pub mod loop_device;
 pub mod loopback;

@@ -13,6 +13,7 @@ pub(crate) mod image_status;
 pub(crate) mod kill;
 pub(crate) mod list;
 pub(crate) mod list_images;
+pub(crate) mod logs;
 pub(crate) mod pause;
 pub(crate) mod poweroff;
 pub(crate) mod ps;
@@ -62,6 +63,7 @@ pub(crate) enum Command {
     Cgls(cgls::Arguments),
     Ps(ps::Arguments),
     Stats(stats::Arguments),
+    Logs(logs::Arguments),
     Top(top::Arguments),
     Wait(wait::Arguments),
     Completions(completions::Arguments),

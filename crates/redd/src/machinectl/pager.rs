@@ -1,7 +1,7 @@
 //! Long output on a terminal goes through a pager, as systemd's tools have it, see machinectl(1) (ENVIRONMENT).
 
 use std::io::{IsTerminal, Write};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use super::Options;
 use crate::failure::Failure;
@@ -14,19 +14,21 @@ const KNOWN: [&str; 3] = ["less", "more", "pager"];
 
 /// Prints a text, in a pager if there is a terminal and nobody has forbidden it.
 pub(crate) fn print(text: &str, options: &Options) -> Result<(), Failure> {
-    let terminal = std::io::stdout().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
-    if options.pages() && terminal && !text.is_empty() {
-        for mut pager in candidates(|name| std::env::var(name).ok(), is_elevated()) {
-            let Ok(mut child) = pager.stdin(Stdio::piped()).spawn() else { continue };
-            if let Some(mut input) = child.stdin.take() {
-                // Whoever leaves the pager early has seen enough.
-                let _ = input.write_all(text.as_bytes());
-            }
-            let _ = child.wait();
-            return Ok(());
-        }
+    let pager = if options.pages() && !text.is_empty() { start() } else { None };
+    let Some(mut child) = pager else { return form::print(text).map(drop) };
+    if let Some(mut input) = child.stdin.take() {
+        // Whoever leaves the pager early has seen enough.
+        let _ = input.write_all(text.as_bytes());
     }
-    form::print(text).map(drop)
+    let _ = child.wait();
+    Ok(())
+}
+
+/// A pager that waits for its input, if there is a terminal to show it on and a pager that can be started.
+pub(crate) fn start() -> Option<Child> {
+    let terminal = std::io::stdout().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
+    let all = if terminal { candidates(|name| std::env::var(name).ok(), is_elevated()) } else { Vec::new() };
+    all.into_iter().find_map(|mut pager| pager.stdin(Stdio::piped()).spawn().ok())
 }
 
 /// Whether somebody has more rights than the session that the terminal belongs to.
