@@ -136,7 +136,8 @@ fn all_that_can_be_copied_is_as_it_was() {
             assert!(listing(&back.join("x"), true).values().all(|line| line.ends_with(" 0:0")));
         }
         // Single files and links, at the same path, too.
-        redd(&["copy-from", &tree.name(), "/srv/absolute", text(&back.join("link"))]).expect_code(0);
+        let ended = redd(&["copy-from", &tree.name(), "/srv/absolute", text(&back.join("link"))]).expect_code(0);
+        assert!(ended.errors.contains("/srv/absolute is a link to /etc/shadow, and was copied as one"), "{ended}");
         assert_eq!(std::fs::read_link(back.join("link")).expect("a link"), Path::new("/etc/shadow"));
         redd(&["copy-to", &tree.name(), "/etc/hostname"]).expect_code(0);
         assert_eq!(std::fs::read(tree.join("etc/hostname")).ok(), std::fs::read("/etc/hostname").ok());

@@ -37,5 +37,7 @@ pub(crate) fn run(arguments: &Arguments, options: &Options) -> Result<ExitCode, 
         .map_err(Failure::usage)?;
     let state = steering::with_files(&arguments.name, options)?;
     let copy = Copy { source: arguments.source.clone(), destination, replace: arguments.force };
-    copying::run(options, &mut |observe| transfer::copy_from(&state, &copy, observe))
+    let code = copying::run(options, &mut |observe| transfer::copy_from(&state, &copy, observe))?;
+    copying::note_link(&copy.source, &copy.destination);
+    Ok(code)
 }

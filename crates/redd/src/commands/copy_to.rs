@@ -37,5 +37,7 @@ pub(crate) fn run(arguments: &Arguments, options: &Options) -> Result<ExitCode, 
     let state = steering::with_files(&arguments.name, options)?;
     let destination = arguments.destination.clone().unwrap_or_else(|| source.clone());
     let copy = Copy { source, destination, replace: arguments.force };
-    copying::run(options, &mut |observe| transfer::copy_to(&state, &copy, observe))
+    let code = copying::run(options, &mut |observe| transfer::copy_to(&state, &copy, observe))?;
+    copying::note_link(&copy.source, &copy.source);
+    Ok(code)
 }

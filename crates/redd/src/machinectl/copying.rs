@@ -1,6 +1,7 @@
 //! What copying into machines and out of them shares: progress, signals, what is told in the end.
 
 use std::io::IsTerminal;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,14 @@ const AT_FIRST: Duration = Duration::from_millis(300);
 
 /// What copies, telling how far it is and asking whether to go on.
 type Copying<'a> = dyn FnMut(&mut dyn FnMut(Progress) -> bool) -> Result<Copied, Error> + 'a;
+
+/// Says so where a link was asked for, which may lead to something else at its new place. `host` is what the host has of both.
+pub(crate) fn note_link(source: &Path, host: &Path) {
+    if let Ok(target) = std::fs::read_link(host) {
+        let (source, target) = (source.display(), target.display());
+        warn(&anyhow!("{source} is a link to {target}, and was copied as one: name what it leads to for its contents"));
+    }
+}
 
 /// Copies. A signal that asks for the end is obeyed when nothing is left of the copy.
 pub(crate) fn run(options: &Options, copying: &mut Copying<'_>) -> Result<ExitCode, Failure> {
