@@ -29,9 +29,10 @@ const LAYERS: &[Layer] = &[
     layer("image", &["sys", "spec"]),
     layer("machine", &["sys", "spec", "bus", "image"]),
     layer("runtime", &["sys", "spec", "plan", "seccomp", "bus", "cgroup", "net", "image", "machine"]),
+    layer("machined", &["sys", "spec", "bus", "cgroup", "image", "machine"]),
     layer("bootstrap", &["sys", "spec", "image"]),
     layer("spawn", &["sys", "spec", "plan", "image", "runtime"]),
-    layer("redd", &["sys", "spec", "cgroup", "image", "machine", "bootstrap", "spawn"]),
+    layer("redd", &["sys", "spec", "cgroup", "image", "machine", "machined", "bootstrap", "spawn"]),
     layer("testkit", &["sys", "spec"]),
     layer("xtask", &["sys", "spec"]),
 ];

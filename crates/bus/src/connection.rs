@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
 use rustix::io::Errno;
@@ -65,6 +65,7 @@ pub struct Connection {
     /// What was received and not looked at yet.
     received: Vec<u8>,
     signals: VecDeque<Message>,
+    patience: Duration,
 }
 
 impl Connection {
@@ -84,6 +85,12 @@ impl Connection {
         let mut connection = Self::open(path)?;
         connection.call(&Self::broker("Hello", ""), Writer::default())?;
         Ok(connection)
+    }
+
+    /// How long an answer may take from now on, in place of 25 seconds.
+    #[must_use]
+    pub fn patient_for(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// Has a bus pass signals on that this rule fits.
@@ -111,7 +118,8 @@ impl Connection {
     /// # Errors
     /// As [`open`](Self::open).
     pub fn over(socket: OwnedFd) -> Result<Self, Error> {
-        let mut connection = Self { socket, serial: 0, received: Vec::new(), signals: VecDeque::new() };
+        let mut connection =
+            Self { socket, serial: 0, received: Vec::new(), signals: VecDeque::new(), patience: PATIENCE };
         let until = Instant::now() + PATIENCE;
         // The user's number in decimal digits, those in hexadecimal.
         let user: String =
@@ -135,7 +143,7 @@ impl Connection {
     /// # Errors
     /// An [`Error`]; [`Error::Call`] if the method fails.
     pub fn call(&mut self, call: &Call<'_>, body: Writer) -> Result<Message, Error> {
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + self.patience;
         self.serial += 1;
         let serial = self.serial;
         self.send(&call.encode(serial, &body.into_bytes()), until)?;
@@ -168,7 +176,7 @@ impl Connection {
         if let Some(kept) = self.signals.pop_front() {
             return Ok(kept);
         }
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + self.patience;
         loop {
             let message = self.next(until)?;
             if message.kind == Kind::Signal {

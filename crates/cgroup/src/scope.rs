@@ -71,6 +71,8 @@ pub struct Scope<'a> {
     pub slice: &'a str,
     /// What people read about it.
     pub description: &'a str,
+    /// The process that is moved to it; the caller where absent.
+    pub process: Option<u32>,
     /// Properties by their names on the bus. They come after ours, so that they win.
     pub properties: &'a [(&'a str, Value)],
 }
@@ -104,7 +106,7 @@ impl Manager<'_> {
     }
 }
 
-/// Makes a scope and moves the caller to it. It is gone with its last process.
+/// Makes a scope and moves the process to it. It is gone with its last process.
 ///
 /// # Errors
 /// An [`Error`]; the caller is where it was.
@@ -150,6 +152,7 @@ fn request(connection: &mut Connection, scope: &Scope<'_>) -> Result<String, bus
     let mut body = Writer::default();
     body.string(scope.unit);
     body.string("fail");
+    let process = scope.process.unwrap_or_else(|| rustix::process::getpid().as_raw_nonzero().get().unsigned_abs());
     let mut properties = vec![
         ("Description", Value::String(scope.description.to_owned())),
         ("Slice", Value::String(scope.slice.to_owned())),
@@ -157,7 +160,7 @@ fn request(connection: &mut Connection, scope: &Scope<'_>) -> Result<String, bus
         ("CollectMode", Value::String("inactive-or-failed".to_owned())),
         ("TasksMax", Value::U64(TASKS)),
         ("KillSignal", Value::I32(STOP_SIGNAL)),
-        ("PIDs", Value::U32s(vec![rustix::process::getpid().as_raw_nonzero().get().unsigned_abs()])),
+        ("PIDs", Value::U32s(vec![process])),
     ];
     properties.extend_from_slice(scope.properties);
     body.properties(&properties);

@@ -12,6 +12,8 @@ use crate::state::{Class, State, Timestamp, VERSION};
 pub const HOST: &str = ".host";
 /// Where systemd-machined has its files.
 const UPSTREAM: &str = "/run/systemd/machines";
+/// `VMADDR_CID_ANY` of vsock(7): none.
+pub const ANY_CID: u32 = u32::MAX;
 /// The longest of these files that is read, in bytes.
 const LONGEST: u64 = 64 << 10;
 
@@ -147,7 +149,7 @@ fn of_upstream(directory: &Path, name: &str) -> Option<State> {
         control_group: None,
         timestamp,
         network_interfaces: links.split_ascii_whitespace().filter_map(|link| link.parse().ok()).collect(),
-        v_sock_cid: number("VSOCK_CID").and_then(|cid| cid.try_into().ok()),
+        v_sock_cid: number("VSOCK_CID").and_then(|cid| cid.try_into().ok()).filter(|cid| *cid != ANY_CID),
         ssh_address: field("SSH_ADDRESS"),
         ssh_private_key_path: field("SSH_PRIVATE_KEY_PATH"),
         control_address: field("CONTROL_ADDRESS"),
@@ -190,7 +192,7 @@ mod tests {
             let text = format!(
                 "# This is private data. Do not parse.\nNAME={name}\nUID=0\nSCOPE=machine-a.scope\nSCOPE_JOB=\n\
                  SERVICE=systemd-nspawn\nROOT=\"/srv/my tree\"\nID=00112233445566778899aabbccddeeff\nLEADER={leader}\n{pidfd}\
-                 CLASS=container\nREALTIME=1000000\nMONOTONIC=500\nNETIF=3 4\n"
+                 CLASS=container\nREALTIME=1000000\nMONOTONIC=500\nNETIF=3 4\nVSOCK_CID=4294967295\n"
             );
             std::fs::write(directory.path().join(name), text).unwrap();
         };
@@ -202,7 +204,7 @@ mod tests {
             (state.unit.as_deref(), state.service.as_deref()),
             (Some("machine-a.scope"), Some("systemd-nspawn"))
         );
-        assert_eq!(state.network_interfaces, [3, 4]);
+        assert_eq!((state.network_interfaces.as_slice(), state.v_sock_cid), (&[3, 4][..], None));
         assert_eq!(state.timestamp, Timestamp { realtime: 1_000_000, monotonic: 500 });
         assert!(!state.supervised && !state.private_network);
         if me.pidfd_id.is_some() {

@@ -88,6 +88,11 @@ impl OsRelease {
         found.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
     }
 
+    /// All fields in their order. No control character is in them.
+    pub fn fields(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.fields.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     /// Its name for people.
     #[must_use]
     pub fn pretty_name(&self) -> Option<&str> {

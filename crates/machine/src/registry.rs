@@ -4,6 +4,9 @@
 //! whether that still is so. Machines that others have registered have no such file, and live as long as their first
 //! process. Neither is told by a number of a process alone ([`Process`](crate::Process)).
 //!
+//! Entries of others change under a lock of the whole registry (`.lock`, root's alone), so that a reader that tidies up, a
+//! supervisor that begins and a registration that comes do not meet half-way.
+//!
 //! Trusts the host's root, who alone may write there. The names of entries are machine names, checked when they are read.
 
 use std::ffi::OsStr;
@@ -28,6 +31,8 @@ const CONFINEMENT: &str = "confinement";
 /// What a state is written to before it is seen.
 const NEW_STATE: &str = "state.new";
 const FILES: [&str; 5] = [NEW_STATE, STATE, CONTROL, CONFINEMENT, LOCK];
+/// What is locked while entries of others change. No machine can be called so.
+const CHANGES: &str = ".lock";
 /// The longest state that is read, in bytes.
 const LONGEST: u64 = 1 << 20;
 
@@ -40,6 +45,9 @@ pub enum Error {
     /// There is one.
     #[error("a machine named {0} is already registered")]
     Exists(String),
+    /// It is one of ours, and not for others to take out or change.
+    #[error("the machine {0} is run by redd, and is listed as long as it runs; terminate it instead")]
+    Ours(String),
     /// No machine can have this name.
     #[error(transparent)]
     Name(#[from] spec::NameError),
@@ -236,11 +244,15 @@ impl Registry {
     /// Removes an entry whose keeper died. That this may not or cannot be done is no error: it is passed over again.
     fn remove_if_stale(&self, name: &str) {
         let directory = self.directory.join(name);
+        if !directory.exists() {
+            return;
+        }
         match LockFile::acquire_existing(&directory, OsStr::new(LOCK), file_lock::Mode::Exclusive) {
             // Nobody can begin under this name while we hold it.
             Ok(Some(lock)) => remove(&directory, Some(lock)),
             // Registered by others, or somebody holds it after all.
             Ok(None) => {
+                let Ok(_changes) = self.lock_changes() else { return };
                 match read(&directory.join(STATE)).map(|text| serde_json::from_slice::<State>(&text)) {
                     Ok(Ok(state)) if !state.supervised && !state.leader.lives() => remove(&directory, None),
                     // Fails where somebody is about to fill it.
@@ -259,8 +271,13 @@ impl Registry {
     pub fn publish(&self, state: &State, confinement: &Confinement) -> Result<Published, Error> {
         MachineName::try_from(state.name.as_str())?;
         let directory = self.directory.join(&state.name);
+        let changes = self.lock_changes()?;
+        // The same leader: systemd-machined was told first. What others run keeps its name.
+        let others = read_state(&directory).filter(|other| !other.supervised && other.leader != state.leader);
+        if others.is_some_and(|other| other.leader.lives()) {
+            return Err(Error::Exists(state.name.clone()));
+        }
         let lock = loop {
-            make_directory(&self.directory)?;
             make_directory(&directory)?;
             match LockFile::acquire(&directory, OsStr::new(LOCK), file_lock::Mode::Exclusive) {
                 Ok(Some(lock)) => break lock,
@@ -273,6 +290,7 @@ impl Registry {
         let published = Published { directory, lock: Some(lock) };
         published.write(CONFINEMENT, 0o600, &to_json(confinement))?;
         published.update(state)?;
+        drop(changes);
         Ok(published)
     }
 
@@ -282,10 +300,11 @@ impl Registry {
     /// [`Error::Exists`], [`Error::File`].
     pub fn register(&self, state: &State) -> Result<(), Error> {
         MachineName::try_from(state.name.as_str())?;
+        // Before the lock: what is stale is removed under it.
         if self.look(&state.name)?.is_some() {
             return Err(Error::Exists(state.name.clone()));
         }
-        make_directory(&self.directory)?;
+        let _changes = self.lock_changes()?;
         let directory = self.directory.join(&state.name);
         match rustix::fs::mkdir(&directory, Mode::from_raw_mode(0o755)) {
             Err(Errno::EXIST) => return Err(Error::Exists(state.name.clone())),
@@ -297,24 +316,58 @@ impl Registry {
     /// Changes what is known of a machine that somebody else runs.
     ///
     /// # Errors
-    /// [`Error::NoSuchMachine`], [`Error::File`].
+    /// [`Error::NoSuchMachine`], also where another one has its name by now; [`Error::Ours`], [`Error::File`].
     pub fn amend(&self, state: &State) -> Result<(), Error> {
-        let machine = self.find(&state.name)?;
-        write(&self.directory.join(machine.state.name), STATE, 0o644, &to_json(state))
+        let (_changes, known) = self.find_of_others(&state.name)?;
+        if known.leader != state.leader {
+            return Err(Error::NoSuchMachine(state.name.clone()));
+        }
+        write(&self.directory.join(&state.name), STATE, 0o644, &to_json(state))
     }
 
     /// Takes out a machine that somebody else runs.
     ///
     /// # Errors
-    /// [`Error::NoSuchMachine`]; [`Error::Exists`] for one whose supervisor is ours: that takes it out itself.
+    /// [`Error::NoSuchMachine`]; [`Error::Ours`] for one whose supervisor is ours: that takes it out itself.
     pub fn unregister(&self, name: &str) -> Result<(), Error> {
-        let machine = self.find(name)?;
-        if machine.state.supervised {
-            return Err(Error::Exists(name.to_owned()));
-        }
+        let (_changes, _) = self.find_of_others(name)?;
         remove(&self.directory.join(name), None);
         Ok(())
     }
+
+    /// A machine that somebody else runs, and the lock without which it does not change.
+    fn find_of_others(&self, name: &str) -> Result<(OwnedFd, State), Error> {
+        self.find(name)?;
+        let changes = self.lock_changes()?;
+        let state = read_state(&self.directory.join(name)).ok_or_else(|| Error::NoSuchMachine(name.to_owned()))?;
+        if state.supervised {
+            return Err(Error::Ours(name.to_owned()));
+        }
+        Ok((changes, state))
+    }
+
+    /// Waits for whoever changes entries of others just now. Given back by closing the descriptor.
+    fn lock_changes(&self) -> Result<OwnedFd, Error> {
+        let path = self.directory.join(CHANGES);
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let opened = || rustix::fs::open(&path, flags, Mode::RUSR | Mode::WUSR);
+        let file = match opened() {
+            Err(Errno::NOENT) => {
+                make_directory(&self.directory)?;
+                opened()
+            }
+            other => other,
+        };
+        let file = file.map_err(failed("open", &path))?;
+        rustix::io::retry_on_intr(|| rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive))
+            .map_err(failed("lock", &path))?;
+        Ok(file)
+    }
+}
+
+/// What an entry says, if it can be read.
+fn read_state(directory: &Path) -> Option<State> {
+    serde_json::from_slice(&read(&directory.join(STATE)).ok()?).ok()
 }
 
 /// An entry that is kept.

@@ -36,6 +36,13 @@ fn main() -> ExitCode {
     if arguments.get(1).is_some_and(|verb| verb == "spawn") {
         return commands::spawn::run(arguments.into_iter().skip(2));
     }
+    // Neither has a service's.
+    if name == "systemd-machined" {
+        return machined::main(arguments.into_iter().skip(1));
+    }
+    if arguments.get(1).is_some_and(|verb| verb == "machined") {
+        return machined::main(arguments.into_iter().skip(2));
+    }
     if name == "systemd-cgls" {
         return commands::cgls::main(arguments);
     }
@@ -50,6 +57,7 @@ fn main() -> ExitCode {
     let read = Redd::from_arg_matches(&matches).map_err(|error| error.format(&mut line));
     match read.unwrap_or_else(|error| error.exit()).command {
         Command::Spawn => commands::spawn::run(std::iter::empty()),
+        Command::Machined => machined::main(std::iter::empty()),
         Command::Bootstrap(arguments) => failure::report(commands::bootstrap::run(&arguments)),
         Command::Run(arguments) => failure::report(commands::run::run(&arguments)),
         Command::Exec(arguments) => failure::report(commands::exec::run(&arguments)),

@@ -268,7 +268,7 @@ impl Parent<'_> {
                 let properties = properties.as_slice();
                 cgroup::scope::start(
                     manager.manager(),
-                    &cgroup::scope::Scope { unit, slice, description, properties },
+                    &cgroup::scope::Scope { unit, slice, description, process: None, properties },
                 )?;
             }
             ParentStep::MakeTemporary { number, owner } => {

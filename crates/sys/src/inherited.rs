@@ -1,8 +1,9 @@
 //! Descriptors that a process is started with by number, as
-//! [`sd_listen_fds(3)`](https://www.freedesktop.org/software/systemd/man/latest/sd_listen_fds.html) describes them. They are
-//! neither owned nor used here: only whether a program that is executed gets them is changed.
+//! [`sd_listen_fds(3)`](https://www.freedesktop.org/software/systemd/man/latest/sd_listen_fds.html) describes them: passed on to
+//! the next program, or taken.
 
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::io::{Errno, Result};
 
@@ -26,6 +27,23 @@ pub fn inherit(count: u32, inherited: bool) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Takes the `count` descriptors from [`FIRST`] on, close-on-exec. They are the caller's from now on: that they are meant for
+/// this process (`$LISTEN_PID`), and that it has opened nothing before, is for the caller to know.
+///
+/// # Errors
+/// `EBADF` where one of them is not open, `EALREADY` the second time.
+pub fn take(count: u32) -> Result<Vec<OwnedFd>> {
+    static TAKEN: AtomicBool = AtomicBool::new(false);
+    inherit(count, false)?;
+    if TAKEN.swap(true, Ordering::Relaxed) {
+        return Err(Errno::ALREADY);
+    }
+    let numbers = (FIRST..).take(count as usize);
+    // SAFETY: they are open, which inherit() has seen; whoever started this process has given them to it, and nobody takes
+    // them twice.
+    Ok(numbers.map(|number| unsafe { OwnedFd::from_raw_fd(number) }).collect())
 }
 
 /// Makes [`FIRST`] a copy of `descriptor`; what was there is closed, whoever owns it. For a process that goes on to another

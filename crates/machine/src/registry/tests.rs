@@ -69,7 +69,9 @@ fn an_entry_lasts_as_long_as_it_is_kept() {
     assert!(matches!(registry.publish(&state("a", myself(), true), &confinement), Err(Error::Exists(_))));
     drop((published, other));
     assert!(matches!(registry.find("b.c"), Err(Error::NoSuchMachine(_))));
-    assert_eq!(std::fs::read_dir(directory.path().join("machines")).unwrap().count(), 0);
+    let left = std::fs::read_dir(directory.path().join("machines")).unwrap();
+    let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, [CHANGES]);
 }
 
 impl State {
@@ -120,6 +122,63 @@ fn machines_of_others_live_with_their_first_process() {
     assert_eq!(names(&registry), ["vm"]);
     assert!(!registry.directory.join("gone").exists());
     registry.unregister("vm").unwrap();
+    assert!(names(&registry).is_empty());
+}
+
+#[test]
+fn ours_are_not_for_others_to_change() {
+    let (_directory, registry) = registry();
+    let published = registry.publish(&state("a", myself(), true), &Confinement::default()).unwrap();
+    assert!(matches!(registry.unregister("a"), Err(Error::Ours(_))));
+    assert!(matches!(registry.amend(&state("a", myself(), false)), Err(Error::Ours(_))));
+    assert!(matches!(registry.register(&state("a", myself(), false)), Err(Error::Exists(_))));
+    assert_eq!(names(&registry), ["a"]);
+    drop(published);
+    assert!(matches!(registry.unregister("a"), Err(Error::NoSuchMachine(_))));
+}
+
+#[test]
+fn a_supervisor_takes_the_name_of_nobody_else() {
+    let (_directory, registry) = registry();
+    let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+    let other = Process::of(i32::try_from(child.id()).unwrap()).unwrap();
+    registry.register(&state("a", other, false)).unwrap();
+    let ours = state("a", myself(), true);
+    assert!(matches!(registry.publish(&ours, &Confinement::default()), Err(Error::Exists(_))));
+    assert!(!registry.find("a").unwrap().state.supervised);
+    assert!(matches!(registry.amend(&state("a", myself(), false)), Err(Error::NoSuchMachine(_))));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    // Of the dead, and of the same first process, it does.
+    drop(registry.publish(&ours, &Confinement::default()).unwrap());
+    registry.register(&state("a", myself(), false)).unwrap();
+    drop(registry.publish(&ours, &Confinement::default()).unwrap());
+    assert!(names(&registry).is_empty());
+}
+
+#[test]
+fn readers_that_tidy_up_take_nothing_from_whoever_begins() {
+    let (_directory, registry) = registry();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                    registry.list().unwrap();
+                    drop(registry.find("vm"));
+                }
+            });
+        }
+        let failed = (0..500).find_map(|round| {
+            registry
+                .register(&state("vm", myself(), false))
+                .and_then(|()| registry.unregister("vm"))
+                .err()
+                .map(|e| (round, e))
+        });
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(failed.is_none(), "{failed:?}");
+    });
     assert!(names(&registry).is_empty());
 }
 

@@ -66,5 +66,7 @@ pub(crate) enum Command {
     Logs(logs::Arguments),
     Top(top::Arguments),
     Wait(wait::Arguments),
+    /// Serve the interfaces of systemd-machined, for programs that ask it
+    Machined,
     Completions(completions::Arguments),
 }
