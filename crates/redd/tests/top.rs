@@ -90,6 +90,65 @@ fn control_z_gives_the_terminal_back_meanwhile() {
     assert!(terminal.wait(SOON).success());
 }
 
+/// The lines of the last picture that was drawn.
+fn last_picture(transcript: &str) -> Vec<String> {
+    let begin = transcript.rfind("\x1b[H").expect("a picture");
+    let picture = transcript[begin + 3..].split("\x1b[J").next().unwrap_or_default();
+    picture.split("\r\n").map(|line| line.replace("\x1b[K", "").replace("\x1b[7m", "").replace("\x1b[0m", "")).collect()
+}
+
+#[test]
+fn more_machines_than_lines_in_terminals_of_any_size() {
+    requires!(root, cgroup2);
+    let tree = fixture::tree();
+    let _isolated = Isolated::enter();
+    let machines: Vec<Running> = (0..12)
+        .map(|number| {
+            let name = format!("logs-top-{}-{number:02}", std::process::id());
+            let mut command = Command::new(REDD);
+            command.args(["spawn", "-q", "-x", "-M", &name, "-D"]).arg(tree.path()).args(["/probe", "pause"]);
+            Running::begin(command, &name)
+        })
+        .map(|mut running| {
+            running.await_entry();
+            running
+        })
+        .collect();
+    let mut terminal = Terminal::start(top().args(["--sort=name"]));
+    terminal.expect(machines[11].name(), SOON);
+    for (columns, lines) in [(80, 8), (200, 60), (20, 5), (3, 2), (1, 1), (2, 30), (80, 24)] {
+        terminal.resize(columns, lines);
+        // One picture may still be of the size before.
+        for _ in 0..3 {
+            terminal.expect("\x1b[J", SOON);
+        }
+        let picture = last_picture(terminal.transcript());
+        assert!(picture.len() <= usize::from(lines), "{columns}x{lines}: {picture:#?}");
+        assert!(
+            picture.iter().all(|line| line.chars().count() <= usize::from(columns)),
+            "{columns}x{lines}: {picture:#?}"
+        );
+    }
+    terminal.resize(80, 8);
+    for _ in 0..3 {
+        terminal.expect("\x1b[J", SOON);
+    }
+    assert!(!last_picture(terminal.transcript()).iter().any(|line| line.contains(machines[11].name())));
+    // To the end, and as far beyond as somebody may press.
+    for _ in 0..20 {
+        terminal.write("\x1b[B");
+        terminal.expect("\x1b[J", SOON);
+    }
+    terminal.expect(machines[11].name(), SOON);
+    terminal.write("\x03");
+    terminal.expect("\x1b[?25h\x1b[?1049l", SOON);
+    assert!(terminal.wait(SOON).success());
+    assert!(is_usual(&terminal));
+    for machine in machines {
+        machine.stop();
+    }
+}
+
 #[test]
 fn without_a_terminal_there_is_a_hint() {
     let ended = run_limited(top(), Vec::new(), SOON).expect_code(1);

@@ -11,7 +11,7 @@ use machine::Registry;
 
 use crate::cgroup_tree::{self, Options};
 use crate::failure::{Failure, report_as, warn};
-use crate::form;
+use crate::machinectl::pager;
 
 /// Show control groups and the processes in them as a tree
 #[derive(Debug, Default, clap::Args)]
@@ -120,7 +120,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
             }
         }
     }
-    form::print(&told)?;
+    pager::show(&told, !arguments.no_pager)?;
     match failed {
         None => Ok(ExitCode::SUCCESS),
         Some(error) => Err(Failure::new(error, Some("see what there is with: redd cgls --all"))),

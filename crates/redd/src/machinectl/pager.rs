@@ -14,7 +14,12 @@ const KNOWN: [&str; 3] = ["less", "more", "pager"];
 
 /// Prints a text, in a pager if there is a terminal and nobody has forbidden it.
 pub(crate) fn print(text: &str, options: &Options) -> Result<(), Failure> {
-    let pager = if options.pages() && !text.is_empty() { start() } else { None };
+    show(text, options.pages())
+}
+
+/// Prints a text, in a pager if there is a terminal and this is wanted.
+pub(crate) fn show(text: &str, pages: bool) -> Result<(), Failure> {
+    let pager = if pages && !text.is_empty() { start() } else { None };
     let Some(mut child) = pager else { return form::print(text).map(drop) };
     if let Some(mut input) = child.stdin.take() {
         // Whoever leaves the pager early has seen enough.
