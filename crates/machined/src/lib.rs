@@ -69,7 +69,12 @@ enum Idle {
 }
 
 /// Runs the service with these arguments, those behind the program's name.
-pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+pub fn main(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let first = arguments.next();
+    if first.as_ref().is_some_and(|first| first == service::errand::OPTION) {
+        return if service::errand::main() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
+    let arguments = first.into_iter().chain(arguments);
     let idle = match read(arguments) {
         Ok(Wanted::Run(idle)) => idle,
         Ok(Wanted::Print(text)) => {

@@ -29,14 +29,20 @@ fn tell(priority: i64, error: &dyn std::error::Error) {
     if LEVEL.load(Ordering::Relaxed) < priority {
         return;
     }
+    let text = chain(error);
+    let journal = std::env::var_os("JOURNAL_STREAM").is_some();
+    let prefix = if journal { format!("<{priority}>") } else { "systemd-machined: ".to_owned() };
+    // Nobody is left to tell if this fails.
+    let _ = writeln!(std::io::stderr(), "{prefix}{}", spec::printable(&text));
+}
+
+/// An error with its causes.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {
         text.push_str(&format!(": {error}"));
         source = error.source();
     }
-    let journal = std::env::var_os("JOURNAL_STREAM").is_some();
-    let prefix = if journal { format!("<{priority}>") } else { "systemd-machined: ".to_owned() };
-    // Nobody is left to tell if this fails.
-    let _ = writeln!(std::io::stderr(), "{prefix}{}", spec::printable(&text));
+    text
 }

@@ -94,8 +94,16 @@ pub enum Error {
         source: Errno,
     },
     /// What a process that was started for it has said.
-    #[error("{0}")]
-    Worker(String),
+    #[error("{text}")]
+    Errand {
+        /// Its words.
+        text: String,
+        /// The number of the system's error behind it.
+        errno: Errno,
+    },
+    /// A mistake of the service's own.
+    #[error("the service has failed at it")]
+    Failed,
 }
 
 impl From<machine::registry::Error> for Error {
@@ -140,7 +148,8 @@ impl Error {
         use image::pool::Error as Image;
         use machine::control::Error as Control;
         match self {
-            Self::System { source, .. }
+            Self::Errand { errno: source, .. }
+            | Self::System { source, .. }
             | Self::Control(Control::System { source, .. })
             | Self::Image(Image::System { source, .. })
             | Self::Registry(machine::registry::Error::File { source, .. }) => *source,

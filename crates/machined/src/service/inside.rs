@@ -2,15 +2,17 @@
 
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
-use std::process::{Command, Stdio};
+use std::path::PathBuf;
 
 use machine::addresses::{self, Address};
+use machine::control::Client;
 use machine::machines::HOST;
 use machine::os_release::OsRelease;
 use machine::state::{Class, State};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 
+use super::errand::{self, Errand};
 use super::machines::has_own_network;
 use super::{Error, Service};
 
@@ -27,25 +29,32 @@ pub fn bytes_of(address: IpAddr) -> (i32, Vec<u8>) {
     }
 }
 
-/// Files of the host in a machine.
+/// Files of the host or a machine that are to be had in the other.
 #[derive(Clone, Debug)]
-pub struct Bind {
-    /// The path on the host.
+pub struct Files {
+    /// The path where they are.
     pub source: String,
-    /// The path inside; the same where absent.
+    /// The path where they are to be; the same where absent.
     pub destination: Option<String>,
-    /// Nothing can be written through it.
-    pub read_only: bool,
-    /// Make what is missing of the destination.
-    pub make_destination: bool,
 }
 
 impl Service {
+    /// What is known of a machine as soon as its program runs. Before that, its first process may have the host's mounts, users
+    /// and network, which are not the machine's.
+    pub(super) fn settled(&self, state: &State) -> Result<State, Error> {
+        if !state.supervised {
+            return Ok(state.clone());
+        }
+        let described = Client::of(&self.registry.find(&state.name)?).describe()?;
+        Ok(described.map_or_else(|| state.clone(), |described| described.state))
+    }
+
     /// Its addresses, those that reach furthest first.
     ///
     /// # Errors
     /// [`Error::NotSupported`] for virtual machines, [`Error::NoPrivateNetworking`].
     pub fn addresses(&self, state: &State) -> Result<Vec<Address>, Error> {
+        let state = &self.settled(state)?;
         let failed = || Error::system(format!("read the addresses of {}", state.name));
         match state.class {
             Class::Host => addresses::of_host().map_err(failed()),
@@ -65,6 +74,7 @@ impl Service {
     /// # Errors
     /// [`Error::NotSupported`] for virtual machines, [`Error::NoOsRelease`].
     pub fn os_release(&self, state: &State) -> Result<OsRelease, Error> {
+        let state = &self.settled(state)?;
         let read = match state.class {
             Class::Host => OsRelease::of_host(),
             Class::Vm => return Err(container_only(state, "reading the operating system")),
@@ -92,6 +102,7 @@ impl Service {
     /// # Errors
     /// [`Error::NotSupported`] for virtual machines, [`Error::NoSuchMachine`] if it has just ended.
     pub fn root_directory(&self, state: &State) -> Result<OwnedFd, Error> {
+        let state = &self.settled(state)?;
         let path = match state.class {
             Class::Host => "/".to_owned(),
             Class::Vm => return Err(container_only(state, "opening the root directory")),
@@ -107,49 +118,53 @@ impl Service {
         Ok(opened)
     }
 
-    /// Shows files of the host in a machine. Entering it takes a process with one thread: that is redd under another name.
+    /// Shows files of the host in a machine; `read_only` so that nothing can be written through it. With `make_destination` what
+    /// is missing of the destination is made.
     ///
     /// # Errors
-    /// [`Error::NotSupported`] for virtual machines and the host, [`Error::Worker`] with redd's words.
-    pub fn bind(&self, state: &State, bind: &Bind) -> Result<(), Error> {
-        if state.class != Class::Container {
-            return Err(container_only(state, "binding files"));
-        }
-        let destination = bind.destination.as_deref().unwrap_or(&bind.source);
-        for (parameter, path) in [("source", bind.source.as_str()), ("destination", destination)] {
-            if !path.starts_with('/') || path.contains('\0') {
-                return Err(Error::Invalid { parameter, why: format!("{path:?} is no absolute path") });
-            }
-        }
-        let mut arguments = vec!["bind"];
-        arguments.extend(bind.read_only.then_some("--read-only"));
-        arguments.extend(bind.make_destination.then_some("--mkdir"));
-        arguments.extend(["--", &state.name, &bind.source, destination]);
-        run(&arguments)
+    /// [`Error::NotSupported`] for virtual machines and the host, [`Error::Invalid`], [`Error::Errand`].
+    pub fn bind(&self, state: &State, files: Files, read_only: bool, make_destination: bool) -> Result<(), Error> {
+        let (source, destination) = paths(state, files, "binding files")?;
+        let bind = machine::bind::Bind { source, destination, read_only, make_destination };
+        errand::run(&state.name, &Errand::Bind(bind))
     }
+
+    /// Copies files of the host into a machine; `replace` those that are there.
+    ///
+    /// # Errors
+    /// As [`Service::bind`].
+    pub fn copy_to(&self, state: &State, files: Files, replace: bool) -> Result<(), Error> {
+        let (source, destination) = paths(state, files, "copying files")?;
+        errand::run(&state.name, &Errand::CopyTo(machine::transfer::Copy { source, destination, replace }))
+    }
+
+    /// Copies files of a machine to the host; `replace` those that are there.
+    ///
+    /// # Errors
+    /// As [`Service::bind`].
+    pub fn copy_from(&self, state: &State, files: Files, replace: bool) -> Result<(), Error> {
+        let (source, destination) = paths(state, files, "copying files")?;
+        errand::run(&state.name, &Errand::CopyFrom(machine::transfer::Copy { source, destination, replace }))
+    }
+}
+
+/// The paths of both sides. Whoever asks may be anywhere: only whole paths mean something.
+fn paths(state: &State, files: Files, what: &'static str) -> Result<(PathBuf, PathBuf), Error> {
+    if state.class != Class::Container {
+        return Err(container_only(state, what));
+    }
+    let destination = files.destination.unwrap_or_else(|| files.source.clone());
+    for (parameter, path) in [("source", &files.source), ("destination", &destination)] {
+        if !path.starts_with('/') || path.contains('\0') {
+            return Err(Error::Invalid { parameter, why: format!("{path:?} is no absolute path") });
+        }
+    }
+    Ok((files.source.into(), destination.into()))
 }
 
 fn container_only(state: &State, what: &'static str) -> Error {
     let why = if state.name == HOST { "it is this host itself" } else { "only containers have it" };
     Error::NotSupported { machine: state.name.clone(), what, why: why.to_owned() }
-}
-
-/// Runs a verb of redd's.
-fn run(arguments: &[&str]) -> Result<(), Error> {
-    let mut command = Command::new("/proc/self/exe");
-    std::os::unix::process::CommandExt::arg0(&mut command, "redd");
-    let output = command.args(arguments).stdin(Stdio::null()).output();
-    let failed = |error: std::io::Error| Error::System {
-        what: format!("run redd {}", arguments[0]),
-        source: Errno::from_io_error(&error).unwrap_or(Errno::IO),
-    };
-    let output = output.map_err(failed)?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let text = String::from_utf8_lossy(&output.stderr);
-    let line = text.lines().next().unwrap_or("it has ended without a word");
-    Err(Error::Worker(line.strip_prefix("redd: ").unwrap_or(line).to_owned()))
 }
 
 #[cfg(test)]
@@ -163,8 +178,10 @@ mod tests {
         assert!(service.addresses(&host).is_ok());
         assert!(service.root_directory(&host).is_ok());
         assert!(matches!(service.ssh(&host), Err(Error::NotAvailable { .. })));
-        let bind = Bind { source: "/etc".to_owned(), destination: None, read_only: true, make_destination: false };
-        assert!(matches!(service.bind(&host, &bind), Err(Error::NotSupported { .. })));
+        let files = || Files { source: "/etc".to_owned(), destination: None };
+        assert!(matches!(service.bind(&host, files(), true, false), Err(Error::NotSupported { .. })));
+        assert!(matches!(service.copy_to(&host, files(), false), Err(Error::NotSupported { .. })));
+        assert!(matches!(service.copy_from(&host, files(), false), Err(Error::NotSupported { .. })));
     }
 
     #[test]

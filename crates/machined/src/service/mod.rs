@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`machines`] | finding, registering, steering |
 //! | [`inside`] | what is seen of a machine from outside: addresses, operating system, files |
+//! | `errand` | entering machines, by another process |
 //! | [`users`] | users and groups of machines on the host |
 //! | [`images`] | the images that are installed |
 //! | [`access`] | who may do what |
@@ -14,6 +15,7 @@
 //! | [`note`] | what sd-login(3) reads |
 
 pub mod access;
+pub(crate) mod errand;
 mod error;
 pub mod images;
 pub mod inside;

@@ -84,6 +84,7 @@ impl Service {
     /// # Errors
     /// [`Error::NotSupported`] for virtual machines, [`Error::NoSuchUser`], [`Error::NoSuchGroup`].
     pub fn map_from(&self, state: &State, kind: Kind, id: u32) -> Result<u32, Error> {
+        let state = &self.settled(state)?;
         match state.class {
             Class::Host => Ok(id),
             Class::Vm => {
@@ -118,6 +119,7 @@ impl Service {
     /// # Errors
     /// [`Error::NotSupported`] for virtual machines, [`Error::NoUidShift`].
     pub fn uid_shift(&self, state: &State) -> Result<u32, Error> {
+        let state = &self.settled(state)?;
         if state.name == HOST {
             return Ok(0);
         }

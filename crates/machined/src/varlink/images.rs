@@ -8,6 +8,11 @@ use super::{Call, IMAGES, Parameters, Refusal, Reply};
 use crate::service::access::{self, action};
 use crate::service::{Error, Service};
 
+/// A name that an image can have.
+fn new_name(name: String) -> Result<String, Refusal> {
+    if image::pool::image::is_name(&name) { Ok(name) } else { Err(Refusal::parameter("newName")) }
+}
+
 fn refused(error: Error) -> Refusal {
     Refusal::of(IMAGES.name, &error)
 }
@@ -89,7 +94,7 @@ fn described(service: &Service, image: &Image, acquire: Acquire) -> Result<Value
 fn update(call: &Call<'_>, mut parameters: Parameters) -> Result<Reply, Refusal> {
     let name = parameters.text("name")?;
     let interactive = parameters.flag("allowInteractiveAuthentication")?;
-    let new = parameters.text("newName")?;
+    let new = parameters.text("newName")?.map(new_name).transpose()?;
     let read_only = parameters.flag("readOnly")?;
     let limit = parameters.size("limit")?;
     parameters.end()?;
@@ -118,7 +123,7 @@ fn update(call: &Call<'_>, mut parameters: Parameters) -> Result<Reply, Refusal>
 fn clone(call: &Call<'_>, mut parameters: Parameters) -> Result<Reply, Refusal> {
     let name = parameters.text("name")?;
     let interactive = parameters.flag("allowInteractiveAuthentication")?;
-    let new = parameters.text("newName")?;
+    let new = parameters.text("newName")?.map(new_name).transpose()?;
     let read_only = parameters.flag("readOnly")?.unwrap_or(false);
     parameters.end()?;
     let name = name.ok_or_else(|| Refusal::parameter("name"))?;

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Call, MACHINES, Parameters, Refusal, Reply};
 use crate::service::access::{self, action};
-use crate::service::inside::{Bind, bytes_of};
+use crate::service::inside::{Files, bytes_of};
 use crate::service::users::Kind;
 use crate::service::{Error, Registration, Service, Which};
 
@@ -29,8 +29,8 @@ pub(super) fn call(call: &Call<'_>, method: &str, parameters: Parameters) -> Res
         "MapFrom" => map_from(call, parameters),
         "MapTo" => map_to(call, parameters),
         "BindMount" => bind_mount(call, parameters),
-        "CopyFrom" => copy(parameters, "CopyFrom"),
-        "CopyTo" => copy(parameters, "CopyTo"),
+        "CopyFrom" => copy(call, parameters, true),
+        "CopyTo" => copy(call, parameters, false),
         "OpenRootDirectory" => open_root_directory(call, parameters),
         other => Err(Refusal::method_not_found(&format!("{}.{other}", MACHINES.name))),
     }
@@ -329,8 +329,7 @@ fn bind_mount(call: &Call<'_>, mut parameters: Parameters) -> Result<Reply, Refu
     let source = source.ok_or_else(|| Refusal::parameter("source"))?;
     let state = target.state(call)?;
     target.permit(call, &state, "bind")?;
-    let bind = Bind { source, destination, read_only, make_destination };
-    call.service.bind(&state, &bind).map_err(refused)?;
+    call.service.bind(&state, Files { source, destination }, read_only, make_destination).map_err(refused)?;
     Ok(Reply::none())
 }
 
@@ -348,16 +347,22 @@ fn open(mut parameters: Parameters) -> Result<Reply, Refusal> {
     Err(not_implemented("Open"))
 }
 
-/// Copies come with `machinectl copy-to` and `copy-from`.
-fn copy(mut parameters: Parameters, method: &str) -> Result<Reply, Refusal> {
-    for name in ["name", "source", "destination"] {
-        parameters.text(name)?;
-    }
-    parameters.value("pid")?;
-    parameters.flag("allowInteractiveAuthentication")?;
-    parameters.flag("replace")?;
+fn copy(call: &Call<'_>, mut parameters: Parameters, to_host: bool) -> Result<Reply, Refusal> {
+    let target = Target::take(call, &mut parameters)?;
+    let source = parameters.text("source")?;
+    let destination = parameters.text("destination")?;
+    let replace = parameters.flag("replace")?.unwrap_or(false);
     parameters.end()?;
-    Err(not_implemented(method))
+    let files = Files { source: source.ok_or_else(|| Refusal::parameter("source"))?, destination };
+    let state = target.state(call)?;
+    target.permit(call, &state, "copy")?;
+    let copied = if to_host {
+        call.service.copy_from(&state, files, replace)
+    } else {
+        call.service.copy_to(&state, files, replace)
+    };
+    copied.map_err(refused)?;
+    Ok(Reply::none())
 }
 
 fn not_implemented(method: &str) -> Refusal {

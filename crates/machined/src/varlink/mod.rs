@@ -141,7 +141,8 @@ impl Refusal {
     /// An error of the system, as systemd's services put it.
     fn system(error: &Error) -> Self {
         let errno = error.errno();
-        let mut parameters = json!({ "origin": "linux", "errno": errno.raw_os_error(), "message": chain(error) });
+        let mut parameters =
+            json!({ "origin": "linux", "errno": errno.raw_os_error(), "message": crate::log::chain(error) });
         if let Some(name) = errno_name(errno) {
             parameters["errnoName"] = name.into();
         }
@@ -187,25 +188,18 @@ impl Refusal {
     }
 }
 
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(&format!(": {error}"));
-        source = error.source();
-    }
-    text
-}
-
 fn errno_name(errno: rustix::io::Errno) -> Option<&'static str> {
     use rustix::io::Errno;
     Some(match errno {
         Errno::ACCESS => "EACCES",
         Errno::BUSY => "EBUSY",
         Errno::EXIST => "EEXIST",
+        Errno::INTR => "EINTR",
         Errno::INVAL => "EINVAL",
         Errno::IO => "EIO",
         Errno::NOENT => "ENOENT",
+        Errno::LOOP => "ELOOP",
+        Errno::NOTDIR => "ENOTDIR",
         Errno::NOSPC => "ENOSPC",
         Errno::OPNOTSUPP => "EOPNOTSUPP",
         Errno::PERM => "EPERM",
@@ -283,7 +277,7 @@ mod tests {
             let name = Refusal::of(IMAGES.name, &error).name;
             assert!(known.iter().any(|one| name.ends_with(&format!("MachineImage.{one}"))), "{error}: {name}");
         }
-        let refusal = Refusal::of(MACHINES.name, &Error::Worker("x".to_owned()));
+        let refusal = Refusal::of(MACHINES.name, &Error::Failed);
         assert_eq!((refusal.name.as_str(), &refusal.parameters["errnoName"]), ("io.systemd.System", &json!("EIO")));
     }
 }

@@ -143,7 +143,7 @@ async fn answer(asked: Asked, face: Face, service: Arc<Service>, caller: Arc<Cal
     });
     carried_out.await.unwrap_or_else(|error| {
         crate::log::warn(&error);
-        Err(Refusal::system(&Error::Worker("the service has failed at it".to_owned())))
+        Err(Refusal::system(&Error::Failed))
     })
 }
 

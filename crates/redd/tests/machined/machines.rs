@@ -1,128 +1,12 @@
-//! `systemd-machined`: its Varlink interfaces on machines of ours and of others.
+//! `io.systemd.Machine`.
 
-mod varlink;
-
-use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
 
 use serde_json::{Value, json};
-use testkit::disk::Mounted;
-use testkit::{HostState, Isolated, Running, fixture, requires};
+use testkit::{HostState, fixture, requires};
 
-use varlink::Client;
-
-const REDD: &str = env!("CARGO_BIN_EXE_redd");
-const LIMIT: Duration = Duration::from_secs(60);
-const MACHINES: &str = "/run/systemd/machine/io.systemd.Machine";
-const IMAGES: &str = "/run/systemd/machine/io.systemd.MachineImage";
-const USERS: &str = "/run/systemd/userdb/io.systemd.Machine";
-
-/// Isolated, with a registry and sockets of its own: what others run is not listed.
-fn isolate() -> (Isolated, [Mounted; 2]) {
-    let isolated = Isolated::enter();
-    let own = |path: &str| {
-        std::fs::create_dir_all(path).expect("directory");
-        Mounted::new(&["-t", "tmpfs", "-o", "mode=755", "tmpfs"], Path::new(path))
-    };
-    (isolated, [own("/run/redd"), own("/run/systemd")])
-}
-
-#[track_caller]
-fn until(what: &str, mut reached: impl FnMut() -> bool) {
-    let end = Instant::now() + LIMIT;
-    while !reached() {
-        assert!(Instant::now() < end, "{what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
-/// The service, ended with the value.
-struct Machined(Child);
-
-impl Machined {
-    fn command() -> Command {
-        let mut command = Command::new(REDD);
-        command.arg0("/usr/lib/systemd/systemd-machined").stdin(Stdio::null());
-        command
-    }
-
-    fn start() -> Self {
-        Self::begin(Self::command())
-    }
-
-    #[track_caller]
-    fn begin(mut command: Command) -> Self {
-        let mut child = command.spawn().expect("start");
-        until("the service listens", || {
-            assert!(child.try_wait().expect("wait").is_none(), "the service has ended");
-            [MACHINES, IMAGES, USERS].iter().all(|path| std::os::unix::net::UnixStream::connect(path).is_ok())
-        });
-        Self(child)
-    }
-
-    fn kill(mut self) {
-        self.0.kill().expect("kill");
-        self.0.wait().expect("wait");
-    }
-}
-
-impl Drop for Machined {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// A process that somebody else runs.
-struct Foreign(Child);
-
-impl Foreign {
-    fn start() -> Self {
-        Self(Command::new("sleep").arg("600").spawn().expect("start"))
-    }
-
-    fn pid(&self) -> u32 {
-        self.0.id()
-    }
-}
-
-impl Drop for Foreign {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn spawn(tree: &Path, name: &str, options: &[&str]) -> Running {
-    let mut command = Command::new(REDD);
-    command.args(["spawn", "-q", "--pipe", "-M", name, "-D"]).arg(tree).args(options);
-    command.args(["--", "/bin/sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.1; done"]);
-    Running::start(command, name)
-}
-
-fn machines() -> Client {
-    Client::connect(MACHINES)
-}
-
-#[track_caller]
-fn refused(result: Result<Value, (String, Value)>) -> String {
-    let (name, parameters) = result.expect_err("an error");
-    match parameters["parameter"].as_str() {
-        Some(parameter) => format!("{name} {parameter}"),
-        None => name,
-    }
-}
-
-fn names() -> Vec<String> {
-    let all = machines().call_more("io.systemd.Machine.List", json!({})).expect("list");
-    all.iter().map(|one| one["name"].as_str().expect("name").to_owned()).collect()
-}
-
-fn note(name: &str) -> PathBuf {
-    Path::new("/run/systemd/machines").join(name)
-}
+use crate::client::Client;
+use crate::service::{Foreign, Machined, isolate, machines, names, note, refused, spawn, until};
 
 #[test]
 fn machines_of_others_are_registered_found_signalled_and_taken_out() {
@@ -342,5 +226,109 @@ fn the_root_directory_of_a_machine_is_opened() {
     let told = json!({ "name": "machined-disk", "class": "vm", "leader": foreign.pid() });
     client.call("io.systemd.Machine.Register", told).expect("registered");
     assert_eq!(refused(open(&mut client, "machined-disk").0), "io.systemd.Machine.NotSupported");
+    running.stop();
+}
+
+#[test]
+fn what_is_looked_for_in_machines() {
+    requires!(root, cgroup2, program "ip");
+    let _isolated = isolate();
+    let tree = fixture::tree();
+    tree.write("etc/os-release", "ID=testos\nNAME=\"Test OS\"\n", 0o644);
+    let _service = Machined::start();
+    let plain = spawn(tree.path(), "machined-plainnet", &[]);
+    let mut client = machines();
+    let mut look = |name: &str, acquire: &str| {
+        client.call("io.systemd.Machine.List", json!({ "name": name, "acquireMetadata": acquire }))
+    };
+    assert_eq!(refused(look("machined-plainnet", "yes")), "io.systemd.Machine.NoPrivateNetworking");
+    let found = look("machined-plainnet", "graceful").expect("found");
+    assert_eq!((&found["OSRelease"], &found["addresses"]), (&json!(["ID=testos", "NAME=Test OS"]), &Value::Null));
+    assert_eq!(look("machined-plainnet", "no").expect("found")["OSRelease"], Value::Null);
+    assert_eq!(refused(look("machined-plainnet", "maybe")), "org.varlink.service.InvalidParameter acquireMetadata");
+    plain.stop();
+
+    let running = spawn(tree.path(), "machined-net", &["--private-network"]);
+    let leader = running.leader().to_string();
+    let inside = |arguments: &[&str]| {
+        testkit::disk::run(Command::new("nsenter").args(["-t", &leader, "-n", "ip"]).args(arguments));
+    };
+    inside(&["link", "add", "machined0", "type", "veth", "peer", "name", "machined1"]);
+    inside(&["address", "add", "192.0.2.7/24", "dev", "machined0"]);
+    inside(&["link", "set", "machined0", "up"]);
+    let found = look("machined-net", "yes").expect("found");
+    let addresses = found["addresses"].as_array().expect("addresses");
+    let one = addresses.iter().find(|one| one["family"] == 2).expect("an address");
+    assert_eq!(one["address"], json!([192, 0, 2, 7]));
+    assert!(one["ifindex"].as_u64().is_some_and(|link| link > 0), "{one}");
+    assert_eq!(found["UIDShift"], 0);
+    std::fs::remove_file(tree.join("etc/os-release")).expect("removed");
+    let _ = std::fs::remove_file(tree.join("usr/lib/os-release"));
+    assert_eq!(refused(look("machined-net", "yes")), "io.systemd.Machine.NoOSReleaseInformation");
+    running.stop();
+    let foreign = Foreign::start();
+    let told = json!({ "name": "machined-far", "class": "vm", "leader": foreign.pid() });
+    machines().call("io.systemd.Machine.Register", told).expect("registered");
+    assert_eq!(refused(look("machined-far", "yes")), "io.systemd.Machine.NotSupported");
+    assert_eq!(look("machined-far", "graceful").expect("found")["name"], "machined-far");
+}
+
+#[test]
+fn files_are_bound_and_copied() {
+    requires!(root, cgroup2);
+    let _isolated = isolate();
+    let tree = fixture::tree();
+    let host = fixture::empty();
+    host.write("mark", "of the host", 0o644);
+    let source = host.path().to_str().expect("text").to_owned();
+    let _service = Machined::start();
+    let running = spawn(tree.path(), "machined-files", &[]);
+    let mut client = machines();
+    let mut call = |method: &str, parameters: Value| {
+        let mut all = json!({ "name": "machined-files" });
+        for (name, value) in parameters.as_object().expect("parameters") {
+            all[name] = value.clone();
+        }
+        client.call(&format!("io.systemd.Machine.{method}"), all)
+    };
+    let inside = |path: &str| std::fs::read_to_string(format!("/proc/{}/root{path}", running.leader()));
+    let errno = |answer: Result<Value, (String, Value)>| {
+        let (name, parameters) = answer.expect_err("an error");
+        assert_eq!(name, "io.systemd.System", "{parameters}");
+        parameters["errnoName"].as_str().unwrap_or_default().to_owned()
+    };
+    let bind = json!({ "source": source, "destination": "/mnt/bound", "readOnly": true });
+    assert_eq!(errno(call("BindMount", bind.clone())), "ENOENT");
+    let mut made = bind;
+    made["mkdir"] = json!(true);
+    call("BindMount", made).expect("bound");
+    assert_eq!(inside("/mnt/bound/mark").expect("file"), "of the host");
+    assert_eq!(refused(call("BindMount", json!({ "source": "etc" }))), "org.varlink.service.InvalidParameter source");
+    assert_eq!(refused(call("BindMount", json!({}))), "org.varlink.service.InvalidParameter source");
+    let wrong = json!({ "source": "/etc", "destination": "mnt" });
+    assert_eq!(refused(call("BindMount", wrong)), "org.varlink.service.InvalidParameter destination");
+
+    let copy = json!({ "source": format!("{source}/mark"), "destination": "/copied" });
+    call("CopyTo", copy.clone()).expect("copied");
+    assert_eq!(inside("/copied").expect("file"), "of the host");
+    assert_eq!(errno(call("CopyTo", copy.clone())), "EEXIST");
+    host.write("mark", "changed", 0o644);
+    let mut replaced = copy;
+    replaced["replace"] = json!(true);
+    call("CopyTo", replaced).expect("replaced");
+    assert_eq!(inside("/copied").expect("file"), "changed");
+    let back = json!({ "source": "/copied", "destination": format!("{source}/back") });
+    call("CopyFrom", back.clone()).expect("copied");
+    assert_eq!(std::fs::read_to_string(host.join("back")).expect("file"), "changed");
+    assert_eq!(errno(call("CopyFrom", back)), "EEXIST");
+    let none = json!({ "source": "/nothing", "destination": format!("{source}/none") });
+    assert_eq!(errno(call("CopyFrom", none)), "ENOENT");
+    assert!(!host.join("none").exists());
+    for method in ["CopyTo", "CopyFrom"] {
+        let answer = call(method, json!({ "source": "relative" }));
+        assert_eq!(refused(answer), "org.varlink.service.InvalidParameter source", "{method}");
+        let answer = call(method, json!({ "source": "/etc", "name": "machined-none" }));
+        assert_eq!(refused(answer), "io.systemd.Machine.NoSuchMachine", "{method}");
+    }
     running.stop();
 }

@@ -1,0 +1,9 @@
+//! `systemd-machined`: its Varlink interfaces on machines of ours and of others, and on images.
+
+mod activation;
+mod client;
+mod connections;
+mod images;
+mod machines;
+mod service;
+mod users;
