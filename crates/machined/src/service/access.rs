@@ -2,6 +2,7 @@
 //! Where there is no polkit, nothing.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bus::{Call, Connection, Value, Writer};
@@ -10,8 +11,14 @@ use super::Error;
 
 /// The system bus.
 const BUS: &str = "/run/dbus/system_bus_socket";
+/// How long polkit may take to answer.
+const PATIENCE: Duration = Duration::from_secs(25);
 /// How long a person may take to answer.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE_WITH_PEOPLE: Duration = Duration::from_secs(300);
+/// How many callers may wait for polkit at once: each of them keeps a thread from others.
+const WAITING: usize = 24;
+/// How many do.
+static WAIT: AtomicUsize = AtomicUsize::new(0);
 
 /// Who asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,7 +121,12 @@ pub fn check(caller: &Caller, action: &'static str, interactive: bool, details: 
     if caller.uid() == 0 {
         return Ok(());
     }
-    match ask(caller, action, interactive, details) {
+    let before = WAIT.fetch_add(1, Ordering::Relaxed);
+    // Too many wait already: nobody is asked, and nobody who needs no permission waits.
+    let answer = (before < WAITING).then(|| ask(caller, action, interactive, details));
+    WAIT.fetch_sub(1, Ordering::Relaxed);
+    let Some(answer) = answer else { return Err(Error::NotPermitted(action)) };
+    match answer {
         Ok((true, _)) => Ok(()),
         Ok((false, true)) if !interactive => Err(Error::Interactive(action)),
         // No polkit, no permission; what it says when it cannot say anything is no permission, either.
@@ -124,7 +136,8 @@ pub fn check(caller: &Caller, action: &'static str, interactive: bool, details: 
 
 /// `CheckAuthorization` of `org.freedesktop.PolicyKit1.Authority`: whether it is permitted, and whether a person could do so.
 fn ask(caller: &Caller, action: &str, interactive: bool, details: &[(&str, &str)]) -> Result<(bool, bool), bus::Error> {
-    let mut connection = Connection::open_bus(Path::new(BUS))?.patient_for(PATIENCE);
+    let mut connection = Connection::open_bus(Path::new(BUS))?;
+    connection = connection.patient_for(if interactive { PATIENCE_WITH_PEOPLE } else { PATIENCE });
     let (kind, description) = caller.subject();
     let mut body = Writer::default();
     body.structure();
@@ -168,6 +181,15 @@ mod tests {
             let refused = check(&process(65533), action::MANAGE_MACHINES, true, &[]);
             assert!(matches!(refused, Err(Error::NotPermitted(action::MANAGE_MACHINES))));
         }
+    }
+
+    #[test]
+    fn polkit_is_not_waited_for_by_everybody() {
+        let caller = Caller::Process { pid: 1, start_time: 0, uid: 65533 };
+        WAIT.fetch_add(WAITING, Ordering::Relaxed);
+        let refused = check(&caller, action::MANAGE_IMAGES, true, &[]);
+        WAIT.fetch_sub(WAITING, Ordering::Relaxed);
+        assert!(matches!(refused, Err(Error::NotPermitted(action::MANAGE_IMAGES))));
     }
 
     #[test]

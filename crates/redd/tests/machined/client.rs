@@ -36,6 +36,13 @@ impl Client {
         self.answer().0
     }
 
+    /// Whether it was answered, and not by an error; the service may go in the midst of it.
+    pub(crate) fn try_call(&mut self, method: &str, parameters: Value) -> bool {
+        let mut bytes = json!({ "method": method, "parameters": parameters }).to_string().into_bytes();
+        bytes.push(0);
+        self.stream.write_all(&bytes).is_ok() && self.message().is_some_and(|answer| answer["error"].is_null())
+    }
+
     /// The same with the descriptors of the answer.
     #[track_caller]
     pub(crate) fn call_for_descriptors(&mut self, method: &str, parameters: Value) -> (Answer, Vec<OwnedFd>) {
@@ -91,6 +98,8 @@ impl Client {
             let received = recvmsg(&self.stream, &mut [IoSliceMut::new(&mut piece)], &mut control, flags);
             let length = match received {
                 Err(rustix::io::Errno::CONNRESET) => 0,
+                // By being stopped for a moment: with a time limit the kernel does not go on by itself.
+                Err(rustix::io::Errno::INTR) => continue,
                 other => other.expect("an answer in time").bytes,
             };
             for message in control.drain() {

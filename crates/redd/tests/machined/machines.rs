@@ -332,3 +332,46 @@ fn files_are_bound_and_copied() {
     }
     running.stop();
 }
+
+/// Whatever it is killed in the midst of: what was answered is there, and nothing is there by half.
+#[test]
+fn the_service_is_killed_in_the_midst_of_registrations() {
+    requires!(root);
+    let _isolated = isolate();
+    let foreign = Foreign::start();
+    let leader = foreign.pid();
+    let mut kept = Vec::new();
+    for round in 0..10 {
+        let service = Machined::start();
+        let (sender, answered) = std::sync::mpsc::channel();
+        let mut client = machines();
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                for number in 0.. {
+                    let name = format!("machined-storm-{round}-{number}");
+                    let told = json!({ "name": name, "class": "vm", "leader": leader });
+                    // Hung up on in the end.
+                    if !client.try_call("io.systemd.Machine.Register", told) || sender.send(name).is_err() {
+                        break;
+                    }
+                }
+            });
+            kept.extend(answered.iter().take(1 + round));
+            service.kill();
+        });
+    }
+    let _service = Machined::start();
+    let listed = names();
+    for name in &kept {
+        assert!(listed.contains(name), "{name} was answered and is lost");
+        assert!(note(name).exists(), "{name}");
+    }
+    let entries = std::fs::read_dir("/run/redd/machines").expect("registry").flatten();
+    for entry in entries.filter(|entry| entry.file_name() != ".lock") {
+        let files: Vec<_> =
+            std::fs::read_dir(entry.path()).expect("entry").flatten().map(|file| file.file_name()).collect();
+        assert_eq!(files, ["state"], "{:?}", entry.path());
+    }
+    drop(foreign);
+    until("all are gone with their first process", || names() == [".host"]);
+}
