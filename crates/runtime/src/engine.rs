@@ -1,5 +1,6 @@
 //! One container from the plan to its end.
 
+use std::cell::Cell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::ExitCode;
 
@@ -109,7 +110,7 @@ pub fn run(spec: &ContainerSpec, caller: CallerFacts, say: &dyn Fn(&str)) -> Res
         plan.supervision.notify_socket.as_deref().map(Upstream::new).transpose().map_err(Error::NotifySocket)?;
     let signals = Signals::block().map_err(|errno| Error::System("take signals", errno))?;
     let prepared = Prepared { filters: filter::compile(&plan.limits, say)?, signal_mask: signals.original_mask() };
-    let watcher = Watcher { signals, upstream, say };
+    let watcher = Watcher { signals, upstream, say, said_shortage: Cell::new(false) };
     let asked_to_end = parent::Caller { say, interrupted: &sys::signal::end_is_pending, progress };
     let mut acquired = {
         let mut tries = 0;
@@ -198,7 +199,9 @@ fn live(
     }
     ended?;
     let failed = matches!(outcome, Outcome::Exited(1..) | Outcome::Killed(_));
-    inotify_limit::tell_shortage(plan.supervision.boot && failed, watcher.say);
+    if plan.supervision.boot && failed {
+        inotify_limit::tell_after_failure(watcher.said_shortage.get(), watcher.say);
+    }
     Ok(outcome)
 }
 
@@ -225,6 +228,7 @@ struct Watcher<'a> {
     signals: Signals,
     upstream: Option<Upstream>,
     say: &'a dyn Fn(&str),
+    said_shortage: Cell<bool>,
 }
 
 impl Watcher<'_> {
@@ -289,6 +293,7 @@ fn start(
         pid: found.pid.as_raw_nonzero().get(),
         master: served.master,
         notify: served.notify,
+        said_shortage: &watcher.said_shortage,
     };
     inotify_limit::tell_shortage(plan.supervision.boot, watcher.say);
     let server = entry.as_mut().map(|entry| &mut entry.server);

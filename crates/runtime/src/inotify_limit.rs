@@ -14,9 +14,22 @@ const LIMIT: &str = "/proc/sys/fs/inotify/max_user_instances";
 /// Tells whoever starts a machine that boots if there is not enough left for it.
 pub(crate) fn tell_shortage(boots: bool, say: &dyn Fn(&str)) {
     if boots && !available(NEEDED) {
-        let limit = std::fs::read_to_string(LIMIT).ok().and_then(|text| text.trim().parse().ok());
-        say(&words(limit));
+        say(&words(limit()));
     }
+}
+
+/// Tells whoever has started a machine that has failed. Its own instances are free again then, and those of others may be:
+/// what it `said` on its console is what is left to know it by.
+pub(crate) fn tell_after_failure(said: bool, say: &dyn Fn(&str)) {
+    if !available(NEEDED) {
+        say(&words(limit()));
+    } else if said {
+        say(&words_of_its_own(limit()));
+    }
+}
+
+fn limit() -> Option<u64> {
+    std::fs::read_to_string(LIMIT).ok().and_then(|text| text.trim().parse().ok())
 }
 
 /// Whether there are this many. They are taken, which is the only way to know, and given back at once.
@@ -34,12 +47,30 @@ fn available(count: usize) -> bool {
 }
 
 fn words(limit: Option<u64>) -> String {
-    let now = limit.map_or_else(String::new, |limit| format!(" (fs.inotify.max_user_instances is {limit})"));
-    let wanted = limit.unwrap_or(128).saturating_mul(4).max(1024);
+    let now = now(limit);
+    let more = more(limit);
     format!(
         "The host has no inotify instances left for this machine{now}: its init system fails with \"Too many open \
-         files\". More are allowed with: sysctl fs.inotify.max_user_instances={wanted}"
+         files\". {more}"
     )
+}
+
+fn words_of_its_own(limit: Option<u64>) -> String {
+    let now = now(limit);
+    let more = more(limit);
+    format!(
+        "The machine has said \"Too many open files\": most often all inotify instances of the host were in use when \
+         it came up{now}. {more}"
+    )
+}
+
+fn now(limit: Option<u64>) -> String {
+    limit.map_or_else(String::new, |limit| format!(" (fs.inotify.max_user_instances is {limit})"))
+}
+
+fn more(limit: Option<u64>) -> String {
+    let wanted = limit.unwrap_or(128).saturating_mul(4).max(1024);
+    format!("More are allowed with: sysctl fs.inotify.max_user_instances={wanted}")
 }
 
 #[cfg(test)]
@@ -53,6 +84,8 @@ mod tests {
             text.contains("max_user_instances is 128") && text.ends_with("sysctl fs.inotify.max_user_instances=1024")
         );
         assert!(words(Some(8192)).ends_with("=32768"));
+        let text = words_of_its_own(Some(128));
+        assert!(text.contains("max_user_instances is 128") && text.ends_with("max_user_instances=1024"));
     }
 
     #[test]

@@ -63,6 +63,9 @@ impl<'a> Console<'a> {
             _ => None,
         };
         let mut output = Output::new((plan.console != ConsoleMode::Passive).then_some(stdout), patience)?;
+        if plan.boot {
+            output.listen();
+        }
         if let Some(text) = &plan.title {
             output.insert(&title::set(text));
         }
@@ -116,8 +119,8 @@ impl<'a> Console<'a> {
         self.tint = Some(tint);
     }
 
-    /// Reads and writes what is left after the container's end.
-    fn finish(mut self) -> rustix::io::Result<()> {
+    /// Reads and writes what is left after the container's end. Tells whether its init system has run out of files.
+    fn finish(mut self) -> rustix::io::Result<bool> {
         self.await_answer()?;
         let Self { master, peer, input, mut output, titled, tint, .. } = self;
         // The terminal is the caller's again.
@@ -143,7 +146,7 @@ impl<'a> Console<'a> {
             }
             output.flush_early();
             if output.is_done() && !more {
-                return Ok(());
+                return Ok(output.said_shortage());
             }
             output.is_waited_for(now);
             let limit = until(output.deadline(), now);
@@ -226,9 +229,9 @@ fn watch(
     };
     let Loop { console, stop, .. } = this;
     // Whatever it was, our terminal gets back what it had.
-    let finished = console.map_or(Ok(()), Console::finish);
+    let finished = console.map_or(Ok(false), Console::finish);
     watched?;
-    finished?;
+    supervised.said_shortage.set(finished?);
     Ok(match reap(supervised.pidfd)? {
         // Whoever asked for the end does not want a new beginning.
         Outcome::Rebooted if stop.is_requested() => Outcome::PoweredOff,

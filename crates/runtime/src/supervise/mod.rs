@@ -12,6 +12,7 @@ mod event_loop;
 mod input;
 mod notify;
 mod output;
+mod overheard;
 mod raw_mode;
 mod ring;
 mod shortcut;
@@ -22,6 +23,7 @@ mod tint;
 mod title;
 mod upstream;
 
+use std::cell::Cell;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 pub(crate) use event_loop::has_ended;
@@ -42,6 +44,8 @@ pub struct Supervised<'a> {
     pub master: Option<OwnedFd>,
     /// The socket that is bound to `/run/host/notify` inside.
     pub notify: OwnedFd,
+    /// Set where an init system has said on the console that it has too many files open.
+    pub said_shortage: &'a Cell<bool>,
 }
 
 /// How a container ended.

@@ -11,6 +11,7 @@ use rustix::fs::{FileType, OFlags};
 use rustix::io::Errno;
 use rustix::net::SendFlags;
 
+use super::overheard::Overheard;
 use super::ring::Ring;
 use super::stall::Stall;
 
@@ -39,6 +40,7 @@ pub(super) struct Output {
     buffer: Ring,
     stall: Stall,
     sink: Sink,
+    overheard: Overheard,
 }
 
 impl Output {
@@ -48,7 +50,18 @@ impl Output {
     /// `EMFILE`.
     pub(super) fn new(given: Option<BorrowedFd<'_>>, patience: Duration) -> rustix::io::Result<Self> {
         let sink = given.map(sink).transpose()?.unwrap_or(Sink::Closed);
-        Ok(Self { buffer: Ring::new(CAPACITY), stall: Stall::new(CERTAIN, patience), sink })
+        let (buffer, stall) = (Ring::new(CAPACITY), Stall::new(CERTAIN, patience));
+        Ok(Self { buffer, stall, sink, overheard: Overheard::new(false) })
+    }
+
+    /// Listens to what an init system says.
+    pub(super) fn listen(&mut self) {
+        self.overheard = Overheard::new(true);
+    }
+
+    /// Whether it has said that it has too many files open.
+    pub(super) fn said_shortage(&self) -> bool {
+        self.overheard.has_heard()
     }
 
     /// The descriptor to wait for until it can be written to, if there is something to be written.
@@ -73,12 +86,13 @@ impl Output {
         let mut lost = [0; 4096];
         let lose = matches!(self.sink, Sink::Closed) || (self.buffer.space() == 0 && self.stall.is_stalled());
         let room = if lose { &mut lost[..] } else { self.buffer.room() };
-        match rustix::io::read(master, room) {
+        match rustix::io::read(master, &mut *room) {
             // What was written before is never still on its way: the kernel hands that on before it says so.
             Ok(0) | Err(Errno::IO | Errno::AGAIN) => Ok(false),
             Err(Errno::INTR) => Ok(true),
             Err(errno) => Err(errno),
             Ok(count) => {
+                self.overheard.hear(&room[..count]);
                 if !lose {
                     self.buffer.commit(count);
                 }
