@@ -27,6 +27,7 @@ mod number {
     pub const SETSID: usize = 112;
     pub const PRCTL: usize = 157;
     pub const EXIT_GROUP: usize = 231;
+    pub const PPOLL: usize = 271;
 }
 
 #[cfg(target_arch = "aarch64")]
@@ -34,6 +35,7 @@ mod number {
     pub const FCNTL: usize = 25;
     pub const IOCTL: usize = 29;
     pub const CLOSE: usize = 57;
+    pub const PPOLL: usize = 73;
     pub const EXIT_GROUP: usize = 94;
     pub const RT_SIGPROCMASK: usize = 135;
     pub const SETSID: usize = 157;
@@ -57,6 +59,7 @@ const TIOCSCTTY: usize = 0x540e;
 const F_ADD_SEALS: usize = 1033;
 const F_SEAL_FUTURE_WRITE: usize = 0x10;
 const SIG_SETMASK: usize = 2;
+const POLLHUP: u16 = 0x10;
 const ENOEXEC: i32 = 8;
 
 // The kernel leaves the arguments on the stack, and nothing to return to.
@@ -190,6 +193,9 @@ fn execute(words: Words) -> (u8, i32) {
     if let Err(error) = ready {
         return (layout::NOT_STARTED, error);
     }
+    if is_left() {
+        exit(0);
+    }
     // SAFETY: both vectors end with a null pointer.
     let become_program = |path: *const u8, arguments: *mut *const u8| unsafe {
         -call(number::EXECVE, [path as usize, arguments as usize, words.environment as usize, 0, 0, 0]) as i32
@@ -209,6 +215,23 @@ fn execute(words: Words) -> (u8, i32) {
         error = if tried == 2 { ENOEXEC } else { tried };
     }
     (layout::NO_PROGRAM, error)
+}
+
+/// Whether whoever wanted the command is gone, and with it the other end of standard input. If that was so before the death
+/// signal was asked for, there is none.
+fn is_left() -> bool {
+    /// As in `<poll.h>`.
+    #[repr(C)]
+    struct Polled {
+        descriptor: i32,
+        wanted: u16,
+        found: u16,
+    }
+    let (mut polled, now) = (Polled { descriptor: 0, wanted: 0, found: 0 }, [0_i64; 2]);
+    let place = &raw mut polled;
+    // SAFETY: one entry and a time, which live across the call.
+    let count = unsafe { call(number::PPOLL, [place as usize, 1, now.as_ptr() as usize, 0, 8, 0]) };
+    count == 1 && polled.found & POLLHUP != 0
 }
 
 #[panic_handler]

@@ -8,6 +8,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, Gid, Signal, Uid, set_dumpable_behavior, set_parent_process_death_signal};
@@ -194,6 +195,9 @@ impl Start {
     fn become_command(&self, terminal: bool) -> Result<Infallible, Message> {
         // Whoever is asked for the command ends it when it ends itself.
         set_parent_process_death_signal(Some(Signal::KILL)).map_err(at(Step::Start))?;
+        if is_left() {
+            sys::clone::exit_now(0);
+        }
         rustix::process::setsid().map_err(at(Step::Start))?;
         if terminal {
             rustix::process::ioctl_tiocsctty(rustix::stdio::stdin()).map_err(at(Step::Terminal))?;
@@ -201,6 +205,13 @@ impl Start {
         sys::signal::set_mask(&sys::signal::SignalSet::empty()).map_err(at(Step::Start))?;
         Err(report::no_program(&program::execute(&self.programs(), &self.environment)))
     }
+}
+
+/// Whether the client is gone, and with it the other end of standard input. If that was so before the death signal was asked
+/// for, there is none.
+fn is_left() -> bool {
+    let mut input = [PollFd::from_borrowed_fd(rustix::stdio::stdin(), PollFlags::empty())];
+    poll(&mut input, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok() && input[0].revents().contains(PollFlags::HUP)
 }
 
 /// A shell that is called so reads what is for logins.

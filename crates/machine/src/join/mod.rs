@@ -212,7 +212,14 @@ pub fn spawn(machine: &Machine, command: &Command) -> Result<Running, Error> {
     let slate = Slate::new().map_err(system("get memory"))?;
     // With users of its own the machine has no power over processes whose memory belongs to the host's.
     let unprotected = !namespaces.contains(Namespaces::USER);
-    let last_step = if unprotected { Some(LastStep::new().map_err(system("get memory for a program"))?) } else { None };
+    let last_step = if unprotected {
+        Some(
+            LastStep::new()
+                .map_err(system("get memory that a program can be executed in (see sysctl vm.memfd_noexec)"))?,
+        )
+    } else {
+        None
+    };
     let inside = Inside {
         leader: &leader,
         standing: &standing,
