@@ -3,12 +3,18 @@
 //! descriptor holds it.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{Access, AtFlags, CWD, Dir, FileType, Mode, OFlags, openat};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
 
+use crate::state::State;
+
+/// Who puts the processes of a machine and their supervisor into groups beside each other.
+const NSPAWN: &str = "systemd-nspawn";
+/// The one of the machine.
+const PAYLOAD: &str = "payload";
 /// How deep groups are followed. The kernel's own limit can be lower, never needed to be higher.
 const DEEPEST: usize = 64;
 /// How many processes are held at a time.
@@ -94,6 +100,39 @@ impl Group {
     fn each(&self, act: &mut dyn FnMut(&OwnedFd) -> rustix::io::Result<()>) -> rustix::io::Result<()> {
         each_below(&self.directory, DEEPEST, act)
     }
+}
+
+/// The path on the host of the group that a service manager has made for a machine, which its first process is in or below;
+/// that of the machine's own processes, where its supervisor is in one beside it.
+#[must_use]
+pub fn of_unit(state: &State) -> Option<PathBuf> {
+    let _held = state.leader.open_in_this_boot()?;
+    let text = std::fs::read_to_string(format!("/proc/{}/cgroup", state.leader.pid)).ok()?;
+    let mut mount = PathBuf::from("/sys/fs/cgroup");
+    if !mount.join("cgroup.controllers").exists() {
+        mount.push("unified");
+    }
+    let found = mount.join(below(&text, state)?);
+    let payload = found.join(PAYLOAD);
+    let apart = state.service.as_deref() == Some(NSPAWN) && state.subgroup.is_none() && payload.exists();
+    Some(if apart { payload } else { found })
+}
+
+/// The group of the unit, on the way to where `/proc/PID/cgroup` says that the process is, and below it the machine's, if that is
+/// named.
+fn below(text: &str, state: &State) -> Option<PathBuf> {
+    let unit = state.unit.as_deref()?;
+    let path = text.lines().find_map(|line| line.strip_prefix("0::/"))?;
+    let mut found = PathBuf::new();
+    for part in Path::new(path) {
+        found.push(part);
+        if part == unit {
+            let plain = |path: &&Path| path.components().all(|part| matches!(part, Component::Normal(_)));
+            found.extend(state.subgroup.as_deref().map(Path::new).filter(plain));
+            return Some(found);
+        }
+    }
+    None
 }
 
 /// What freezes all processes of a machine that others run.
@@ -218,6 +257,22 @@ mod tests {
     use super::*;
 
     /// Made of plain files, as the kernel would show it.
+    #[test]
+    fn the_group_of_a_unit() {
+        let text = "1:name=systemd:/x\n0::/machine.slice/m.scope/payload/init.scope\n";
+        let state = |unit: &str, subgroup: Option<&str>| State {
+            unit: Some(unit.to_owned()),
+            subgroup: subgroup.map(str::to_owned),
+            ..crate::machines::host()
+        };
+        let found = |unit, subgroup| below(text, &state(unit, subgroup));
+        assert_eq!(found("m.scope", None).as_deref(), Some(Path::new("machine.slice/m.scope")));
+        assert_eq!(found("m.scope", Some("payload")).as_deref(), Some(Path::new("machine.slice/m.scope/payload")));
+        assert_eq!(found("m.scope", Some("../x")).as_deref(), Some(Path::new("machine.slice/m.scope")));
+        assert_eq!(found("other.scope", None), None);
+        assert_eq!(below("0::/", &state("m.scope", None)), None);
+    }
+
     #[test]
     fn processes_of_all_groups_below() {
         let directory = tempfile::tempdir().unwrap();

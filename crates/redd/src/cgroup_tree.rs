@@ -24,6 +24,8 @@ pub(crate) struct Options {
     pub(crate) all: bool,
     /// The kernel's own threads too.
     pub(crate) kernel_threads: bool,
+    /// As the service manager lists what is in a unit: groups in order, words of command lines quoted where they must be.
+    pub(crate) as_by_manager: bool,
     /// The extended attributes of groups.
     pub(crate) attributes: bool,
     /// The numbers of groups.
@@ -42,6 +44,7 @@ impl Options {
         Self {
             all: false,
             kernel_threads: false,
+            as_by_manager: false,
             attributes: false,
             ids: false,
             columns: Some(display::columns()),
@@ -109,13 +112,16 @@ impl Tree {
                 shown.push(name);
             }
         }
+        if self.options.as_by_manager {
+            shown.sort_unstable();
+        }
         Ok(shown)
     }
 
     fn named(&self, name: &str, group: Option<&View>) -> String {
         let mut text = spec::printable(name);
         let Some(group) = group else { return text };
-        if group.is_delegated() {
+        if !self.options.as_by_manager && group.is_delegated() {
             let sign = self.sign("…", "...");
             text = if self.options.colors { format!("\x1b[4m{text}\x1b[0m {sign}") } else { format!("{text} {sign}") };
         }
@@ -142,7 +148,7 @@ impl Tree {
             if !self.options.kernel_threads && Stat::of(pid)?.kernel_thread {
                 return None;
             }
-            Some((pid, host_process::command_line(pid)?))
+            Some((pid, host_process::command_line(pid, self.options.as_by_manager)?))
         });
         let processes: Vec<_> = processes.collect();
         let digits = processes.last().map_or(0, |(pid, _)| pid.to_string().len());

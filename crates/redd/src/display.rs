@@ -23,11 +23,11 @@ pub(crate) fn colors() -> bool {
     std::env::var_os("NO_COLOR").is_none_or(|told| told.is_empty()) && !dumb && std::io::stdout().is_terminal()
 }
 
-/// Whether letters beyond ASCII can be shown, see locale(7).
+/// Whether letters beyond ASCII can be shown, see locale(7). Where nobody says what is, they can, as for systemd's tools.
 pub(crate) fn unicode() -> bool {
     let variables = ["LC_ALL", "LC_CTYPE", "LANG"];
     let told = variables.iter().filter_map(std::env::var_os).find(|value| !value.is_empty());
-    told.is_some_and(|locale| {
+    told.is_none_or(|locale| {
         let locale = locale.to_string_lossy().to_ascii_lowercase();
         locale.ends_with("utf-8") || locale.ends_with("utf8") || locale.contains("utf-8@") || locale.contains("utf8@")
     })

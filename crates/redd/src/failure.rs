@@ -67,10 +67,19 @@ pub(crate) fn warn(error: &anyhow::Error) {
 
 /// The same under another name of the program.
 pub(crate) fn report_as(program: &str, result: Result<ExitCode, Failure>) -> ExitCode {
+    report_behind(&format!("{program}: "), result)
+}
+
+/// The same without the name of the program, as machinectl does.
+pub(crate) fn report_plainly(result: Result<ExitCode, Failure>) -> ExitCode {
+    report_behind("", result)
+}
+
+fn report_behind(begin: &str, result: Result<ExitCode, Failure>) -> ExitCode {
     match result {
         Ok(code) => code,
         Err(failure) => {
-            let mut text = format!("{program}: {:#}\n", failure.error);
+            let mut text = format!("{begin}{:#}\n", failure.error);
             if let Some(hint) = failure.hint {
                 text.push_str(&format!("hint: {hint}\n"));
             }

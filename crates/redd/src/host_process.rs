@@ -50,17 +50,36 @@ impl Stat {
     }
 }
 
-/// What it was started with, or its name in brackets where it does not say. `None` if it is gone.
-pub(crate) fn command_line(pid: i32) -> Option<String> {
+/// What it was started with, or its name in brackets where it does not say; with words quoted as for a shell, where they
+/// have to be. `None` if it is gone.
+pub(crate) fn command_line(pid: i32, quoted: bool) -> Option<String> {
     let bytes = read(pid, "cmdline", LONGEST)?;
     let end = bytes.iter().rposition(|byte| *byte != 0);
     match end {
         Some(end) => {
             let words = bytes[..=end].split(|byte| *byte == 0).map(String::from_utf8_lossy);
+            let words = words.map(|word| if quoted { quote(&word) } else { word.into_owned() });
             Some(spec::printable(&words.collect::<Vec<_>>().join(" ")))
         }
         None => Some(format!("[{}]", Stat::of(pid)?.name)),
     }
+}
+
+/// In double quotes if a shell would not take it for one plain word.
+fn quote(word: &str) -> String {
+    const PLAIN: &str = "-_+=:,./@%^~{}]#";
+    if !word.is_empty() && word.chars().all(|letter| letter.is_alphanumeric() || PLAIN.contains(letter)) {
+        return word.to_owned();
+    }
+    let mut text = String::from("\"");
+    for letter in word.chars() {
+        if matches!(letter, '"' | '\\' | '`' | '$') {
+            text.push('\\');
+        }
+        text.push(letter);
+    }
+    text.push('"');
+    text
 }
 
 /// Memory in bytes that belongs to it alone, without what comes from files (proc_pid_statm(5)).
@@ -90,6 +109,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn words_are_quoted_where_they_must_be() {
+        assert_eq!(quote("--noclear"), "--noclear");
+        assert_eq!(quote("115200,38400"), "115200,38400");
+        assert_eq!(quote(r"-p -- \u"), r#""-p -- \\u""#);
+        assert_eq!(quote(r#"a"$b`"#), r#""a\"\$b\`""#);
+        assert_eq!(quote(""), r#""""#);
+    }
+
+    #[test]
     fn names_may_hold_anything() {
         let line = b"12 (a) b\x1b(c) Z 1 2 3 4 5 2097152 0 0 0 0 7 8 0 0 20 0 1 0 100 4096 33 0";
         let stat = Stat::parse(line).unwrap();
@@ -108,9 +136,9 @@ mod tests {
     #[test]
     fn the_caller_s_own() {
         let pid = i32::try_from(std::process::id()).unwrap();
-        assert!(command_line(pid).unwrap().contains("redd"));
+        assert!(command_line(pid, false).unwrap().contains("redd"));
         let stat = Stat::of(pid).unwrap();
         assert!(!stat.kernel_thread && stat.resident > 0);
-        assert_eq!(command_line(i32::MAX), None);
+        assert_eq!(command_line(i32::MAX, false), None);
     }
 }

@@ -2,9 +2,10 @@
 
 use std::time::Instant;
 
+use anyhow::Context;
 use cgroup::View;
 use cgroup::usage::{Amount, Groups, Transfer, Usage};
-use machine::state::State;
+use machine::state::{Class, State};
 
 use crate::failure::Failure;
 use crate::host_process::{self, Stat};
@@ -58,7 +59,7 @@ impl Observed {
 
     /// The one of this name.
     pub(crate) fn find(name: &str) -> Result<Self, Failure> {
-        let machine = machine::Registry::system().find(name);
+        let machine = machine::machines::machine(&machine::Registry::system(), name);
         let machine = machine.map_err(|error| Failure::new(error, Some("see what runs with: redd list")))?;
         Self::new(machine.state).map_err(|error| Failure::new(error.context(format!("machine {name}")), None))
     }
@@ -107,6 +108,9 @@ impl Observed {
 /// # Errors
 /// If it is not known.
 pub(crate) fn group_of(state: &State) -> anyhow::Result<std::path::PathBuf> {
+    if state.class == Class::Host {
+        return View::root().map(|(_, mount)| mount).context("cannot find the control groups");
+    }
     let path = match &state.control_group {
         Some(path) => path.into(),
         None => of_leader(state)?,
@@ -119,7 +123,9 @@ pub(crate) fn group_of(state: &State) -> anyhow::Result<std::path::PathBuf> {
 
 /// The group that the first process is in, for machines that somebody else has registered.
 fn of_leader(state: &State) -> anyhow::Result<std::path::PathBuf> {
-    use anyhow::Context;
+    if let Some(path) = machine::group::of_unit(state) {
+        return Ok(path);
+    }
     let text = host_process::read(state.leader.pid, "cgroup", 1 << 16).filter(|_| state.leader.lives());
     let text = text.with_context(|| format!("the first process of {} has ended", state.name))?;
     let text = String::from_utf8_lossy(&text);

@@ -16,6 +16,9 @@ use crate::registration::SERVICE;
 use crate::stage::launch::Launched;
 use crate::supervise::Server;
 
+/// The machine's part of the group of its unit.
+const PAYLOAD: &str = "payload";
+
 /// A machine that is entered, and its control socket.
 #[derive(Debug)]
 pub(crate) struct Entry {
@@ -63,6 +66,7 @@ pub(crate) fn publish(
 
 fn state(plan: &Plan, launched: &Launched, leader: Process, supervisor: Process) -> State {
     let users = plan.namespaces.user.map(|user| IdRange { start: user.range.start(), count: user.range.count() });
+    let unit = unit(plan, &launched.group);
     State {
         version: VERSION,
         name: plan.machine.clone(),
@@ -73,8 +77,8 @@ fn state(plan: &Plan, launched: &Launched, leader: Process, supervisor: Process)
         supervisor: Some(supervisor),
         // For people: a path that is no text cannot be told.
         root_directory: plan.tree.to_str().map(str::to_owned),
-        unit: unit(plan, &launched.group),
-        subgroup: None,
+        subgroup: unit.is_some().then(|| PAYLOAD.to_owned()),
+        unit,
         control_group: launched.group.payload_path().to_str().map(str::to_owned),
         timestamp: Timestamp::now(),
         network_interfaces: Vec::new(),

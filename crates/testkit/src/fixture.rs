@@ -180,7 +180,7 @@ fn libraries(programs: &[PathBuf]) -> Vec<PathBuf> {
 /// Where `REDD_REQUIRED=1` is set and there is none.
 pub fn debian_tree() -> Option<PathBuf> {
     static TREE: LazyLock<Result<PathBuf, String>> =
-        LazyLock::new(|| installed("REDD_TEST_TREE", "redd-test-debian", ""));
+        LazyLock::new(|| installed("REDD_TEST_TREE", "redd-test-debian", &[]));
     there(&TREE)
 }
 
@@ -192,8 +192,17 @@ pub fn debian_tree() -> Option<PathBuf> {
 pub fn debian_host() -> Option<PathBuf> {
     const PACKAGES: &str = "--include=systemd-container,libpam-systemd,dbus-user-session";
     static TREE: LazyLock<Result<PathBuf, String>> =
-        LazyLock::new(|| installed("REDD_TEST_HOST_TREE", "redd-test-debian-host", PACKAGES));
+        LazyLock::new(|| installed("REDD_TEST_HOST_TREE", "redd-test-debian-host", &[PACKAGES]));
     there(&TREE)
+}
+
+/// A Debian of this suite with these packages; `variable` names one that is there, else it is installed as `name` in the build
+/// directory, as [`debian_tree`]'s is.
+///
+/// # Panics
+/// Where `REDD_REQUIRED=1` is set and there is none.
+pub fn suite_tree(variable: &str, name: &str, suite: &str, packages: &str) -> Option<PathBuf> {
+    there(&installed(variable, name, &["--accept-expired", "--suite", suite, "--include", packages]))
 }
 
 fn there(tree: &Result<PathBuf, String>) -> Option<PathBuf> {
@@ -207,7 +216,7 @@ fn there(tree: &Result<PathBuf, String>) -> Option<PathBuf> {
     }
 }
 
-fn installed(variable: &str, name: &str, packages: &str) -> Result<PathBuf, String> {
+fn installed(variable: &str, name: &str, options: &[&str]) -> Result<PathBuf, String> {
     if let Some(path) = std::env::var_os(variable) {
         return Ok(PathBuf::from(path));
     }
@@ -219,7 +228,7 @@ fn installed(variable: &str, name: &str, packages: &str) -> Result<PathBuf, Stri
         return Ok(tree);
     }
     let mut install = Command::new(build_redd(build)?);
-    install.args(["bootstrap", "debian", "--quiet"]).args(Some(packages).filter(|words| !words.is_empty())).arg(&tree);
+    install.args(["bootstrap", "debian", "--quiet"]).args(options).arg(&tree);
     let output = install.output().map_err(|error| error.to_string())?;
     if !output.status.success() {
         return Err(format!("{install:?}: {}", String::from_utf8_lossy(&output.stderr)));

@@ -7,6 +7,7 @@
 //! - [`Isolated`]: mount table, network links and run-time directories that belong to one test alone.
 //! - [`HostState`]: what must be the same before and after.
 //! - [`group_value`]: what is written in a machine's control groups.
+//! - [`ManagedHost`]: a host with systemd, booted for a test.
 //! - [`Running`]: a machine that runs while a test looks at it.
 //! - [`Spawn`]: runs the engine, ours or the installed reference, with a time limit.
 //! - [`Terminal`]: a program on a pseudo-terminal.
@@ -16,6 +17,7 @@ pub mod disk;
 pub mod fixture;
 mod host_state;
 mod isolated;
+pub mod managed_host;
 mod requirement;
 mod running;
 mod spawn;
@@ -25,6 +27,7 @@ mod watch;
 pub use control_group::group_value;
 pub use host_state::HostState;
 pub use isolated::Isolated;
+pub use managed_host::ManagedHost;
 pub use requirement::{Requirement, missing};
 pub use running::Running;
 pub use spawn::{Ended, Engine, Spawn, run_limited};

@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use super::protocol::{Call, INTERFACE, Whom};
-use crate::group::{Freezer, Group};
+use crate::group::{self, Freezer, Group};
 use crate::init::{self, Init, Means, Wish};
 use crate::registry::Machine;
 use crate::state::State;
@@ -397,7 +397,7 @@ impl Client {
     fn group(&self) -> Result<Group, Error> {
         let path = match &self.state.control_group {
             Some(path) => PathBuf::from(path),
-            None => self.unit_group().ok_or_else(|| Error::NoGroup(self.name()))?,
+            None => group::of_unit(&self.state).ok_or_else(|| Error::NoGroup(self.name()))?,
         };
         Group::open(&path).map_err(self.failed("look into"))
     }
@@ -415,13 +415,6 @@ impl Client {
         let path = frozen_apart(&read(&pid.to_string()), &read("self")).ok_or_else(|| Error::NoGroup(self.name()))?;
         drop(held);
         Freezer::v1(&path).map_err(self.failed("look into"))
-    }
-
-    /// Where a service manager has put it: the group of its unit, that the first process is in or below.
-    fn unit_group(&self) -> Option<PathBuf> {
-        let _held = self.state.leader.open_in_this_boot()?;
-        let text = std::fs::read_to_string(format!("/proc/{}/cgroup", self.state.leader.pid)).ok()?;
-        below(&text, self.state.unit.as_deref()?)
     }
 }
 
@@ -443,22 +436,6 @@ fn frozen_apart(theirs: &str, ours: &str) -> Option<PathBuf> {
     let theirs = path(theirs)?;
     let apart = !path(ours)?.starts_with(&theirs) && !theirs.components().any(|part| part == Component::ParentDir);
     apart.then(|| Path::new("/sys/fs/cgroup/freezer").join(theirs.strip_prefix("/").unwrap_or(&theirs)))
-}
-
-/// The group of this unit on the way to where `/proc/PID/cgroup` says that a process is.
-fn below(text: &str, unit: &str) -> Option<PathBuf> {
-    let path = text.lines().find_map(|line| line.strip_prefix("0::/"))?;
-    let mut found = PathBuf::from("/sys/fs/cgroup");
-    if !found.join("cgroup.controllers").exists() {
-        found.push("unified");
-    }
-    for part in Path::new(path) {
-        found.push(part);
-        if part == unit {
-            return Some(found);
-        }
-    }
-    None
 }
 
 #[cfg(test)]

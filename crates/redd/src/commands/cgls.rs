@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context, anyhow};
 use cgroup::View;
 use clap::Parser as _;
-use machine::Registry;
+use machine::{Registry, group, machines};
 
 use crate::cgroup_tree::{self, Options};
 use crate::failure::{Failure, report_as, warn};
@@ -187,10 +187,9 @@ impl Place<'_> {
 
     /// The path of the group that a machine's processes are in.
     fn of_machine(&self, name: &str) -> Result<PathBuf, Failure> {
-        let machine = Registry::system()
-            .find(name)
+        let machine = machines::machine(&Registry::system(), name)
             .map_err(|error| Failure::new(error, Some("see what runs with: redd list")))?;
-        let path = machine.state.control_group.map(PathBuf::from);
+        let path = machine.state.control_group.as_ref().map(PathBuf::from).or_else(|| group::of_unit(&machine.state));
         let path = path.ok_or_else(|| Failure::new(anyhow!("the control group of {name} is not known"), None))?;
         Ok(Path::new("/").join(path.strip_prefix(self.mount).unwrap_or(&path)))
     }

@@ -24,7 +24,7 @@ pub(crate) fn run(arguments: &Arguments, options: &Options) -> Result<ExitCode, 
     if arguments.names.is_empty() {
         return print_pool(&pool, options);
     }
-    let found = arguments.names.iter().map(|name| images::find(&pool, name)).collect::<Result<Vec<_>, _>>()?;
+    let (found, failure) = images::find_all(&pool, &arguments.names, options);
     let described: Vec<(Image, Metadata)> = found
         .into_iter()
         .map(|image| {
@@ -48,7 +48,7 @@ pub(crate) fn run(arguments: &Arguments, options: &Options) -> Result<ExitCode, 
         Json::Short => format!("{}\n", rows()),
     };
     form::print(&text)?;
-    Ok(ExitCode::SUCCESS)
+    failure.map_or(Ok(ExitCode::SUCCESS), Err)
 }
 
 /// 32 hexadecimal digits.

@@ -53,10 +53,15 @@ pub(crate) fn run(arguments: &Arguments, options: &Options) -> Result<ExitCode, 
         Wanted::Numbers => return print(&numbers(options.legend())),
     };
     if arguments.names.is_empty() {
-        let error = anyhow::anyhow!("no machine is named: redd kill NAME... [--signal=SIGNAL]");
-        return Err(Failure::usage(error));
+        let error = match options.as_machinectl {
+            true => "Too few arguments.",
+            false => "no machine is named: redd kill NAME... [--signal=SIGNAL]",
+        };
+        return Err(Failure::usage(anyhow::anyhow!(error)));
     }
-    steering::each(&arguments.names, |client| client.kill(arguments.kill_whom, signal).map_err(steering::failure))
+    steering::each(&arguments.names, options, |client| {
+        client.kill(arguments.kill_whom, signal).map_err(steering::failure)
+    })
 }
 
 fn names() -> String {

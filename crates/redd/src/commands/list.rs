@@ -17,6 +17,8 @@ use crate::machinectl::{Json, Options, pager};
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct Arguments {
     /// How many addresses of each machine are shown: a number or all
+    ///
+    /// In JSON there are all, or with 0 none.
     #[arg(long, value_name = "NUMBER", default_value = "1", value_parser = most)]
     max_addresses: Most,
     /// Print JSON (json, json-pretty, json-sse, json-seq); what else journalctl(1) knows is a table
@@ -57,13 +59,17 @@ pub(crate) fn run(arguments: &Arguments, options: &Options) -> Result<ExitCode, 
     if options.all {
         states.insert(0, machines::host());
     }
-    let most = if options.full { usize::MAX } else { arguments.max_addresses.0 };
-    let rows = rows(states, most > 0);
     let json = match (options.json(), arguments.output.as_str()) {
         (Json::Off, "json-pretty") => Json::Pretty,
         (Json::Off, "json" | "json-sse" | "json-seq") => Json::Short,
         (json, _) => json,
     };
+    let most = match arguments.max_addresses {
+        Most(0) => 0,
+        _ if options.full || json != Json::Off => usize::MAX,
+        Most(most) => most,
+    };
+    let rows = rows(states, most > 0);
     let all: Value = match json {
         Json::Off => Value::Null,
         _ => rows.iter().map(|row| as_json(row, most)).collect(),
@@ -215,9 +221,9 @@ longer-name container systemd-nspawn -      -       -
 
     #[test]
     fn json_has_the_columns_names() {
-        let value = as_json(&row("a", &["10.0.0.2", "fd00::1"]), 1);
+        let value = as_json(&row("a", &["10.0.0.2", "fd00::1"]), usize::MAX);
         let expected = json!({ "machine": "a", "class": "container", "service": null, "os": "debian", "version": "12",
-            "addresses": "10.0.0.2…" });
+            "addresses": "10.0.0.2\nfd00::1" });
         assert_eq!(value, expected);
     }
 

@@ -76,7 +76,7 @@ pub(crate) fn run(arguments: &Arguments, options: &Options) -> Result<ExitCode, 
     let mut ending = ending::Ending::new();
     let mut failed = Vec::new();
     for name in &arguments.names {
-        let asked = steering::find(name).and_then(|client| {
+        let asked = steering::find(name, options).and_then(|client| {
             let held = ending::Held::of(client);
             let asked = held.client().power_off(arguments.timeout).map_err(steering::failure)?;
             Ok((held, asked))

@@ -58,7 +58,7 @@ fn row(pid: i32, level: usize, users: &Users) -> Option<Row> {
     let inside = users.inside(uid);
     let inner = numbers(pid)?.get(level.checked_sub(1)?).copied();
     let user = inside.and_then(|inside| users.name(inside)).map(str::to_owned);
-    Some(Row { pid, inner, uid: inside, user, stat, command: host_process::command_line(pid)? })
+    Some(Row { pid, inner, uid: inside, user, stat, command: host_process::command_line(pid, false)? })
 }
 
 /// A line of `/proc/PID/status`, see proc_pid_status(5).

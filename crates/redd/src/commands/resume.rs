@@ -14,6 +14,6 @@ pub(crate) struct Arguments {
 }
 
 /// Does it to all of them.
-pub(crate) fn run(arguments: &Arguments, _: &Options) -> Result<ExitCode, Failure> {
-    steering::each(&arguments.names, |client| client.resume().map_err(steering::failure))
+pub(crate) fn run(arguments: &Arguments, options: &Options) -> Result<ExitCode, Failure> {
+    steering::each(&arguments.names, options, |client| client.resume().map_err(steering::failure))
 }

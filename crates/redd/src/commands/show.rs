@@ -28,7 +28,7 @@ pub(crate) fn run(arguments: &Arguments, options: &Options) -> Result<ExitCode, 
     for name in &arguments.names {
         match machines::find(&registry, name) {
             Ok(state) => all.push(properties(&state)),
-            Err(error) => failed.push(steering::unknown(error, options)),
+            Err(error) => failed.push(steering::unknown(name, error, options)),
         }
     }
     if !all.is_empty() {

@@ -20,13 +20,15 @@ pub(crate) struct Arguments {
 /// Prints them.
 pub(crate) fn run(arguments: &Arguments, options: &Options) -> Result<ExitCode, Failure> {
     let pool = images::pool();
-    let all = if arguments.names.is_empty() {
-        vec![of_pool(&pool)]
-    } else {
-        let found = arguments.names.iter().map(|name| images::find(&pool, name)).collect::<Result<Vec<_>, _>>()?;
-        found.iter().map(of_image).collect()
-    };
-    property::print(&all, arguments.names.len() > 1, options)
+    if arguments.names.is_empty() {
+        return property::print(&[of_pool(&pool)], false, options);
+    }
+    let (found, failure) = images::find_all(&pool, &arguments.names, options);
+    let all: Vec<Vec<Property>> = found.iter().map(of_image).collect();
+    if !all.is_empty() {
+        property::print(&all, arguments.names.len() > 1, options)?;
+    }
+    failure.map_or(Ok(ExitCode::SUCCESS), Err)
 }
 
 fn of_image(image: &Image) -> Vec<Property> {

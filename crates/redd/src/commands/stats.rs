@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use machine::{Machine, Registry};
+use machine::{Registry, State, machines};
 
 use crate::consumption::{self, Consumption};
 use crate::display;
@@ -41,7 +41,8 @@ pub(crate) fn interval(text: &str) -> Result<Duration, String> {
 /// Prints it, again and again on a terminal and in pipes, until nobody reads or none of the machines that were named runs.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     for name in &arguments.names {
-        Registry::system().find(name).map_err(|error| Failure::new(error, Some("see what runs with: redd list")))?;
+        machines::machine(&Registry::system(), name)
+            .map_err(|error| Failure::new(error, Some("see what runs with: redd list")))?;
     }
     let mut watch = Watch::new(arguments.names.clone());
     watch.look()?;
@@ -93,19 +94,19 @@ impl Watch {
 
     /// What each has used since it was looked at before. The first time, since its start.
     pub(crate) fn look(&mut self) -> Result<Vec<Consumption>, Failure> {
-        let (machines, errors) = Registry::system().list().map_err(|error| Failure::new(error, None))?;
+        let (states, errors) = machines::all(&Registry::system()).map_err(|error| Failure::new(error, None))?;
         for error in errors {
             self.tell(&error.into());
         }
-        let wanted = |machine: &Machine| self.names.is_empty() || self.names.contains(&machine.state.name);
-        let machines: Vec<Machine> = machines.into_iter().filter(wanted).collect();
+        let wanted = |state: &State| self.names.is_empty() || self.names.contains(&state.name);
+        let states: Vec<State> = states.into_iter().filter(wanted).collect();
         let mut now = BTreeMap::new();
-        let mut all = Vec::with_capacity(machines.len());
-        for machine in machines {
-            let key = (machine.state.name.clone(), machine.state.timestamp.monotonic);
+        let mut all = Vec::with_capacity(states.len());
+        for state in states {
+            let key = (state.name.clone(), state.timestamp.monotonic);
             let (observed, before) = match self.before.remove(&key) {
                 Some((observed, sample)) => (observed, Some(sample)),
-                None => match Observed::new(machine.state) {
+                None => match Observed::new(state) {
                     Ok(observed) => (observed, None),
                     Err(error) => {
                         self.tell(&error.context(format!("machine {}", key.0)));

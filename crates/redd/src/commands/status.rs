@@ -1,6 +1,7 @@
 //! `machinectl status`: machines, for people.
 
 use std::fmt::Write as _;
+use std::io::IsTerminal;
 use std::process::{Command, ExitCode, Stdio};
 
 use machine::addresses::{self, Address};
@@ -32,6 +33,8 @@ const MODES: [&str; 16] = [
     "export",
     "with-unit",
 ];
+/// How far the tree of processes is indented.
+const INDENT: usize = 18;
 /// How much of a log file is looked at for its last lines, in bytes.
 const TAIL: u64 = 256 << 10;
 
@@ -61,7 +64,7 @@ pub(crate) fn run(arguments: &Arguments, options: &Options) -> Result<ExitCode, 
     for name in &arguments.names {
         match machines::find(&registry, name) {
             Ok(state) => found.push(Seen::of(state)),
-            Err(error) => failed.push(steering::unknown(error, options)),
+            Err(error) => failed.push(steering::unknown(name, error, options)),
         }
     }
     let text = match options.json() {
@@ -105,19 +108,25 @@ impl Seen {
     fn text(&self, arguments: &Arguments, options: &Options) -> String {
         let mut text = self.fields();
         let state = &self.state;
-        let group = if state.class == Class::Host { None } else { observation::group_of(state).ok() };
+        let group = observation::group_of(state).ok();
         match (&state.unit, &group) {
             (Some(unit), _) => line(&mut text, "\t    Unit", unit),
-            (None, Some(group)) => line(&mut text, "\t  CGroup", &group.to_string_lossy()),
-            (None, None) => {}
+            (None, Some(group)) if state.class != Class::Host => {
+                line(&mut text, "\t  CGroup", &group.to_string_lossy())
+            }
+            (None, _) => {}
         }
         if let Some(subgroup) = &state.subgroup {
             line(&mut text, "\tSubgroup", subgroup);
         }
         let tree = group.and_then(|group| {
-            let group = cgroup::View::of_machine(&group).ok()?;
-            let columns = if options.full { None } else { Some(crate::display::columns().saturating_sub(18)) };
-            cgroup_tree::lines(&group, cgroup_tree::Options { columns, ..cgroup_tree::Options::for_output() }).ok()
+            // What is below a subgroup that is named is all that there is of the machine.
+            let whole = state.subgroup.as_ref().map_or(group.clone(), |below| group.join(below));
+            let group = cgroup::View::of_machine(&whole).ok()?;
+            let cut = std::io::stdout().is_terminal() && !options.full;
+            let columns = cut.then(|| crate::display::columns().saturating_sub(INDENT));
+            let like = cgroup_tree::Options { columns, as_by_manager: true, ..cgroup_tree::Options::for_output() };
+            cgroup_tree::lines(&group, like).ok()
         });
         for one in tree.unwrap_or_default() {
             let _ = writeln!(text, "\t\t  {one}");
@@ -190,21 +199,24 @@ impl Seen {
 
     /// The last lines of its log: the journal's where there is one for its unit, else those of its output.
     fn log(&self, arguments: &Arguments) -> String {
-        if arguments.lines == 0 || self.state.class == Class::Host {
+        if arguments.lines == 0 {
             return String::new();
         }
         let journal = self.state.unit.as_ref().and_then(|unit| {
             let mut command = Command::new("journalctl");
-            let seconds = self.state.timestamp.realtime / 1_000_000;
-            command.args(["--quiet", "--no-pager", "--no-hostname"]).arg(format!("--unit={unit}"));
+            let (seconds, rest) =
+                (self.state.timestamp.realtime / 1_000_000, self.state.timestamp.realtime % 1_000_000);
+            command.args(["--quiet", "--no-pager"]).arg(format!("--unit={unit}"));
             command.arg(format!("--lines={}", arguments.lines)).arg(format!("--output={}", arguments.output));
-            command.arg(format!("--since=@{seconds}")).stdin(Stdio::null()).stderr(Stdio::null());
+            command.arg(format!("--since=@{seconds}.{rest:06}")).stdin(Stdio::null()).stderr(Stdio::null());
             let output = command.output().ok().filter(|output| output.status.success())?;
             Some(spec::printable_lines(&String::from_utf8_lossy(&output.stdout)))
         });
         journal
             .filter(|text| !text.is_empty())
-            .or_else(|| last_lines(&self.state.name, arguments.lines))
+            .or_else(|| {
+                (self.state.class != Class::Host).then(|| last_lines(&self.state.name, arguments.lines)).flatten()
+            })
             .unwrap_or_default()
     }
 }

@@ -20,11 +20,11 @@ pub(crate) struct Arguments {
 }
 
 /// Terminates them all, then waits until they are gone.
-pub(crate) fn run(arguments: &Arguments, _: &Options) -> Result<ExitCode, Failure> {
+pub(crate) fn run(arguments: &Arguments, options: &Options) -> Result<ExitCode, Failure> {
     let mut ending = ending::Ending::new();
     let mut failed = Vec::new();
     for name in &arguments.names {
-        let terminated = steering::find(name).and_then(|client| {
+        let terminated = steering::find(name, options).and_then(|client| {
             // Held before: afterwards its number could be another one's.
             let held = ending::Held::of(client);
             held.client().terminate().map_err(steering::failure)?;

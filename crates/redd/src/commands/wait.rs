@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
 use machine::registry::Error;
-use machine::{Machine, Registry};
+use machine::{Machine, Registry, machines};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::json;
 
@@ -65,7 +65,7 @@ fn until_running(names: &[String], end: Option<Instant>) -> Result<ExitCode, Fai
     let registry = Registry::system();
     for name in names {
         loop {
-            match registry.find(name) {
+            match machines::machine(&registry, name) {
                 Ok(_) => break,
                 Err(Error::NoSuchMachine(_)) if end.is_none_or(|end| Instant::now() < end) => std::thread::sleep(PAUSE),
                 Err(Error::NoSuchMachine(_)) => return Err(timed_out(&[name.as_str()], "is not there")),
@@ -116,8 +116,8 @@ fn until_ended(arguments: &Arguments, end: Option<Instant>) -> Result<ExitCode, 
     let registry = Registry::system();
     let mut all = Vec::with_capacity(arguments.names.len());
     for name in &arguments.names {
-        let Machine { state, .. } =
-            registry.find(name).map_err(|error| Failure::new(error, Some("see what runs with: redd list")))?;
+        let Machine { state, .. } = machines::machine(&registry, name)
+            .map_err(|error| Failure::new(error, Some("see what runs with: redd list")))?;
         let supervised = state.supervised && state.supervisor.is_some();
         let process = if supervised { state.supervisor.as_ref().unwrap_or(&state.leader) } else { &state.leader };
         let process = process.open_in_this_boot();

@@ -3,6 +3,7 @@
 use image::pool::{Error, Image, Pool, UNKNOWN};
 use serde_json::{Value, json};
 
+use super::Options;
 use crate::failure::Failure;
 
 /// The images that are meant.
@@ -13,6 +14,22 @@ pub(crate) fn pool() -> Pool {
 /// The image of this name.
 pub(crate) fn find(pool: &Pool, name: &str) -> Result<Image, Failure> {
     pool.find(name).map_err(failure)
+}
+
+/// The images of these names, up to the first that there is not, and why.
+pub(crate) fn find_all(pool: &Pool, names: &[String], options: &Options) -> (Vec<Image>, Option<Failure>) {
+    let mut found = Vec::with_capacity(names.len());
+    for name in names {
+        match pool.find(name) {
+            Ok(image) => found.push(image),
+            Err(Error::Unknown(_) | Error::Name(_)) if options.as_machinectl => {
+                let words = anyhow::anyhow!("Could not get path to image: No image '{name}' known");
+                return (found, Some(Failure::new(words, None)));
+            }
+            Err(error) => return (found, Some(failure(error))),
+        }
+    }
+    (found, None)
 }
 
 /// With the next step where there is one.

@@ -20,7 +20,7 @@ use clap::{Args as _, CommandFactory as _, FromArgMatches as _, Subcommand as _}
 pub(crate) use options::{Json, Options};
 
 use crate::commands::{self, Redd};
-use crate::failure::{Failure, report_as};
+use crate::failure::{Failure, report_plainly};
 
 /// Controls machines and their images.
 #[derive(Debug, clap::Parser)]
@@ -73,14 +73,38 @@ pub(crate) fn run(arguments: Vec<OsString>) -> ExitCode {
         Ok(Machinectl { mut options, verb }) => {
             options.as_machinectl = true;
             let verb = verb.unwrap_or(Verb::List(commands::list::Arguments::default()));
-            report_as("machinectl", carry_out(&verb, &options).map_err(Failure::like_original))
+            report_plainly(carry_out(&verb, &options).map_err(Failure::like_original))
         }
-        Err(error) => {
+        Err(error) => not_understood(&error),
+    }
+}
+
+/// In the original's words, where it has some for that.
+fn not_understood(error: &clap::Error) -> ExitCode {
+    use clap::error::{ContextKind, ContextValue, ErrorKind};
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.as_str()),
+        _ => None,
+    };
+    let option = text(ContextKind::InvalidArg).unwrap_or_default();
+    let value = text(ContextKind::InvalidValue).unwrap_or_default();
+    let message = match error.kind() {
+        // Options are known to be right by now.
+        ErrorKind::UnknownArgument => "Too many arguments.".to_owned(),
+        ErrorKind::MissingRequiredArgument => "Too few arguments.".to_owned(),
+        ErrorKind::ValueValidation if option.starts_with("--max-addresses") => {
+            format!("Invalid number of addresses: {value}")
+        }
+        ErrorKind::ValueValidation if option.starts_with("--signal") => {
+            format!("Failed to parse signal string \"{value}\".")
+        }
+        _ => {
             // Nobody is left to tell if this fails.
             let _ = error.print();
-            ExitCode::from(u8::from(error.exit_code() != 0))
+            return ExitCode::from(u8::from(error.exit_code() != 0));
         }
-    }
+    };
+    report_plainly(Err(Failure::new(anyhow::anyhow!(message), None)))
 }
 
 fn refused(error: &grammar::Error) -> ExitCode {

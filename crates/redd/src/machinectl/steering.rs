@@ -12,8 +12,8 @@ use crate::failure::{Failure, warn};
 /// The name that stands for the host, see machinectl(1).
 const HOST: &str = ".host";
 
-/// A machine that runs.
-pub(crate) fn find(name: &str) -> Result<Client, Failure> {
+/// A machine that runs, whoever runs it.
+pub(crate) fn find(name: &str, options: &Options) -> Result<Client, Failure> {
     if name == HOST {
         let error = anyhow!("{HOST} is this host, which is not steered like a machine");
         return Err(Failure::new(
@@ -21,18 +21,15 @@ pub(crate) fn find(name: &str) -> Result<Client, Failure> {
             Some("the host has its own commands for that, such as poweroff(8) and kill(1)"),
         ));
     }
-    match Registry::system().find(name) {
+    match machine::machines::machine(&Registry::system(), name) {
         Ok(machine) => Ok(Client::of(&machine)),
-        Err(error @ registry::Error::NoSuchMachine(_)) => {
-            Err(Failure::new(error, Some("`redd list` shows the machines that run")))
-        }
-        Err(error) => Err(Failure::new(error, None)),
+        Err(error) => Err(unknown(name, error, options)),
     }
 }
 
 /// A machine whose files are to be reached, whoever runs it.
 pub(crate) fn with_files(name: &str, options: &Options) -> Result<State, Failure> {
-    machine::machines::find(&Registry::system(), name).map_err(|error| unknown(error, options))
+    machine::machines::find(&Registry::system(), name).map_err(|error| unknown(name, error, options))
 }
 
 /// What can be done where there is no way to the files of a machine.
@@ -47,9 +44,9 @@ pub(crate) fn entrance_hint(error: &entrance::Error) -> Option<&'static str> {
 }
 
 /// Why a machine is not found, in the original's words where it is asked for under that name.
-pub(crate) fn unknown(error: registry::Error, options: &Options) -> Failure {
+pub(crate) fn unknown(name: &str, error: registry::Error, options: &Options) -> Failure {
     match error {
-        registry::Error::NoSuchMachine(name) if options.as_machinectl => {
+        registry::Error::NoSuchMachine(_) | registry::Error::Name(_) if options.as_machinectl => {
             Failure::new(anyhow!("Could not get path to machine: No machine '{name}' known"), None)
         }
         error @ registry::Error::NoSuchMachine(_) => {
@@ -60,10 +57,14 @@ pub(crate) fn unknown(error: registry::Error, options: &Options) -> Failure {
 }
 
 /// Does it to all of them; what fails with one does not keep it from the others.
-pub(crate) fn each(names: &[String], mut act: impl FnMut(Client) -> Result<(), Failure>) -> Result<ExitCode, Failure> {
+pub(crate) fn each(
+    names: &[String],
+    options: &Options,
+    mut act: impl FnMut(Client) -> Result<(), Failure>,
+) -> Result<ExitCode, Failure> {
     let mut failed = Vec::new();
     for name in names {
-        if let Err(failure) = find(name).and_then(&mut act) {
+        if let Err(failure) = find(name, options).and_then(&mut act) {
             failed.push(failure);
         }
     }

@@ -168,15 +168,6 @@ fn without_its_socket_it_is_steered_directly_and_the_dead_are_told() {
 }
 
 #[test]
-fn the_group_of_a_unit() {
-    let text = "1:name=systemd:/x\n0::/machine.slice/m.scope/payload/init.scope\n";
-    let found = below(text, "m.scope").unwrap();
-    assert!(found.ends_with("machine.slice/m.scope"), "{found:?}");
-    assert!(below(text, "other.scope").is_none());
-    assert!(below("0::/", "m.scope").is_none());
-}
-
-#[test]
 fn the_freezer_of_others_is_none_that_we_are_in() {
     let ours = "7:freezer:/shell\n0::/\n";
     let found = |theirs: &str| frozen_apart(theirs, ours);
