@@ -53,6 +53,9 @@ pub enum Error {
     /// No machine has this user.
     #[error("no machine has the user {0}")]
     NoSuchUser(u32),
+    /// A machine does not have the user of this name.
+    #[error("the machine has no user {0}")]
+    NoUserNamed(String),
     /// No machine has this group.
     #[error("no machine has the group {0}")]
     NoSuchGroup(u32),

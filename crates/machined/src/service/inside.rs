@@ -6,13 +6,14 @@ use std::path::PathBuf;
 
 use machine::addresses::{self, Address};
 use machine::control::Client;
+use machine::init::Init;
 use machine::machines::HOST;
 use machine::os_release::OsRelease;
 use machine::state::{Class, State};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::errand::{self, Errand};
+use super::errand::{self, Errand, Program};
 use super::machines::has_own_network;
 use super::{Error, Service};
 
@@ -116,6 +117,37 @@ impl Service {
             return Err(Error::NoSuchMachine(state.name.clone()));
         }
         Ok(opened)
+    }
+
+    /// Runs a program of a machine as one of its users (root where absent) on a terminal of its own; without arguments the
+    /// user's shell. Gives our end of the terminal, and its path inside.
+    ///
+    /// # Errors
+    /// [`Error::NotSupported`] for virtual machines, the host, and machines where systemd runs: there a shell is a session of
+    /// its login manager's. [`Error::NoUserNamed`], [`Error::Errand`].
+    pub fn shell(
+        &self,
+        state: &State,
+        user: Option<String>,
+        arguments: Vec<String>,
+        environment: Vec<(String, String)>,
+    ) -> Result<(OwnedFd, String), Error> {
+        if state.class != Class::Container {
+            return Err(container_only(state, "opening a shell"));
+        }
+        let state = self.settled(state)?;
+        if Init::of(state.leader.pid) == Some(Init::Systemd) {
+            let why = "systemd runs inside, whose sessions are not carried out yet; redd exec -t needs none".to_owned();
+            return Err(Error::NotSupported { machine: state.name, what: "opening a shell", why });
+        }
+        let command = machine::join::Command {
+            user,
+            arguments: arguments.into_iter().map(Into::into).collect(),
+            environment: environment.into_iter().map(|(name, value)| (name.into(), value.into())).collect(),
+            directory: None,
+            terminal: true,
+        };
+        errand::open(&state.name, &Program(command))
     }
 
     /// Shows files of the host in a machine; `read_only` so that nothing can be written through it. With `make_destination` what

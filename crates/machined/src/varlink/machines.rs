@@ -25,7 +25,7 @@ pub(super) fn call(call: &Call<'_>, method: &str, parameters: Parameters) -> Res
         "Terminate" => terminate(call, parameters),
         "Kill" => kill(call, parameters),
         "List" => list(call, parameters),
-        "Open" => open(parameters),
+        "Open" => open(call, parameters),
         "MapFrom" => map_from(call, parameters),
         "MapTo" => map_to(call, parameters),
         "BindMount" => bind_mount(call, parameters),
@@ -333,18 +333,54 @@ fn bind_mount(call: &Call<'_>, mut parameters: Parameters) -> Result<Reply, Refu
     Ok(Reply::none())
 }
 
-/// Terminals of machines come with `machinectl login`.
-fn open(mut parameters: Parameters) -> Result<Reply, Refusal> {
-    for name in ["name", "user", "path"] {
-        parameters.text(name)?;
-    }
-    parameters.value("pid")?;
-    parameters.flag("allowInteractiveAuthentication")?;
-    parameters.word("mode", &[("tty", ()), ("login", ()), ("shell", ())])?;
-    parameters.texts("args")?;
-    parameters.texts("environment")?;
+/// What is opened.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Terminal,
+    Login,
+    Shell,
+}
+
+fn open(call: &Call<'_>, mut parameters: Parameters) -> Result<Reply, Refusal> {
+    let target = Target::take(call, &mut parameters)?;
+    let modes = [("tty", Mode::Terminal), ("login", Mode::Login), ("shell", Mode::Shell)];
+    let mode = parameters.word("mode", &modes)?;
+    let user = parameters.text("user")?.filter(|user| !user.is_empty());
+    let path = parameters.text("path")?.filter(|path| !path.is_empty());
+    let arguments = parameters.texts("args")?.unwrap_or_default();
+    let environment = parameters.texts("environment")?.unwrap_or_default();
     parameters.end()?;
-    Err(not_implemented("Open"))
+    let mode = mode.ok_or_else(|| Refusal::parameter("mode"))?;
+    if path.as_ref().is_some_and(|path| !path.starts_with('/')) {
+        return Err(Refusal::parameter("path"));
+    }
+    let given =
+        [("user", user.as_slice()), ("path", path.as_slice()), ("args", &arguments), ("environment", &environment)];
+    if let Some((name, _)) = given.iter().find(|(_, texts)| texts.iter().any(|text| text.contains('\0'))) {
+        return Err(Refusal::parameter(name));
+    }
+    let pairs = environment.iter().map(|one| one.split_once('=').filter(|(name, _)| !name.is_empty()));
+    let pairs = pairs.map(|pair| pair.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    let pairs = pairs.collect::<Option<Vec<_>>>().ok_or_else(|| Refusal::parameter("environment"))?;
+    let state = target.state(call)?;
+    let host = state.class == Class::Host;
+    let action = match mode {
+        Mode::Terminal if host => action::HOST_OPEN_PTY,
+        Mode::Terminal => action::OPEN_PTY,
+        Mode::Login if host => action::HOST_LOGIN,
+        Mode::Login => action::LOGIN,
+        Mode::Shell if host => action::HOST_SHELL,
+        Mode::Shell => action::SHELL,
+    };
+    let details = [("machine", state.name.as_str()), ("user", user.as_deref().unwrap_or("root"))];
+    access::check(call.caller, action, target.interactive, &details).map_err(refused)?;
+    if mode != Mode::Shell {
+        return Err(not_implemented("Open"));
+    }
+    // The first argument is what the program is called, which is what it is.
+    let program = path.into_iter().chain(arguments.into_iter().skip(1)).collect();
+    let (terminal, path) = call.service.shell(&state, user, program, pairs).map_err(refused)?;
+    Ok(Reply::One(json!({ "ptyFileDescriptor": 0, "ptyPath": path }), vec![terminal]))
 }
 
 fn copy(call: &Call<'_>, mut parameters: Parameters, to_host: bool) -> Result<Reply, Refusal> {

@@ -160,7 +160,7 @@ impl Refusal {
             Error::NoOsRelease(_) if machines => named("NoOSReleaseInformation"),
             Error::NoUidShift(_) if machines => named("NoUIDShift"),
             Error::NotAvailable { .. } if machines => named("NotAvailable"),
-            Error::NoSuchUser(_) if machines => named("NoSuchUser"),
+            Error::NoSuchUser(_) | Error::NoUserNamed(_) if machines => named("NoSuchUser"),
             Error::NoSuchGroup(_) if machines => named("NoSuchGroup"),
             Error::UserInHostRange(_) if machines => named("UserInHostRange"),
             Error::GroupInHostRange(_) if machines => named("GroupInHostRange"),

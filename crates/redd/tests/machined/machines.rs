@@ -375,3 +375,57 @@ fn the_service_is_killed_in_the_midst_of_registrations() {
     drop(foreign);
     until("all are gone with their first process", || names() == [".host"]);
 }
+
+#[test]
+fn shells_are_opened_on_terminals_of_the_machine() {
+    requires!(root, cgroup2);
+    let _isolated = isolate();
+    let tree = fixture::tree();
+    let _service = Machined::start();
+    let running = spawn(tree.path(), "machined-shell", &[]);
+    let mut client = machines();
+    let mut open = |more: Value| {
+        let mut all = json!({ "name": "machined-shell", "mode": "shell" });
+        for (name, value) in more.as_object().expect("parameters") {
+            all[name] = value.clone();
+        }
+        client.call_for_descriptors("io.systemd.Machine.Open", all)
+    };
+    let script = "test -t 0 && echo [$WORD:$1:$(id -u)]; read line; echo got:$line; read line";
+    let (answer, terminals) =
+        open(json!({ "path": "/bin/sh", "args": ["sh", "-c", script, "sh", "one"], "environment": ["WORD=x=y"] }));
+    let answer = answer.expect("opened");
+    assert!(answer["ptyPath"].as_str().is_some_and(|path| path.starts_with("/dev/pts/")), "{answer}");
+    let [terminal] = &terminals[..] else { panic!("{terminals:?}") };
+    let mut said = String::new();
+    let mut hear = |wanted: &str| {
+        while !said.contains(wanted) {
+            let mut piece = [0; 256];
+            let length = rustix::io::retry_on_intr(|| rustix::io::read(terminal, &mut piece)).expect("words");
+            said.push_str(&String::from_utf8_lossy(&piece[..length]));
+        }
+    };
+    hear("[x=y:one:0]");
+    rustix::io::write(terminal, b"hello\n").expect("typed");
+    hear("got:hello");
+    let (none, terminals) = open(json!({ "user": "machined-nobody" }));
+    assert_eq!((refused(none).as_str(), terminals.len()), ("io.systemd.Machine.NoSuchUser", 0));
+    let (name, why) = open(json!({ "path": "/bin/none" })).0.expect_err("no program");
+    assert_eq!((name.as_str(), &why["errnoName"]), ("io.systemd.System", &json!("ENOENT")));
+    for (parameter, value) in [
+        ("path", json!("sh")),
+        ("mode", json!("window")),
+        ("mode", Value::Null),
+        ("environment", json!(["=x"])),
+        ("args", json!([1])),
+        ("user", json!("a\0b")),
+    ] {
+        let mut bad = json!({ "path": "/bin/sh" });
+        bad[parameter] = value.clone();
+        assert_eq!(refused(open(bad).0), format!("org.varlink.service.InvalidParameter {parameter}"), "{value}");
+    }
+    assert_eq!(refused(open(json!({ "name": "machined-none" })).0), "io.systemd.Machine.NoSuchMachine");
+    assert_eq!(refused(open(json!({ "name": ".host" })).0), "io.systemd.Machine.NotSupported");
+    assert_eq!(refused(open(json!({ "mode": "login" })).0), "org.varlink.service.MethodNotImplemented");
+    running.stop();
+}
