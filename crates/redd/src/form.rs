@@ -49,8 +49,13 @@ impl Form {
 
 /// Writes to standard output. False if nobody reads any more, such as head(1).
 pub(crate) fn print(text: &str) -> Result<bool, Failure> {
+    print_bytes(text.as_bytes())
+}
+
+/// The same of what need not be text.
+pub(crate) fn print_bytes(text: &[u8]) -> Result<bool, Failure> {
     let mut output = std::io::stdout();
-    match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
+    match output.write_all(text).and_then(|()| output.flush()) {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
         other => other.map(|()| true).context("cannot write").map_err(|error| Failure::new(error, None)),
     }

@@ -2,12 +2,14 @@
 
 pub(crate) mod bind;
 pub(crate) mod bootstrap;
+pub(crate) mod cat;
 pub(crate) mod cgls;
 pub(crate) mod clean;
 pub(crate) mod clone;
 pub(crate) mod completions;
 pub(crate) mod copy_from;
 pub(crate) mod copy_to;
+pub(crate) mod edit;
 pub(crate) mod exec;
 pub(crate) mod image_status;
 pub(crate) mod kill;

@@ -10,6 +10,7 @@ mod options;
 mod others;
 pub(crate) mod pager;
 pub(crate) mod property;
+pub(crate) mod settings_file;
 pub(crate) mod steering;
 
 use std::ffi::OsString;
@@ -52,6 +53,8 @@ pub(crate) enum Verb {
     ListImages(commands::list_images::Arguments),
     ImageStatus(commands::image_status::Arguments),
     ShowImage(commands::show_image::Arguments),
+    Edit(commands::edit::Arguments),
+    Cat(commands::cat::Arguments),
     Clone(commands::clone::Arguments),
     Rename(commands::rename::Arguments),
     ReadOnly(commands::read_only::Arguments),
@@ -160,6 +163,8 @@ fn carry_out(verb: &Verb, options: &Options) -> Result<ExitCode, Failure> {
         Verb::ListImages(arguments) => commands::list_images::run(arguments, options),
         Verb::ImageStatus(arguments) => commands::image_status::run(arguments, options),
         Verb::ShowImage(arguments) => commands::show_image::run(arguments, options),
+        Verb::Edit(arguments) => commands::edit::run(arguments, options),
+        Verb::Cat(arguments) => commands::cat::run(arguments, options),
         Verb::Clone(arguments) => commands::clone::run(arguments, options),
         Verb::Rename(arguments) => commands::rename::run(arguments, options),
         Verb::ReadOnly(arguments) => commands::read_only::run(arguments, options),
