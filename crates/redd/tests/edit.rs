@@ -145,7 +145,7 @@ fn copies_are_dropped_that_say_nothing_new() {
     let beside = image("images-old");
     std::fs::write(&beside, "[Exec]\nBoot=yes\n").expect("write");
     let before = std::fs::metadata(&beside).expect("file").ino();
-    let both = &["images-old", "images-fresh"];
+    let both = &["images-old", "images-fresh", "images-fresh2"];
     for (script, code, told) in [
         ("true", 0, "nothing"),
         ("for copy; do : > \"$copy\"; done", 0, "nothing is left"),
@@ -165,7 +165,7 @@ fn copies_are_dropped_that_say_nothing_new() {
     assert!(ended.errors.contains("no terminal to edit on"), "{ended}");
     assert!(!Path::new(OWN).exists());
     // Control-C is for the editor.
-    place.edit(&["images-old"], "kill -INT $PPID; sleep 0.2; echo '[Files]' > \"$1\"").expect_code(0);
+    place.edit(&["images-old"], "sleep 1; kill -INT $PPID; sleep 0.2; echo '[Files]' > \"$1\"").expect_code(0);
     assert_eq!(text(&beside), "[Files]\n");
 }
 

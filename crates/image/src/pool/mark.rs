@@ -55,8 +55,16 @@ impl Pool {
     }
 }
 
-/// The flag "immutable" of a directory's root keeps it from being renamed or removed. While this lives it is lifted.
-pub(super) struct Lifted(Option<(OwnedFd, IFlags)>);
+/// What keeps a tree from being renamed or moved elsewhere, lifted while this lives.
+pub(super) struct Lifted(Option<(OwnedFd, Protection)>);
+
+/// How a tree is marked.
+enum Protection {
+    /// The flags of a directory, "immutable" among them.
+    Flags(IFlags),
+    /// A subvolume is read-only: it can be renamed, but not moved.
+    Subvolume,
+}
 
 impl Lifted {
     /// Lifts it from what is there, if it is a directory that has it. Symbolic links have none.
@@ -71,14 +79,28 @@ impl Lifted {
         }
         // Best effort: if it does not help, what follows says why.
         let lifted = rustix::fs::ioctl_setflags(&directory, flags - IFlags::IMMUTABLE);
-        Self(lifted.is_ok().then_some((directory, flags)))
+        Self(lifted.is_ok().then_some((directory, Protection::Flags(flags))))
+    }
+
+    /// The same for what is moved to another directory, which a read-only subvolume cannot be.
+    pub(super) fn lift_to_move(at: &OwnedFd, file: &OsStr) -> Self {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let Ok(subvolume) = openat(at, file, flags, Mode::empty()) else { return Self(None) };
+        if !sys::btrfs::is_read_only(subvolume.as_fd()).unwrap_or(false) {
+            return Self::lift(at, file);
+        }
+        // As above.
+        let lifted = sys::btrfs::set_read_only(subvolume.as_fd(), false);
+        Self(lifted.is_ok().then_some((subvolume, Protection::Subvolume)))
     }
 
     /// Puts it back.
     pub(super) fn restore(self) {
-        if let Some((directory, flags)) = self.0 {
-            // It was taken away a moment ago by the same caller, so it can be set.
-            let _ = rustix::fs::ioctl_setflags(&directory, flags);
-        }
+        // It was taken away a moment ago by the same caller, so it can be set.
+        let _ = match self.0 {
+            Some((directory, Protection::Flags(flags))) => rustix::fs::ioctl_setflags(&directory, flags),
+            Some((subvolume, Protection::Subvolume)) => sys::btrfs::set_read_only(subvolume.as_fd(), true),
+            None => Ok(()),
+        };
     }
 }

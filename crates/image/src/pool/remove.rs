@@ -24,7 +24,7 @@ impl Pool {
         match FileType::from_raw_mode(status.st_mode) {
             FileType::Directory => {
                 hold::refuse_mounted(&image.path)?;
-                let protection = mark::Lifted::lift(&at, file);
+                let protection = mark::Lifted::lift_to_move(&at, file);
                 if let Err(error) = self.take_away(&at, place, image) {
                     if statat(&at, file, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
                         protection.restore();

@@ -55,7 +55,8 @@ pub(crate) fn run(arguments: &Arguments, options: &Options) -> Result<ExitCode, 
             file.machine
         ));
     }
-    let drafts = files.into_iter().map(Draft::begin).collect::<Result<Vec<_>, _>>().map_err(failed)?;
+    let drafts = files.into_iter().map(Draft::plan).collect::<Result<Vec<_>, _>>().map_err(failed)?;
+    drafts.iter().try_for_each(Draft::make).map_err(failed)?;
     edit(&editors, &drafts)?;
     let finish = |draft: Draft| draft.finish(options.quiet()).err().map(failed);
     steering::conclude(drafts.into_iter().filter_map(finish).collect())
@@ -117,22 +118,24 @@ struct Draft {
 }
 
 impl Draft {
-    fn begin(file: SettingsFile) -> anyhow::Result<Self> {
+    /// One that is not there yet. All know which directories are missing before the first is made.
+    fn plan(file: SettingsFile) -> anyhow::Result<Self> {
         let directory = file.path.parent().unwrap_or(Path::new("/"));
-        let made: Vec<PathBuf> =
-            directory.ancestors().take_while(|directory| !directory.exists()).map(Path::to_owned).collect();
+        let missing = directory.ancestors().take_while(|directory| !directory.exists());
+        let made: Vec<PathBuf> = missing.map(Path::to_owned).collect();
         let mut random = [0; 4];
         rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())?;
         let path = directory.join(format!(".#{}.{:08x}.nspawn", file.machine, u32::from_ne_bytes(random)));
-        // From here on all goes away again if something fails.
-        let draft = Self { file, path, made, stays: false };
-        let directory = draft.path.parent().unwrap_or(Path::new("/"));
+        Ok(Self { file, path, made, stays: false })
+    }
+
+    fn make(&self) -> anyhow::Result<()> {
+        let directory = self.path.parent().unwrap_or(Path::new("/"));
         std::fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
-        let problem = || format!("cannot make a copy of {} to edit", draft.file.path.display());
-        let new = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft.path);
-        let text = draft.file.now.as_ref().map_or(&[][..], |(text, _)| text);
-        new.and_then(|mut new| new.write_all(text)).with_context(problem)?;
-        Ok(draft)
+        let new = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&self.path);
+        let text = self.file.now.as_ref().map_or(&[][..], |(text, _)| text);
+        let written = new.and_then(|mut new| new.write_all(text));
+        written.with_context(|| format!("cannot make a copy of {} to edit", self.file.path.display()))
     }
 
     /// Puts it in the place of the file, if there is something new in it.

@@ -86,7 +86,7 @@ impl SettingsFile {
     /// Reads it again: whether it is still as it was found.
     pub(crate) fn is_unchanged(&self) -> anyhow::Result<bool> {
         let now = read(&self.path)?;
-        Ok(now.map(|(text, _)| text) == self.now.as_ref().map(|(text, _)| text.clone()))
+        Ok(now.as_ref().map(|(text, _)| text) == self.now.as_ref().map(|(text, _)| text))
     }
 
     /// What a start would say of such a text in this place, line by line.
