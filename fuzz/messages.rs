@@ -29,6 +29,7 @@ fn read(mut body: Reader<'_>, signature: &str) {
         let read = match letter {
             b's' | b'o' => body.string().map(drop),
             b'u' => body.u32().map(drop),
+            b'v' => body.clone().string_variant().map(drop).or_else(|_| body.i32_variant().map(drop)),
             _ => return,
         };
         if read.is_err() {
@@ -50,6 +51,7 @@ fn write(data: &[u8]) {
         Value::Networks(vec![(2, data.to_vec(), 8)]),
         Value::Sockets(vec![(2, 6, 1, 80)]),
         Value::Marked(true, vec![text.clone()]),
+        Value::Commands(vec![(text.clone(), vec![text.clone()], true)]),
         Value::Sets(vec![(3, 1, text.clone(), text)]),
     ];
     let mut writer = Writer::default();

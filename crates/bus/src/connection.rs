@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags};
+use rustix::net::SendFlags;
 
 use crate::message::{Call, FIXED, Kind, Message};
 use crate::socket::{self, Failed, PATIENCE};
@@ -61,6 +61,8 @@ impl From<Failed> for Error {
 #[derive(Debug)]
 pub struct Connection {
     socket: OwnedFd,
+    /// Where what we say goes to, if that is not the same.
+    writer: Option<OwnedFd>,
     serial: u32,
     /// What was received and not looked at yet.
     received: Vec<u8>,
@@ -118,8 +120,26 @@ impl Connection {
     /// # Errors
     /// As [`open`](Self::open).
     pub fn over(socket: OwnedFd) -> Result<Self, Error> {
+        Self::greet(socket, None)
+    }
+
+    /// The same with a pipe in each direction, such as to systemd-stdio-bridge(1). SIGPIPE is ignored, as in every Rust program.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn over_pipes(reader: OwnedFd, writer: OwnedFd) -> Result<Self, Error> {
+        for pipe in [&reader, &writer] {
+            let flags = rustix::fs::fcntl_getfl(pipe);
+            flags
+                .and_then(|flags| rustix::fs::fcntl_setfl(pipe, flags | rustix::fs::OFlags::NONBLOCK))
+                .map_err(socket::failed("prepare a pipe"))?;
+        }
+        Self::greet(reader, Some(writer))
+    }
+
+    fn greet(socket: OwnedFd, writer: Option<OwnedFd>) -> Result<Self, Error> {
         let mut connection =
-            Self { socket, serial: 0, received: Vec::new(), signals: VecDeque::new(), patience: PATIENCE };
+            Self { socket, writer, serial: 0, received: Vec::new(), signals: VecDeque::new(), patience: PATIENCE };
         let until = Instant::now() + PATIENCE;
         // The user's number in decimal digits, those in hexadecimal.
         let user: String =
@@ -202,13 +222,13 @@ impl Connection {
     fn receive_some(&mut self, until: Instant) -> Result<(), Error> {
         let mut bytes = [0; 4096];
         loop {
-            match rustix::net::recv(&self.socket, &mut bytes[..], RecvFlags::empty()) {
-                Ok((0, _)) => return Err(Error::Closed),
-                Ok((count, _)) => {
+            match rustix::io::read(&self.socket, &mut bytes[..]) {
+                Ok(0) => return Err(Error::Closed),
+                Ok(count) => {
                     self.received.extend(&bytes[..count]);
                     return Ok(());
                 }
-                Err(Errno::AGAIN) => self.wait(PollFlags::IN, until)?,
+                Err(Errno::AGAIN) => self.wait(&self.socket, PollFlags::IN, until)?,
                 Err(Errno::INTR) => {}
                 Err(Errno::CONNRESET) => return Err(Error::Closed),
                 Err(source) => return Err(Error::System { what: "receive", source }),
@@ -218,9 +238,13 @@ impl Connection {
 
     fn send(&mut self, mut bytes: &[u8], until: Instant) -> Result<(), Error> {
         while !bytes.is_empty() {
-            match rustix::net::send(&self.socket, bytes, SendFlags::NOSIGNAL) {
+            let sent = match &self.writer {
+                Some(pipe) => rustix::io::write(pipe, bytes),
+                None => rustix::net::send(&self.socket, bytes, SendFlags::NOSIGNAL),
+            };
+            match sent {
                 Ok(count) => bytes = &bytes[count..],
-                Err(Errno::AGAIN) => self.wait(PollFlags::OUT, until)?,
+                Err(Errno::AGAIN) => self.wait(self.writer.as_ref().unwrap_or(&self.socket), PollFlags::OUT, until)?,
                 Err(Errno::INTR) => {}
                 Err(Errno::PIPE | Errno::CONNRESET) => return Err(Error::Closed),
                 Err(source) => return Err(Error::System { what: "send", source }),
@@ -229,8 +253,8 @@ impl Connection {
         Ok(())
     }
 
-    fn wait(&self, what: PollFlags, until: Instant) -> Result<(), Error> {
-        if socket::ready(&self.socket, what, until)? { Ok(()) } else { Err(Error::TimedOut) }
+    fn wait(&self, end: &OwnedFd, what: PollFlags, until: Instant) -> Result<(), Error> {
+        if socket::ready(end, what, until)? { Ok(()) } else { Err(Error::TimedOut) }
     }
 }
 

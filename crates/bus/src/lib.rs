@@ -4,6 +4,7 @@
 //! Source: the D-Bus specification, <https://dbus.freedesktop.org/doc/dbus-specification.html>.
 
 mod connection;
+pub mod manager;
 mod message;
 mod socket;
 pub mod varlink;

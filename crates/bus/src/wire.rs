@@ -37,6 +37,8 @@ pub enum Value {
     Sockets(Vec<(i32, i32, u16, u16)>),
     /// `(bas)`
     Marked(bool, Vec<String>),
+    /// `a(sasb)`: programs, their arguments, and whether it is no failure if they fail.
+    Commands(Vec<(String, Vec<String>, bool)>),
     /// `a(iiss)`: source, family, table and set of nftables.
     Sets(Vec<(i32, i32, String, String)>),
 }
@@ -59,6 +61,7 @@ impl Value {
             Self::Networks(_) => "a(iayu)",
             Self::Sockets(_) => "a(iiqq)",
             Self::Marked(..) => "(bas)",
+            Self::Commands(_) => "a(sasb)",
             Self::Sets(_) => "a(iiss)",
         }
     }
@@ -195,6 +198,11 @@ impl Writer {
                 self.u32(u32::from(*mark));
                 self.strings(all);
             }
+            Value::Commands(all) => self.structures(all, |one, (program, arguments, ignore)| {
+                one.string(program);
+                one.strings(arguments);
+                one.u32(u32::from(*ignore));
+            }),
             Value::Sets(all) => self.structures(all, |one, (source, family, table, set)| {
                 one.i32(*source);
                 one.i32(*family);
@@ -269,6 +277,26 @@ impl<'a> Reader<'a> {
         if self.signature()? == "u" { self.u32() } else { Err(Malformed("a value of the wrong type")) }
     }
 
+    /// `v` with an `i` in it
+    ///
+    /// # Errors
+    /// [`Malformed`] if something else is in it.
+    pub fn i32_variant(&mut self) -> Result<i32, Malformed> {
+        if self.signature()? == "i" {
+            Ok(self.u32()?.cast_signed())
+        } else {
+            Err(Malformed("a value of the wrong type"))
+        }
+    }
+
+    /// `v` with an `s` in it
+    ///
+    /// # Errors
+    /// [`Malformed`] if something else is in it.
+    pub fn string_variant(&mut self) -> Result<&'a str, Malformed> {
+        if self.signature()? == "s" { self.string() } else { Err(Malformed("a value of the wrong type")) }
+    }
+
     /// `s` or `o`
     ///
     /// # Errors
@@ -339,6 +367,31 @@ mod tests {
     }
 
     #[test]
+    fn what_a_variant_has_to_hold() {
+        let mut writer = Writer::default();
+        writer.variant(&Value::I32(-7));
+        writer.variant(&Value::String("x".into()));
+        let bytes = writer.into_bytes();
+        let mut reader = Reader::new(&bytes, false);
+        assert!(reader.clone().string_variant().is_err());
+        assert_eq!(reader.i32_variant(), Ok(-7));
+        assert!(reader.clone().i32_variant().is_err());
+        assert_eq!(reader.string_variant(), Ok("x"));
+    }
+
+    #[test]
+    fn commands_of_a_service() {
+        let mut writer = Writer::default();
+        writer.variant(&Value::Commands(vec![("/a".into(), vec!["-a".into()], true)]));
+        let mut expected = b"\x07a(sasb)\0\0\0\0".to_vec();
+        // Length of the array; program, length of the array of arguments, the only one, the mark.
+        expected
+            .extend([24, 0, 0, 0, 2, 0, 0, 0, b'/', b'a', 0, 0, 7, 0, 0, 0, 2, 0, 0, 0, b'-', b'a', 0, 0, 1, 0, 0, 0]);
+        let bytes = writer.into_bytes();
+        assert_eq!(bytes, expected);
+    }
+
+    #[test]
     fn structures_begin_at_multiples_of_eight() {
         let mut writer = Writer::default();
         writer.variant(&Value::Networks(vec![(2, vec![10, 0, 0, 0], 8)]));
@@ -381,6 +434,7 @@ mod tests {
         #[test]
         fn any_bytes_are_read_without_harm(bytes in proptest::collection::vec(any::<u8>(), 0..64), order in any::<bool>()) {
             let mut reader = Reader::new(&bytes, order);
+            let _ = (reader.clone().string_variant(), reader.clone().i32_variant(), reader.clone().u32_variant());
             while reader.string().is_ok() && reader.skip_basic("t").is_ok() && reader.skip_basic("g").is_ok() {}
             prop_assert!(reader.position() <= bytes.len());
         }

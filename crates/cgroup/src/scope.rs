@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use bus::{Call, Connection, Writer};
+use bus::{Connection, Writer, manager};
 use rustix::io::Errno;
 
 pub use bus::Value;
@@ -130,7 +130,7 @@ pub fn start(manager: Manager<'_>, scope: &Scope<'_>) -> Result<(), Error> {
             Err(source) => return Err(unreachable(source)),
         }
     };
-    let result = result_of(&mut connection, &job).map_err(unreachable)?;
+    let result = manager::result_of(&mut connection, &job).map_err(unreachable)?;
     if result == "done" { Ok(()) } else { Err(Error::Failed { unit: unit(), result }) }
 }
 
@@ -166,33 +166,5 @@ fn request(connection: &mut Connection, scope: &Scope<'_>) -> Result<String, bus
     body.properties(&properties);
     // No further units.
     body.array(8, |_| {});
-    let call = Call {
-        destination: "org.freedesktop.systemd1",
-        path: "/org/freedesktop/systemd1",
-        interface: "org.freedesktop.systemd1.Manager",
-        member: "StartTransientUnit",
-        signature: "ssa(sv)a(sa(sv))",
-    };
-    let reply = connection.call(&call, body)?;
-    if reply.signature != "o" {
-        return Err(bus::Malformed("an answer of the wrong type").into());
-    }
-    Ok(reply.body().string()?.to_owned())
-}
-
-/// Waits until the job is done: how, in the service manager's words.
-fn result_of(connection: &mut Connection, job: &str) -> Result<String, bus::Error> {
-    loop {
-        let signal = connection.signal()?;
-        let ours = signal.interface == "org.freedesktop.systemd1.Manager" && signal.member == "JobRemoved";
-        if !ours || signal.signature != "uoss" {
-            continue;
-        }
-        let mut body = signal.body();
-        body.u32()?;
-        if body.string()? == job {
-            body.string()?;
-            return Ok(body.string()?.to_owned());
-        }
-    }
+    manager::object(connection, "StartTransientUnit", "ssa(sv)a(sa(sv))", body)
 }

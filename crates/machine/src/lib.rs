@@ -16,6 +16,7 @@
 //! | [`log`] | where the output of machines in the background is kept |
 //! | [`init`] | init systems, and how they are asked to end |
 //! | [`join`] | commands in a machine that runs |
+//! | [`manager`] | logins and shells by the service manager inside |
 //! | [`bind`] | files of the host shown in a machine that runs |
 //! | [`transfer`] | files copied into a machine that runs, or out of it |
 //! | [`entrance`] | the way to the files of a machine that runs |
@@ -33,6 +34,7 @@ pub mod init;
 pub mod join;
 pub mod log;
 pub mod machines;
+pub mod manager;
 pub mod os_release;
 pub mod passwd;
 pub mod process;

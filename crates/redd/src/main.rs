@@ -17,6 +17,7 @@ mod observation;
 mod progress;
 mod relay;
 mod screen;
+mod session;
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;

@@ -20,14 +20,62 @@ const END_OF_INPUT: u8 = 4;
 const LEAVE: u8 = 0x1d;
 /// How long the three keys may take.
 const WITHIN: Duration = Duration::from_secs(1);
+/// How often a terminal that nobody has open inside is looked at again: programs for logins hang it up before they use it.
+const HUNG_UP: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
 
 /// What ended it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// The command.
     Ended(End),
-    /// Whoever was at the keyboard.
+    /// Whoever was at the keyboard, or a signal to us.
     Left,
+    /// The machine has ended, whatever became of the command.
+    Gone,
+}
+
+/// The other side of a terminal: what runs there, and when that is over.
+pub(crate) trait Party {
+    /// A process whose end is the end of all.
+    fn process(&self) -> BorrowedFd<'_>;
+
+    /// What that means.
+    ///
+    /// # Errors
+    /// Those of waitid(2).
+    fn outcome(&self) -> rustix::io::Result<Outcome>;
+
+    /// Whether it has ended while that process lives. Asked as long as nobody has the terminal open.
+    fn look(&mut self) -> Option<Outcome> {
+        None
+    }
+
+    /// Passes a signal on; `false` where a signal to us means that we leave.
+    fn pass_on(&self, signal: i32) -> bool;
+}
+
+/// A command of ours. Three times ^] and signals leave it if it is somebody's session.
+pub(crate) struct Own<'a> {
+    pub(crate) command: &'a Running,
+    pub(crate) session: bool,
+}
+
+impl Party for Own<'_> {
+    fn process(&self) -> BorrowedFd<'_> {
+        self.command.pidfd.as_fd()
+    }
+
+    fn outcome(&self) -> rustix::io::Result<Outcome> {
+        self.command.wait().map(Outcome::Ended)
+    }
+
+    fn pass_on(&self, signal: i32) -> bool {
+        if !self.session {
+            // It may have ended meanwhile.
+            let _ = sys::signal::send(self.process(), signal);
+        }
+        !self.session
+    }
 }
 
 /// Signals that are passed on; they are blocked from here on.
@@ -82,16 +130,18 @@ struct Flow<'a> {
     pending: Vec<u8>,
     /// Nothing more comes, or nobody takes it.
     over: bool,
+    /// Nobody has the terminal open at the moment that one end is.
+    hung_up: bool,
 }
 
 impl<'a> Flow<'a> {
     fn new(from: BorrowedFd<'a>, to: BorrowedFd<'a>) -> Self {
-        Self { from, to, pending: Vec::with_capacity(PIECE), over: false }
+        Self { from, to, pending: Vec::with_capacity(PIECE), over: false, hung_up: false }
     }
 
     /// What it waits for.
     fn poll_fd(&self) -> Option<PollFd<'_>> {
-        match (self.over, self.pending.is_empty()) {
+        match (self.over || self.hung_up, self.pending.is_empty()) {
             (true, _) => None,
             (false, true) => Some(PollFd::from_borrowed_fd(self.from, PollFlags::IN)),
             (false, false) => Some(PollFd::from_borrowed_fd(self.to, PollFlags::OUT)),
@@ -125,10 +175,10 @@ impl<'a> Flow<'a> {
     }
 }
 
-/// Carries all until the command ends. `may_leave`: three times ^] leaves it.
-pub(crate) fn run(mut running: Running, signals: &Signals, may_leave: bool) -> rustix::io::Result<Outcome> {
+/// Carries all until the command ends.
+pub(crate) fn run(mut running: Running, signals: &Signals) -> rustix::io::Result<Outcome> {
     match running.master.take() {
-        Some(master) => on_terminal(&running, &master, signals, may_leave),
+        Some(master) => on_terminal(&mut Own { command: &running, session: false }, &master, signals, false),
         None => with_pipes(running, signals),
     }
 }
@@ -149,8 +199,11 @@ fn with_pipes(mut running: Running, signals: &Signals) -> rustix::io::Result<Out
                 flow.pending.append(&mut waiting);
                 flow
             });
-            let ready = wait(&running.pidfd, signals, inward.iter().chain(&outward))?;
-            pass_on(signals, &running.pidfd, None)?;
+            let ready = wait(running.pidfd.as_fd(), signals, inward.iter().chain(&outward), None)?;
+            while let Some(delivered) = sys::signal::next(signals.descriptor.as_fd())? {
+                // It may have ended meanwhile.
+                let _ = sys::signal::send(running.pidfd.as_fd(), delivered.signal);
+            }
             let (first, rest) = ready.flows.split_at(usize::from(inward.is_some()));
             if let Some(flow) = inward.as_mut().filter(|_| first == [true]) {
                 flow.go_on()?;
@@ -177,7 +230,17 @@ fn with_pipes(mut running: Running, signals: &Signals) -> rustix::io::Result<Out
     }
 }
 
-fn on_terminal(running: &Running, master: &OwnedFd, signals: &Signals, may_leave: bool) -> rustix::io::Result<Outcome> {
+/// Carries what is typed and shown between our terminal and another one, whose master end is given, until the other party
+/// has ended. `may_leave`: three times ^] leaves it.
+///
+/// # Errors
+/// Those of poll(2), read(2) and write(2). Our terminal is as before then, too.
+pub(crate) fn on_terminal(
+    party: &mut dyn Party,
+    master: &OwnedFd,
+    signals: &Signals,
+    may_leave: bool,
+) -> rustix::io::Result<Outcome> {
     let _raw = Raw::enter()?;
     set_non_blocking(master)?;
     // Where our output is no terminal it keeps the size that it has.
@@ -186,8 +249,15 @@ fn on_terminal(running: &Running, master: &OwnedFd, signals: &Signals, may_leave
         (Flow::new(rustix::stdio::stdin(), master.as_fd()), [Flow::new(master.as_fd(), rustix::stdio::stdout())]);
     let mut keys = Vec::new();
     loop {
-        let ready = wait(&running.pidfd, signals, [&inward, &outward[0]])?;
-        pass_on(signals, &running.pidfd, Some(master))?;
+        let limit = outward[0].hung_up.then_some(&HUNG_UP);
+        let ready = wait(party.process(), signals, [&inward, &outward[0]], limit)?;
+        while let Some(delivered) = sys::signal::next(signals.descriptor.as_fd())? {
+            if delivered.signal == Signal::WINCH.as_raw() {
+                let _ = sys::terminal::copy_window_size(rustix::stdio::stdout(), master.as_fd());
+            } else if !party.pass_on(delivered.signal) {
+                return Ok(Outcome::Left);
+            }
+        }
         if ready.flows[0] {
             let reading = inward.pending.is_empty();
             let typed = inward.go_on()?;
@@ -199,14 +269,30 @@ fn on_terminal(running: &Running, master: &OwnedFd, signals: &Signals, may_leave
                 let _ = write(master, &[END_OF_INPUT]);
             }
         }
-        if ready.flows[1] {
-            outward[0].go_on()?;
+        if ready.flows[1] || outward[0].hung_up {
+            look_again(&mut outward[0])?;
         }
         if ready.ended {
             drain(&mut outward)?;
-            return Ok(Outcome::Ended(running.wait()?));
+            return party.outcome();
+        }
+        if outward[0].hung_up
+            && let Some(outcome) = party.look()
+        {
+            return Ok(outcome);
         }
     }
+}
+
+/// Goes on with what comes from a terminal, which may be hung up and used again.
+fn look_again(outward: &mut Flow<'_>) -> rustix::io::Result<()> {
+    outward.hung_up = false;
+    let reading = outward.pending.is_empty();
+    outward.go_on()?;
+    if reading && outward.over {
+        (outward.over, outward.hung_up) = (false, true);
+    }
+    Ok(())
 }
 
 /// Whether the key that leaves was typed three times within a second.
@@ -230,14 +316,16 @@ struct Ready {
 }
 
 fn wait<'a>(
-    command: &OwnedFd,
+    process: BorrowedFd<'_>,
     signals: &Signals,
     flows: impl IntoIterator<Item = &'a Flow<'a>>,
+    limit: Option<&Timespec>,
 ) -> rustix::io::Result<Ready> {
     let flows: Vec<_> = flows.into_iter().map(Flow::poll_fd).collect();
-    let mut fds = vec![PollFd::new(command, PollFlags::IN), PollFd::new(&signals.descriptor, PollFlags::IN)];
+    let mut fds =
+        vec![PollFd::from_borrowed_fd(process, PollFlags::IN), PollFd::new(&signals.descriptor, PollFlags::IN)];
     fds.extend(flows.iter().flatten().cloned());
-    retry_on_intr(|| poll(&mut fds, None))?;
+    retry_on_intr(|| poll(&mut fds, limit))?;
     let mut happened = fds.iter().map(|fd| !fd.revents().is_empty());
     let ended = happened.next().unwrap_or(false);
     let mut happened = happened.skip(1);
@@ -245,25 +333,11 @@ fn wait<'a>(
     Ok(Ready { flows, ended })
 }
 
-/// Passes signals on to the command.
-fn pass_on(signals: &Signals, command: &OwnedFd, terminal: Option<&OwnedFd>) -> rustix::io::Result<()> {
-    while let Some(delivered) = sys::signal::next(signals.descriptor.as_fd())? {
-        match terminal {
-            Some(master) if delivered.signal == Signal::WINCH.as_raw() => {
-                let _ = sys::terminal::copy_window_size(rustix::stdio::stdout(), master.as_fd());
-            }
-            // It may have ended meanwhile.
-            _ => drop(sys::signal::send(command.as_fd(), delivered.signal)),
-        }
-    }
-    Ok(())
-}
-
 /// What the command has written before its end. What others that it has left behind write later is nobody's.
 fn drain(flows: &mut [Flow<'_>]) -> rustix::io::Result<()> {
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
     for flow in flows {
-        while !flow.over {
+        while !flow.over && !flow.hung_up {
             let writing = !flow.pending.is_empty();
             let mut fds: Vec<_> = flow.poll_fd().into_iter().collect();
             let ready = retry_on_intr(|| poll(&mut fds, if writing { None } else { Some(&now) }))?;

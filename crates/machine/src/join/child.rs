@@ -142,11 +142,18 @@ fn enter(inside: &Inside<'_>) -> Result<(), Message> {
     Ok(())
 }
 
-/// A terminal of the machine's own. What lies at its place is looked at before it is used.
+/// A terminal of the machine's own.
 fn make_terminal() -> rustix::io::Result<(OwnedFd, OwnedFd)> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let devpts = rustix::fs::open("/dev/pts", flags, Mode::empty())?;
-    if rustix::fs::fstatfs(&devpts)?.f_type != DEVPTS_MAGIC {
+    open_terminal(&rustix::fs::open("/dev/pts", flags, Mode::empty())?)
+}
+
+/// Both ends of a new terminal of this devpts, the master first. What it is, is looked at before it is used.
+///
+/// # Errors
+/// `ENOTTY` for what is no devpts, those of open(2).
+pub(crate) fn open_terminal(devpts: &OwnedFd) -> rustix::io::Result<(OwnedFd, OwnedFd)> {
+    if rustix::fs::fstatfs(devpts)?.f_type != DEVPTS_MAGIC {
         return Err(Errno::NOTTY);
     }
     let master = sys::pty::open_in(devpts.as_fd())?;
@@ -155,14 +162,14 @@ fn make_terminal() -> rustix::io::Result<(OwnedFd, OwnedFd)> {
 }
 
 /// What is executed.
-struct Start {
+pub(super) struct Start {
     /// The candidates, with their arguments.
     programs: Vec<(OsString, Vec<OsString>)>,
-    environment: Vec<OsString>,
+    pub(super) environment: Vec<OsString>,
 }
 
 impl Start {
-    fn new(command: &Command, user: &User) -> Self {
+    pub(super) fn new(command: &Command, user: &User) -> Self {
         let shells = [user.shell.clone().unwrap_or_else(|| "/bin/sh".into()), "/bin/sh".into()];
         let programs = match command.arguments.first() {
             Some(program) => vec![(program.clone(), command.arguments.clone())],
@@ -171,7 +178,7 @@ impl Start {
         Self { programs, environment: environment(command, user) }
     }
 
-    fn programs(&self) -> Vec<Program<'_>> {
+    pub(super) fn programs(&self) -> Vec<Program<'_>> {
         self.programs.iter().map(|(path, arguments)| Program { path, arguments }).collect()
     }
 
@@ -221,7 +228,7 @@ fn login_name(shell: &OsStr) -> OsString {
     name
 }
 
-fn look_up(wanted: Option<&str>) -> Result<(User, Vec<u32>), Failure> {
+pub(super) fn look_up(wanted: Option<&str>) -> Result<(User, Vec<u32>), Failure> {
     let root = wanted.is_none_or(|name| matches!(name, "root" | "0"));
     let known = program::database("/etc/passwd").and_then(|database| {
         let wanted = if root { "0" } else { wanted.unwrap_or("0") };
@@ -238,7 +245,7 @@ fn look_up(wanted: Option<&str>) -> Result<(User, Vec<u32>), Failure> {
 }
 
 /// What it reads and writes. A terminal is made as the machine's own, and is the user's.
-fn take_streams(streams: Streams, user: &User) -> rustix::io::Result<()> {
+pub(super) fn take_streams(streams: Streams, user: &User) -> rustix::io::Result<()> {
     match streams {
         Streams::Pipes([input, output, errors]) => {
             rustix::stdio::dup2_stdin(&input)?;
@@ -300,7 +307,7 @@ fn label_program(label: &str) -> Result<(), Failure> {
     rustix::io::write(file.map_err(refused)?, label.as_bytes()).map_err(refused).map(drop)
 }
 
-fn enter_directory(command: &Command, user: &User) -> Result<(), Failure> {
+pub(super) fn enter_directory(command: &Command, user: &User) -> Result<(), Failure> {
     match &command.directory {
         Some(path) => {
             rustix::process::chdir(path).map_err(|errno| Failure { errno, detail: path.display().to_string() })

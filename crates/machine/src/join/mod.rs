@@ -12,6 +12,7 @@
 
 mod child;
 mod groups;
+mod host;
 mod leader;
 mod report;
 
@@ -36,7 +37,9 @@ use crate::process::has_ended;
 use crate::registry::{self, Machine};
 use crate::state::Class;
 
+pub(crate) use child::open_terminal;
 use child::{Inside, Streams};
+pub use host::on_host;
 use leader::Leader;
 
 /// The signal for a system call that a filter refuses.

@@ -6,11 +6,12 @@ use std::process::ExitCode;
 
 use anyhow::{Context, anyhow};
 use machine::Registry;
-use machine::join::{self, Command, End};
+use machine::join::{self, Command};
 use machine::{machines, registry};
 
 use crate::failure::Failure;
 use crate::relay::{self, Outcome};
+use crate::session::exit_code;
 
 /// Run a command in a machine that runs, with its exit code
 ///
@@ -48,14 +49,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         directory: arguments.chdir.clone(),
         terminal: arguments.tty,
     };
-    match in_machine(&arguments.name, &command, false)? {
-        Outcome::Ended(end) => Ok(exit_code(end)),
-        Outcome::Left => Ok(ExitCode::SUCCESS),
-    }
+    in_machine(&arguments.name, &command).map(exit_code)
 }
 
 /// `NAME=VALUE`, or the value that we have ourselves.
-fn variable(word: &OsString) -> anyhow::Result<(OsString, OsString)> {
+pub(crate) fn variable(word: &OsString) -> anyhow::Result<(OsString, OsString)> {
     use std::os::unix::ffi::{OsStrExt, OsStringExt};
     let bytes = word.as_bytes();
     let (name, value) = match bytes.iter().position(|byte| *byte == b'=') {
@@ -67,7 +65,7 @@ fn variable(word: &OsString) -> anyhow::Result<(OsString, OsString)> {
 }
 
 /// Runs a command in a machine, with our own input and outputs.
-pub(crate) fn in_machine(name: &str, command: &Command, may_leave: bool) -> Result<Outcome, Failure> {
+fn in_machine(name: &str, command: &Command) -> Result<Outcome, Failure> {
     let machine = machines::machine(&Registry::system(), name).map_err(|error| {
         let hint = matches!(error, registry::Error::NoSuchMachine(_)).then_some("see 'redd list' for those that run");
         Failure::new(error, hint)
@@ -82,15 +80,7 @@ pub(crate) fn in_machine(name: &str, command: &Command, may_leave: bool) -> Resu
         let code = error.exit_code();
         Failure::new(error, None).with_code(code)
     })?;
-    relay::run(running, &signals, may_leave).context("cannot look after the command").map_err(failed)
-}
-
-/// As shells have it.
-fn exit_code(end: End) -> ExitCode {
-    match end {
-        End::Exited(code) => ExitCode::from(u8::try_from(code).unwrap_or(255)),
-        End::Killed(signal) => ExitCode::from(u8::try_from(128 + signal).unwrap_or(255)),
-    }
+    relay::run(running, &signals).context("cannot look after the command").map_err(failed)
 }
 
 #[cfg(test)]

@@ -1,0 +1,155 @@
+//! What is asked of every service manager, the host's and those of machines (org.freedesktop.systemd1(5)).
+
+use std::time::Instant;
+
+use crate::connection::{Connection, Error};
+use crate::message::{Call, Message};
+use crate::socket::PATIENCE;
+use crate::wire::{Malformed, Writer};
+
+/// A job may wait for others: so many times the time for an answer.
+const JOB: u32 = 4;
+
+/// Calls a method of the manager.
+///
+/// # Errors
+/// An [`Error`]; [`Error::Call`] if the manager refuses.
+pub fn call(connection: &mut Connection, member: &str, signature: &str, body: Writer) -> Result<Message, Error> {
+    let call = Call {
+        destination: "org.freedesktop.systemd1",
+        path: "/org/freedesktop/systemd1",
+        interface: "org.freedesktop.systemd1.Manager",
+        member,
+        signature,
+    };
+    connection.call(&call, body)
+}
+
+/// Calls a method that answers with an object, such as a job or a unit: its path.
+///
+/// # Errors
+/// As [`call`].
+pub fn object(connection: &mut Connection, member: &str, signature: &str, body: Writer) -> Result<String, Error> {
+    let reply = call(connection, member, signature, body)?;
+    if reply.signature != "o" {
+        return Err(Malformed("an answer of the wrong type").into());
+    }
+    Ok(reply.body().string()?.to_owned())
+}
+
+/// Waits until a job is done: how, in the manager's words.
+///
+/// # Errors
+/// An [`Error`]; [`Error::TimedOut`] where it is not done in a time that jobs have, whatever else is said meanwhile.
+pub fn result_of(connection: &mut Connection, job: &str) -> Result<String, Error> {
+    let until = Instant::now() + PATIENCE * JOB;
+    loop {
+        let signal = connection.signal()?;
+        let ours = signal.interface == "org.freedesktop.systemd1.Manager" && signal.member == "JobRemoved";
+        if ours && signal.signature == "uoss" {
+            let mut body = signal.body();
+            body.u32()?;
+            if body.string()? == job {
+                body.string()?;
+                return Ok(body.string()?.to_owned());
+            }
+        }
+        if Instant::now() >= until {
+            return Err(Error::TimedOut);
+        }
+    }
+}
+
+/// A property of an object of the manager's, with what is expected to be in it.
+///
+/// # Errors
+/// An [`Error`].
+pub fn property<T>(
+    connection: &mut Connection,
+    path: &str,
+    (interface, name): (&str, &str),
+    read: impl FnOnce(&mut crate::Reader<'_>) -> Result<T, Malformed>,
+) -> Result<T, Error> {
+    let mut body = Writer::default();
+    body.string(interface);
+    body.string(name);
+    let call = Call {
+        destination: "org.freedesktop.systemd1",
+        path,
+        interface: "org.freedesktop.DBus.Properties",
+        member: "Get",
+        signature: "ss",
+    };
+    let reply = connection.call(&call, body)?;
+    if reply.signature != "v" {
+        return Err(Malformed("an answer of the wrong type").into());
+    }
+    Ok(read(&mut reply.body())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+    use std::thread::{JoinHandle, spawn};
+
+    use super::*;
+    use crate::message::tests::{encode, job_removed};
+
+    /// A manager that says this to whatever it is asked, through pipes or a socket.
+    fn says(answer: Vec<u8>, pipes: bool) -> (Connection, JoinHandle<()>) {
+        let (ours, mut theirs) = UnixStream::pair().expect("socket pair");
+        let thread = spawn(move || {
+            theirs.write_all(b"OK 0123456789abcdef\r\n").expect("write");
+            theirs.write_all(&answer).expect("write");
+            theirs.shutdown(std::net::Shutdown::Write).expect("shutdown");
+            // Whoever asks is heard until the end.
+            let _ = theirs.read_to_end(&mut Vec::new());
+        });
+        ours.set_nonblocking(true).expect("mode");
+        let connection = match pipes {
+            true => Connection::over_pipes(ours.try_clone().expect("descriptor").into(), ours.into()),
+            false => Connection::over(ours.into()),
+        };
+        (connection.expect("greeted"), thread)
+    }
+
+    #[test]
+    fn a_property_is_what_is_expected_or_nothing() {
+        let state = encode(2, &[(8, "g", "v")], Some(1), b"\x01s\0\0\x07\0\0\0running\0");
+        for pipes in [false, true] {
+            let (mut connection, thread) = says(state.clone(), pipes);
+            let read = |value: &mut crate::Reader<'_>| value.string_variant().map(str::to_owned);
+            assert_eq!(property(&mut connection, "/a", ("b.c", "D"), read).expect("a value"), "running");
+            // That was all.
+            assert!(matches!(property(&mut connection, "/a", ("b.c", "D"), read), Err(Error::Closed)));
+            drop(connection);
+            thread.join().expect("the manager");
+        }
+        let (mut connection, thread) = says(state, false);
+        let number = property(&mut connection, "/a", ("b.c", "D"), |value| value.i32_variant());
+        assert!(matches!(number, Err(Error::Malformed(_))), "{number:?}");
+        drop(connection);
+        thread.join().expect("the manager");
+    }
+
+    #[test]
+    fn a_job_is_waited_for_among_others() {
+        let mut said = encode(2, &[(8, "g", "o")], Some(1), b"\x06\0\0\0/job/7\0");
+        said.extend(job_removed("/job/6", "failed"));
+        said.extend(job_removed("/job/7", "done"));
+        let (mut connection, thread) = says(said, true);
+        let job = object(&mut connection, "StartUnit", "ss", Writer::default()).expect("a job");
+        assert_eq!(job, "/job/7");
+        assert_eq!(result_of(&mut connection, &job).expect("a result"), "done");
+        assert!(matches!(result_of(&mut connection, &job), Err(Error::Closed)));
+        drop(connection);
+        thread.join().expect("the manager");
+        // An answer of another type is none.
+        let (mut connection, thread) = says(encode(2, &[(8, "g", "u")], Some(1), &7u32.to_le_bytes()), false);
+        let job = object(&mut connection, "StartUnit", "ss", Writer::default());
+        assert!(matches!(job, Err(Error::Malformed(_))), "{job:?}");
+        drop(connection);
+        thread.join().expect("the manager");
+    }
+}
