@@ -31,6 +31,7 @@ const NEEDED: &[Needed] = &[
     needed("zsh", "zsh", "completions in the shell that they are for"),
     needed("groff", "groff", "the manual page without warnings"),
     needed("man", "man-db", "the manual page without warnings"),
+    needed("dbus-daemon", "dbus-daemon", "a message bus"),
     needed("ip", "iproute2", "links and namespaces"),
     needed("losetup", "mount", "devices that a container must not open"),
     needed("ipcmk", "util-linux", "objects that a container must not see"),

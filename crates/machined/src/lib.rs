@@ -5,9 +5,11 @@
 //! |---|---|
 //! | [`service`] | what can be done; both faces call it |
 //! | [`varlink`] | the Varlink face |
+//! | [`dbus`] | the D-Bus face |
 //! | `activation` | sockets that were passed, and what the service manager is told |
 
 mod activation;
+pub mod dbus;
 mod log;
 pub mod service;
 pub mod varlink;
@@ -36,7 +38,8 @@ const HELP: &str = "\
 Usage: systemd-machined [--idle=SECONDS|never]
 
 Keeps track of virtual machines and containers, for programs that ask systemd-machined:
-over Varlink at /run/systemd/machine and /run/systemd/userdb. Runs until it is told to end.
+over D-Bus as org.freedesktop.machine1 where there is a system bus, and over Varlink at
+/run/systemd/machine and /run/systemd/userdb. Runs until it is told to end.
 
   --idle=SECONDS   End after this time without machines and callers; by default 30 seconds
                    where sockets were passed to it, and never elsewhere
@@ -51,6 +54,10 @@ enum Error {
     Activation(#[from] activation::Error),
     #[error(transparent)]
     Service(#[from] service::Error),
+    #[error("cannot serve on the system bus")]
+    Bus(#[from] zbus::Error),
+    #[error("the system bus has gone")]
+    BusGone,
     #[error("cannot {what}")]
     System { what: &'static str, source: std::io::Error },
 }
@@ -156,6 +163,7 @@ async fn run(passed: Vec<activation::Socket>, idle: Option<Duration>) -> Result<
         tokio::spawn(varlink::serve(listener, face, service.clone(), connections.clone()));
     }
     service::watch::start(service.clone()).map_err(failed("watch the registry"))?;
+    let bus = if dbus::is_there() { Some(dbus::serve(service.clone()).await?) } else { None };
     if let Some(time) = activation::watchdog() {
         tokio::spawn(async move {
             loop {
@@ -169,9 +177,19 @@ async fn run(passed: Vec<activation::Socket>, idle: Option<Duration>) -> Result<
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
         () = until_idle(&service, &connections, idle) => {}
+        // Whoever starts services starts this one again, and a new bus with it.
+        () = until_closed(bus.as_ref()) => return Err(Error::BusGone),
     }
     activation::tell("STOPPING=1");
     Ok(())
+}
+
+/// Waits until the bus ends the connection.
+async fn until_closed(bus: Option<&zbus::Connection>) {
+    match bus {
+        Some(bus) => bus.closed().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Waits until nobody has needed the service for this time.
