@@ -224,6 +224,16 @@ impl Machines<'_> {
     }
 }
 
+impl Drop for Machines<'_> {
+    /// A storm that has failed leaves no machine behind.
+    fn drop(&mut self) {
+        for supervisor in self.supervisors.iter_mut().flatten() {
+            drop(supervisor.kill());
+            drop(supervisor.wait());
+        }
+    }
+}
+
 #[test]
 #[ignore = "for the acceptance"]
 fn whoever_is_killed_in_a_call_leaves_a_list_that_is_right() {
