@@ -1,100 +1,133 @@
-//! `cargo xtask install`: programs, manual pages and completions below a prefix.
+//! `cargo xtask install` and `uninstall`: programs, manual pages, completions and services below a prefix.
+//!
+//! What is installed is noted in `share/redd/installed` below the prefix: a file that is not noted there is somebody
+//! else's, and is neither replaced nor removed.
 
-use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+mod files;
+mod manifest;
+
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
-use crate::manuals;
 use crate::workspace::{build_engine, cargo, say, target_directory};
+use files::{File, Kind};
+use manifest::Manifest;
 
-/// Where to install, and whether under systemd's names too.
+/// Where something is installed.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Install {
+pub(crate) struct Place {
     /// The directory below which everything lies
     #[arg(long, value_name = "DIR", default_value = "/usr/local")]
     prefix: PathBuf,
     /// Write below this directory what belongs below the root: for packages
     #[arg(long, value_name = "DIR")]
     destdir: Option<PathBuf>,
-    /// Also install under the names of systemd's programs that redd can take the place of
-    #[arg(long)]
-    replace: bool,
 }
 
-/// The programs.
-const PROGRAMS: [&str; 2] = ["redd", "redd-spawn"];
+/// Where to install, and whether under systemd's names too.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Install {
+    #[command(flatten)]
+    place: Place,
+    /// Also install under the names of systemd's programs that redd can take the place of, and its units
+    #[arg(long, visible_alias = "replace")]
+    upstream_names: bool,
+}
+
+/// Where units of systemd's own are; a unit below another prefix may come before it.
+const UNITS: [&str; 3] = ["usr/lib/systemd/system", "lib/systemd/system", "etc/systemd/system"];
+
+impl Place {
+    /// The directory that stands for the root.
+    fn root(&self) -> &Path {
+        self.destdir.as_deref().unwrap_or(Path::new("/"))
+    }
+
+    /// The prefix below it.
+    fn directory(&self) -> Result<PathBuf> {
+        let Ok(inside) = self.prefix.strip_prefix("/") else {
+            bail!("the prefix {} is no absolute path", self.prefix.display());
+        };
+        Ok(self.root().join(inside))
+    }
+}
 
 /// Builds and installs.
-pub(crate) fn run(install: &Install) -> Result<()> {
-    let prefix = destination(install)?;
+pub(crate) fn install(install: &Install) -> Result<()> {
+    let directory = install.place.directory()?;
+    let bin = install.place.prefix.join("bin");
+    let engine = target_directory()?.join("release/redd-spawn");
+    let built = [target_directory()?.join("release/redd"), engine];
+    let all = files::all(&built, &bin, install.upstream_names)?;
+    // Before the long build: what cannot be installed is said at once.
+    let mut manifest = Manifest::read(&directory)?;
+    let all = without_conflicts(all, install, &directory, &manifest)?;
     let engine = build_engine()?;
     cargo(&["build", "--release", "--locked", "--package=redd"])?;
-    let built = [target_directory()?.join("release/redd"), engine];
-    let names = if install.replace { manuals::NAMES } else { &manuals::NAMES[..1] };
-    programs(&built, &prefix.join("bin"), &names[1..])?;
-    manuals::write(&prefix, names)?;
-    say(&format!("installed below {}", prefix.display()));
+    for file in &all {
+        match &file.kind {
+            Kind::Program(_) if file.path.ends_with("redd-spawn") => {
+                manifest.put(&File { path: file.path.clone(), kind: Kind::Program(engine.clone()) })?;
+            }
+            _ => manifest.put(file)?,
+        }
+    }
+    manifest.finish(&all)?;
+    say(&format!("installed below {}", directory.display()));
     Ok(())
 }
 
-/// The prefix below the directory that stands for the root.
-fn destination(install: &Install) -> Result<PathBuf> {
-    let Ok(inside) = install.prefix.strip_prefix("/") else {
-        bail!("the prefix {} is no absolute path", install.prefix.display());
-    };
-    let root = install.destdir.as_deref().unwrap_or(Path::new("/"));
-    Ok(root.join(inside))
+/// Removes what was installed.
+pub(crate) fn uninstall(place: &Place) -> Result<()> {
+    let directory = place.directory()?;
+    let manifest = Manifest::read(&directory)?;
+    if manifest.is_empty() {
+        bail!("nothing is noted as installed below {}", directory.display());
+    }
+    manifest.remove_all()?;
+    say(&format!("removed what was installed below {}", directory.display()));
+    Ok(())
 }
 
-/// Puts the programs in their place, each at once, so that a running one is not disturbed.
-fn programs(built: &[PathBuf; 2], directory: &Path, others: &[&str]) -> Result<()> {
-    fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
-    for (name, built) in PROGRAMS.iter().zip(built) {
-        let stage = directory.join(format!(".{name}.new"));
-        fs::copy(built, &stage).with_context(|| format!("cannot write {}", stage.display()))?;
-        fs::set_permissions(&stage, fs::Permissions::from_mode(0o755))?;
-        fs::rename(&stage, directory.join(name))?;
+/// The files without those that systemd's own stand in for. Any other that somebody else has put there is an error.
+fn without_conflicts(all: Vec<File>, install: &Install, directory: &Path, manifest: &Manifest) -> Result<Vec<File>> {
+    let mut wanted = Vec::with_capacity(all.len());
+    let mut conflicts = Vec::new();
+    for file in all {
+        let others = directory.join(&file.path).symlink_metadata().is_ok() && !manifest.has(&file.path);
+        match file.unit() {
+            // They are the same everywhere, but for the template, which says who runs machines.
+            Some(unit) if !others && !install.upstream_names => {
+                match known_unit(install.place.root(), unit, manifest) {
+                    Some(path) => say(&format!("{} is there: {unit} is not installed", path.display())),
+                    None => wanted.push(file),
+                }
+            }
+            Some(unit) if others && (!install.upstream_names || !unit.contains('@')) => {
+                say(&format!("{} is there, and stays", directory.join(&file.path).display()));
+            }
+            _ if others => conflicts.push(directory.join(&file.path)),
+            _ => wanted.push(file),
+        }
     }
-    for name in others {
-        let stage = directory.join(format!(".{name}.new"));
-        let _ = fs::remove_file(&stage);
-        symlink("redd-spawn", &stage).with_context(|| format!("cannot write {}", stage.display()))?;
-        fs::rename(&stage, directory.join(name))?;
+    match conflicts.as_slice() {
+        [] => Ok(wanted),
+        [first, rest @ ..] => {
+            let more = if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };
+            bail!(
+                "{}{more} belong to somebody else and are not replaced; below --prefix=/usr/local they are found first and nothing is lost",
+                first.display()
+            )
+        }
     }
-    Ok(())
+}
+
+/// A unit of this name that somebody else has installed.
+fn known_unit(root: &Path, unit: &str, manifest: &Manifest) -> Option<PathBuf> {
+    let places = UNITS.iter().map(|place| root.join(place).join(unit));
+    places.into_iter().find(|path| path.symlink_metadata().is_ok() && !manifest.has_at(path))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn programs_and_names() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let (built, bin) = (directory.path().join("built"), directory.path().join("bin"));
-        fs::create_dir(&built).expect("a directory");
-        let built = PROGRAMS.map(|name| built.join(name));
-        for (name, built) in PROGRAMS.iter().zip(&built) {
-            fs::write(built, name).expect("a file");
-        }
-        for _ in 0..2 {
-            programs(&built, &bin, &["systemd-nspawn"]).expect("installed, also over itself");
-        }
-        assert_eq!(fs::read(bin.join("systemd-nspawn")).expect("the other name"), b"redd-spawn");
-        assert_eq!(fs::metadata(bin.join("redd")).expect("metadata").permissions().mode() & 0o777, 0o755);
-        assert_eq!(fs::read_dir(&bin).expect("a directory").count(), 3, "nothing is left of the stages");
-    }
-
-    #[test]
-    fn prefixes() {
-        let install = |prefix: &str, destdir: Option<&str>| {
-            let install = Install { prefix: prefix.into(), destdir: destdir.map(PathBuf::from), replace: false };
-            destination(&install).ok()
-        };
-        assert_eq!(install("/usr", None), Some("/usr".into()));
-        assert_eq!(install("/usr", Some("/tmp/x")), Some("/tmp/x/usr".into()));
-        assert_eq!(install("usr", None), None);
-    }
-}
+mod tests;

@@ -45,8 +45,10 @@ enum Task {
     Conformance(conformance::Conformance),
     /// All that takes long or is measured, with a table at the end, as root
     Acceptance(acceptance::Acceptance),
-    /// Build and install the programs, manual pages and completions
+    /// Build and install the programs, manual pages, completions and services
     Install(install::Install),
+    /// Remove what was installed
+    Uninstall(install::Place),
     /// Write the manual pages and completions below a directory
     Manuals {
         /// The directory, in which they lie as below a prefix
@@ -79,7 +81,8 @@ fn carry_out(task: Task) -> Result<()> {
         Task::Bench(bench) => bench::run(&bench),
         Task::Conformance(wanted) => conformance::compare(&wanted),
         Task::Acceptance(wanted) => acceptance::acceptance(&wanted),
-        Task::Install(install) => install::run(&install),
+        Task::Install(wanted) => install::install(&wanted),
+        Task::Uninstall(place) => install::uninstall(&place),
         Task::Manuals { directory } => manuals::write(&directory, manuals::NAMES),
     }
 }

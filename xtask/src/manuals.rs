@@ -1,7 +1,7 @@
 //! The manual page and the completions, as the option table has them.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use spec::{Shell, completions, manual_page};
@@ -16,26 +16,31 @@ const SHELLS: &[(Shell, &str, &str, &str)] = &[
     (Shell::Fish, "share/fish/vendor_completions.d", "", ".fish"),
 ];
 
-/// Writes all of them below a prefix, for these names of the engine. The page is that of the first.
-pub(crate) fn write(prefix: &Path, names: &[&str]) -> Result<()> {
-    let pages = prefix.join("share/man/man1");
+/// All of them for these names of the engine, with their places below a prefix. The page is that of the first.
+pub(crate) fn files(names: &[&str]) -> Vec<(PathBuf, String)> {
+    let mut all = Vec::new();
     for (index, name) in names.iter().enumerate() {
         let page = match index {
             0 => manual_page(env!("CARGO_PKG_VERSION")),
             _ => format!(".so man1/{}.1\n", names[0]),
         };
-        put(&pages, &format!("{name}.1"), &page)?;
+        all.push((Path::new("share/man/man1").join(format!("{name}.1")), page));
         for &(shell, directory, before, after) in SHELLS {
-            put(&prefix.join(directory), &format!("{before}{name}{after}"), &completions(shell, name))?;
+            all.push((Path::new(directory).join(format!("{before}{name}{after}")), completions(shell, name)));
         }
     }
-    Ok(())
+    all
 }
 
-fn put(directory: &Path, name: &str, text: &str) -> Result<()> {
+/// Writes all of them below a prefix.
+pub(crate) fn write(prefix: &Path, names: &[&str]) -> Result<()> {
+    files(names).iter().try_for_each(|(path, text)| put(&prefix.join(path), text))
+}
+
+fn put(path: &Path, text: &str) -> Result<()> {
+    let directory = path.parent().unwrap_or(path);
     fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
-    let path = directory.join(name);
-    fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
+    fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }
 
 #[cfg(test)]

@@ -45,19 +45,29 @@ pub fn result_of(connection: &mut Connection, job: &str) -> Result<String, Error
     let until = Instant::now() + PATIENCE * JOB;
     loop {
         let signal = connection.signal()?;
-        let ours = signal.interface == "org.freedesktop.systemd1.Manager" && signal.member == "JobRemoved";
-        if ours && signal.signature == "uoss" {
-            let mut body = signal.body();
-            body.u32()?;
-            if body.string()? == job {
-                body.string()?;
-                return Ok(body.string()?.to_owned());
-            }
+        if let Some((_, result)) = removed_job(&signal)?.filter(|(removed, _)| *removed == job) {
+            return Ok(result.to_owned());
         }
         if Instant::now() >= until {
             return Err(Error::TimedOut);
         }
     }
+}
+
+/// The job that this signal says is done, and how, in the manager's words; nothing for other signals.
+///
+/// # Errors
+/// [`Error::Malformed`].
+pub fn removed_job(signal: &Message) -> Result<Option<(&str, &str)>, Error> {
+    let ours = signal.interface == "org.freedesktop.systemd1.Manager" && signal.member == "JobRemoved";
+    if !ours || signal.signature != "uoss" {
+        return Ok(None);
+    }
+    let mut body = signal.body();
+    body.u32()?;
+    let job = body.string()?;
+    body.string()?;
+    Ok(Some((job, body.string()?)))
 }
 
 /// A property of an object of the manager's, with what is expected to be in it.

@@ -306,6 +306,22 @@ impl<'a> Reader<'a> {
         self.text(length)
     }
 
+    /// `a(sss)`
+    ///
+    /// # Errors
+    /// [`Malformed`] if it is longer than the message, or one of its strings is.
+    pub fn string_triples(&mut self) -> Result<Vec<[&'a str; 3]>, Malformed> {
+        let length = self.u32()? as usize;
+        self.align(8)?;
+        let end = self.at.checked_add(length).ok_or(Malformed("a length out of range"))?;
+        let mut all = Vec::new();
+        while self.at < end {
+            self.align(8)?;
+            all.push([self.string()?, self.string()?, self.string()?]);
+        }
+        if self.at == end { Ok(all) } else { Err(Malformed("an array that does not end where it says")) }
+    }
+
     /// `g`
     pub(crate) fn signature(&mut self) -> Result<&'a str, Malformed> {
         let length = usize::from(self.byte()?);
@@ -389,6 +405,31 @@ mod tests {
             .extend([24, 0, 0, 0, 2, 0, 0, 0, b'/', b'a', 0, 0, 7, 0, 0, 0, 2, 0, 0, 0, b'-', b'a', 0, 0, 1, 0, 0, 0]);
         let bytes = writer.into_bytes();
         assert_eq!(bytes, expected);
+    }
+
+    #[test]
+    fn three_strings_each() {
+        let mut writer = Writer::default();
+        writer.u32(1);
+        writer.array(8, |writer| {
+            for triple in [["symlink", "/a", "/b"], ["", "x", "y"]] {
+                writer.structure();
+                triple.iter().for_each(|text| writer.string(text));
+            }
+        });
+        let bytes = writer.into_bytes();
+        let mut reader = Reader::new(&bytes, false);
+        assert_eq!(reader.u32(), Ok(1));
+        assert_eq!(reader.string_triples(), Ok(vec![["symlink", "/a", "/b"], ["", "x", "y"]]));
+        assert_eq!(reader.position(), bytes.len());
+        let mut none = Reader::new(&[0; 8], false);
+        assert_eq!(none.string_triples(), Ok(Vec::new()));
+        // Cut short, and with a length that ends within a string.
+        assert!(Reader::new(&bytes[4..bytes.len() - 1], false).string_triples().is_err());
+        let mut wrong = bytes;
+        wrong[4] -= 2;
+        let mut reader = Reader::new(&wrong, false);
+        assert!(reader.u32().is_ok() && reader.string_triples().is_err());
     }
 
     #[test]

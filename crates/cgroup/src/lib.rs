@@ -7,6 +7,7 @@ mod leftover;
 pub mod limit;
 pub mod scope;
 mod subtree;
+pub mod unit;
 pub mod usage;
 pub mod view;
 

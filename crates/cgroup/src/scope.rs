@@ -134,7 +134,7 @@ pub fn start(manager: Manager<'_>, scope: &Scope<'_>) -> Result<(), Error> {
     if result == "done" { Ok(()) } else { Err(Error::Failed { unit: unit(), result }) }
 }
 
-fn connect(manager: Manager<'_>) -> Result<Connection, bus::Error> {
+pub(crate) fn connect(manager: Manager<'_>) -> Result<Connection, bus::Error> {
     let (private, bus) = manager.sockets();
     match Connection::open(&private) {
         Err(bus::Error::System { source: Errno::NOENT | Errno::CONNREFUSED | Errno::ACCESS, .. }) => {}

@@ -1,5 +1,7 @@
 //! `redd`: everything a person types. Called as `redd-spawn` or `systemd-nspawn`, it is the engine under that name.
 
+mod autostart;
+mod background;
 mod cgroup_tree;
 mod commands;
 mod consumption;
@@ -70,5 +72,7 @@ fn main() -> ExitCode {
         Command::Top(arguments) => failure::report(commands::top::run(&arguments)),
         Command::Wait(arguments) => failure::report(commands::wait::run(&arguments)),
         Command::Completions(arguments) => failure::report(commands::completions::run(&arguments)),
+        Command::Autostart(arguments) => failure::report(commands::autostart::run(&arguments)),
+        Command::Keep(arguments) => failure::report(commands::keep::run(&arguments)),
     }
 }

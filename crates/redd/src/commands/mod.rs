@@ -1,5 +1,6 @@
 //! The verbs, one file each.
 
+pub(crate) mod autostart;
 pub(crate) mod bind;
 pub(crate) mod bootstrap;
 pub(crate) mod cat;
@@ -9,9 +10,12 @@ pub(crate) mod clone;
 pub(crate) mod completions;
 pub(crate) mod copy_from;
 pub(crate) mod copy_to;
+pub(crate) mod disable;
 pub(crate) mod edit;
+pub(crate) mod enable;
 pub(crate) mod exec;
 pub(crate) mod image_status;
+pub(crate) mod keep;
 pub(crate) mod kill;
 pub(crate) mod list;
 pub(crate) mod list_images;
@@ -32,6 +36,7 @@ pub(crate) mod shell;
 pub(crate) mod show;
 pub(crate) mod show_image;
 pub(crate) mod spawn;
+pub(crate) mod start;
 pub(crate) mod stats;
 pub(crate) mod status;
 pub(crate) mod terminate;
@@ -73,4 +78,6 @@ pub(crate) enum Command {
     /// Serve the interfaces of systemd-machined, for programs that ask it
     Machined,
     Completions(completions::Arguments),
+    Autostart(autostart::Arguments),
+    Keep(keep::Arguments),
 }

@@ -8,6 +8,7 @@ use anyhow::anyhow;
 use machine::control::Whom;
 use rustix::process::Signal;
 
+use crate::background;
 use crate::failure::{Failure, warn};
 use crate::machinectl::ending::Then;
 use crate::machinectl::{Options, ending, steering};
@@ -70,12 +71,18 @@ struct Wait {
     stage: Stage,
 }
 
+/// With the usual patience.
+pub(crate) fn power_off(names: &[String], options: &Options) -> Result<ExitCode, Failure> {
+    run(&Arguments { names: names.to_vec(), timeout: None, no_block: false, wait: false }, options)
+}
+
 /// Asks them all, then waits.
 pub(crate) fn run(arguments: &Arguments, options: &Options) -> Result<ExitCode, Failure> {
     let waits = if options.as_machinectl { arguments.wait } else { !arguments.no_block };
     let mut ending = ending::Ending::new();
     let mut failed = Vec::new();
     for name in &arguments.names {
+        let held_back = background::hold_back(name);
         let asked = steering::find(name, options).and_then(|client| {
             let held = ending::Held::of(client);
             let asked = held.client().power_off(arguments.timeout).map_err(steering::failure)?;
@@ -89,6 +96,8 @@ pub(crate) fn run(arguments: &Arguments, options: &Options) -> Result<ExitCode, 
                 let wait = Wait { init: asked.init, timeout, deadline, ours, stage: Stage::Asked };
                 ending.add(held, wait, deadline.min(now + UNTIL_SAID));
             }
+            // It was about to be started again, and is not any more.
+            Err(_) if held_back.undo(!steering::runs(name)) => {}
             Err(failure) => failed.push(failure),
         }
     }

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use crate::background;
 use crate::failure::Failure;
 use crate::machinectl::{Options, ending, steering};
 
@@ -24,6 +25,7 @@ pub(crate) fn run(arguments: &Arguments, options: &Options) -> Result<ExitCode, 
     let mut ending = ending::Ending::new();
     let mut failed = Vec::new();
     for name in &arguments.names {
+        let held_back = background::hold_back(name);
         let terminated = steering::find(name, options).and_then(|client| {
             // Held before: afterwards its number could be another one's.
             let held = ending::Held::of(client);
@@ -32,6 +34,8 @@ pub(crate) fn run(arguments: &Arguments, options: &Options) -> Result<ExitCode, 
         });
         match terminated {
             Ok(held) => ending.add(held, (), Instant::now() + PATIENCE),
+            // It was about to be started again, and is not any more.
+            Err(_) if held_back.undo(!steering::runs(name)) => {}
             Err(failure) => failed.push(failure),
         }
     }

@@ -12,6 +12,7 @@ pub(crate) mod pager;
 pub(crate) mod property;
 pub(crate) mod settings_file;
 pub(crate) mod steering;
+pub(crate) mod units;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -39,6 +40,9 @@ pub(crate) enum Verb {
     List(commands::list::Arguments),
     Status(commands::status::Arguments),
     Show(commands::show::Arguments),
+    Start(commands::start::Arguments),
+    Enable(commands::enable::Arguments),
+    Disable(commands::disable::Arguments),
     #[command(name = "poweroff", visible_alias = "stop")]
     PowerOff(commands::poweroff::Arguments),
     #[command(visible_alias = "restart")]
@@ -153,6 +157,9 @@ fn carry_out(verb: &Verb, options: &Options) -> Result<ExitCode, Failure> {
         Verb::List(arguments) => commands::list::run(arguments, options),
         Verb::Status(arguments) => commands::status::run(arguments, options),
         Verb::Show(arguments) => commands::show::run(arguments, options),
+        Verb::Start(arguments) => commands::start::run(arguments, options),
+        Verb::Enable(arguments) => commands::enable::run(arguments, options),
+        Verb::Disable(arguments) => commands::disable::run(arguments, options),
         Verb::PowerOff(arguments) => commands::poweroff::run(arguments, options),
         Verb::Reboot(arguments) => commands::reboot::run(arguments, options),
         Verb::Terminate(arguments) => commands::terminate::run(arguments, options),

@@ -13,9 +13,6 @@ pub(super) fn reason(verb: &str) -> Option<(&'static str, &'static str)> {
         )),
         "import-tar" | "import-raw" | "import-fs" | "export-tar" | "export-raw" | "pull-tar" | "pull-raw"
         | "pull-dkr" | "list-transfers" | "cancel-transfer" => Some((IMAGES, IMAGES_HINT)),
-        "start" | "enable" | "disable" => {
-            Some(("this version cannot do that yet", "`redd spawn` starts a machine in the foreground"))
-        }
         _ => None,
     }
 }

@@ -27,6 +27,11 @@ pub(crate) fn find(name: &str, options: &Options) -> Result<Client, Failure> {
     }
 }
 
+/// Whether one of this name runs, for all that can be said.
+pub(crate) fn runs(name: &str) -> bool {
+    !matches!(machine::machines::machine(&Registry::system(), name), Err(registry::Error::NoSuchMachine(_)))
+}
+
 /// A machine whose files are to be reached, whoever runs it.
 pub(crate) fn with_files(name: &str, options: &Options) -> Result<State, Failure> {
     machine::machines::find(&Registry::system(), name).map_err(|error| unknown(name, error, options))
