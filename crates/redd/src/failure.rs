@@ -30,6 +30,11 @@ impl Failure {
         &self.error
     }
 
+    /// The exit code.
+    pub(crate) fn code(&self) -> u8 {
+        self.code
+    }
+
     /// Ends with this code.
     pub(crate) fn with_code(mut self, code: u8) -> Self {
         self.code = code;

@@ -65,7 +65,7 @@ pub(crate) fn variable(word: &OsString) -> anyhow::Result<(OsString, OsString)> 
 }
 
 /// Runs a command in a machine, with our own input and outputs.
-fn in_machine(name: &str, command: &Command) -> Result<Outcome, Failure> {
+pub(crate) fn in_machine(name: &str, command: &Command) -> Result<Outcome, Failure> {
     let machine = machines::machine(&Registry::system(), name).map_err(|error| {
         let hint = matches!(error, registry::Error::NoSuchMachine(_)).then_some("see 'redd list' for those that run");
         Failure::new(error, hint)

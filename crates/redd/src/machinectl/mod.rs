@@ -3,6 +3,7 @@
 //! The verbs themselves are in [`crate::commands`], one file each.
 
 pub(crate) mod copying;
+mod elsewhere;
 pub(crate) mod ending;
 mod grammar;
 pub(crate) mod images;
@@ -74,15 +75,17 @@ pub(crate) fn run(arguments: Vec<OsString>) -> ExitCode {
     let mut command = Machinectl::command().mut_args(|argument| argument.global(true));
     let words = arguments.get(1..).unwrap_or_default();
     let line = match grammar::ordered(words, &command) {
-        Ok(line) => std::iter::once(OsString::from("machinectl")).chain(line),
+        Ok(line) => line,
         Err(error) => return refused(&error),
     };
-    let read = command.try_get_matches_from_mut(line).and_then(|matches| Machinectl::from_arg_matches(&matches));
+    let words = std::iter::once(OsString::from("machinectl")).chain(line.iter().cloned());
+    let read = command.try_get_matches_from_mut(words).and_then(|matches| Machinectl::from_arg_matches(&matches));
     match read.map_err(|error| error.format(&mut command)) {
         Ok(Machinectl { mut options, verb }) => {
             options.as_machinectl = true;
             let verb = verb.unwrap_or(Verb::List(commands::list::Arguments::default()));
-            report_plainly(carry_out(&verb, &options).map_err(Failure::like_original))
+            let result = elsewhere::carry_out(&line, &options).unwrap_or_else(|| carry_out(&verb, &options));
+            report_plainly(result.map_err(Failure::like_original))
         }
         Err(error) => not_understood(&error),
     }
@@ -146,7 +149,14 @@ pub(crate) fn verb_of(matches: &clap::ArgMatches) -> Option<Result<ExitCode, Fai
     }
     let read = Verb::from_arg_matches(matches).and_then(|verb| Ok((verb, Options::from_arg_matches(below)?)));
     match read {
-        Ok((verb, options)) => Some(carry_out(&verb, &options)),
+        Ok((verb, options)) => {
+            let words: Vec<OsString> = std::env::args_os().skip(1).collect();
+            let elsewhere = match grammar::ordered(&words, &Machinectl::command()) {
+                Ok(line) => elsewhere::carry_out(&line, &options),
+                Err(error) => Some(Err(Failure::usage(error))),
+            };
+            Some(elsewhere.unwrap_or_else(|| carry_out(&verb, &options)))
+        }
         Err(error) => error.format(&mut with_verbs(Redd::command())).exit(),
     }
 }

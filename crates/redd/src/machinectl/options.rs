@@ -43,11 +43,11 @@ pub(crate) struct Options {
     #[arg(long, help_heading = "Options for all verbs")]
     no_ask_password: bool,
     /// Do it to the machines of another host, over ssh(1)
-    #[arg(short = 'H', long, value_name = "[USER@]HOST", help_heading = "Options for all verbs")]
-    host: Option<String>,
+    #[arg(short = 'H', long, value_name = "[USER@]HOST[:PORT][/NAME]", help_heading = "Options for all verbs")]
+    pub(super) host: Option<String>,
     /// Do it to the machines inside of this machine
-    #[arg(short = 'M', long, value_name = "NAME", help_heading = "Options for all verbs")]
-    machine: Option<String>,
+    #[arg(short = 'M', long, value_name = "[USER@]NAME", help_heading = "Options for all verbs")]
+    pub(super) machine: Option<String>,
     /// The machines of the system, which is the default
     #[arg(long, help_heading = "Options for all verbs")]
     system: bool,
@@ -97,21 +97,14 @@ impl Options {
         !self.no_pager
     }
 
+    /// Whether passwords may be asked for.
+    pub(super) fn asks(&self) -> bool {
+        !self.no_ask_password
+    }
+
     /// Refuses what cannot be done yet, before anything is done.
     pub(super) fn check(&self) -> Result<(), Failure> {
         let refuse = |what: String, hint: &str| Err(Failure::new(anyhow!(what), Some(hint)).with_code(1));
-        if let Some(host) = &self.host {
-            return refuse(
-                format!("--host={host}: machines of other hosts cannot be reached yet"),
-                "`ssh HOST redd VERB` or `ssh HOST machinectl VERB` does the same",
-            );
-        }
-        if let Some(machine) = self.machine.as_ref().filter(|machine| *machine != machine::machines::HOST) {
-            return refuse(
-                format!("--machine={machine}: machines inside of machines cannot be reached yet"),
-                "log in to that machine and do it there",
-            );
-        }
         if self.user {
             return refuse(
                 "--user: the machines of users are not registered apart yet".to_owned(),
