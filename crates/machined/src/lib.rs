@@ -155,6 +155,8 @@ async fn run(passed: Vec<activation::Socket>, idle: Option<Duration>) -> Result<
     let mut terminate = signal(SignalKind::terminate()).map_err(failed("take signals"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed("take signals"))?;
     let service = Arc::new(Service::system());
+    // Where another one serves nothing is touched that is its.
+    let bus = if dbus::is_there() { Some(dbus::connect().await?) } else { None };
     let made = activation::missing(&passed)?;
     service.begin()?;
     let connections = Connections::default();
@@ -163,7 +165,10 @@ async fn run(passed: Vec<activation::Socket>, idle: Option<Duration>) -> Result<
         tokio::spawn(varlink::serve(listener, face, service.clone(), connections.clone()));
     }
     service::watch::start(service.clone()).map_err(failed("watch the registry"))?;
-    let bus = if dbus::is_there() { Some(dbus::serve(service.clone()).await?) } else { None };
+    let calls = match &bus {
+        Some(bus) => dbus::serve(bus, &service).await?,
+        None => dbus::Calls::default(),
+    };
     if let Some(time) = activation::watchdog() {
         tokio::spawn(async move {
             loop {
@@ -176,7 +181,7 @@ async fn run(passed: Vec<activation::Socket>, idle: Option<Duration>) -> Result<
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
-        () = until_idle(&service, &connections, idle) => {}
+        () = until_idle(&service, (&connections, &calls), idle) => {}
         // Whoever starts services starts this one again, and a new bus with it.
         () = until_closed(bus.as_ref()) => return Err(Error::BusGone),
     }
@@ -193,14 +198,14 @@ async fn until_closed(bus: Option<&zbus::Connection>) {
 }
 
 /// Waits until nobody has needed the service for this time.
-async fn until_idle(service: &Service, connections: &Connections, idle: Option<Duration>) {
+async fn until_idle(service: &Service, (connections, calls): (&Connections, &dbus::Calls), idle: Option<Duration>) {
     let Some(time) = idle else { return std::future::pending().await };
     let mut since = Instant::now();
     // Often enough that nobody sees the difference, seldom enough that nothing is used up.
     let pause = (time / 10).max(Duration::from_millis(10));
     loop {
         sleep(pause).await;
-        if service.count() > 0 || service.operations() > 0 || connections.count() > 0 {
+        if service.count() > 0 || service.operations() > 0 || connections.count() > 0 || calls.count() > 0 {
             since = Instant::now();
         } else if since.elapsed() >= time {
             return;

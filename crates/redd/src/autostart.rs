@@ -140,11 +140,15 @@ impl Records {
         })
     }
 
-    /// Removes it. False if there was none.
+    /// Removes it, and the directories when nothing is left in them. False if there was none.
     pub(crate) fn remove(&self, name: &MachineName) -> Result<bool, Error> {
         let path = self.directory.join(name.as_str());
         match std::fs::remove_file(&path) {
-            Ok(()) => Ok(true),
+            Ok(()) => {
+                // Where something else is in them they stay.
+                let _ = self.directory.ancestors().take(2).try_for_each(std::fs::remove_dir);
+                Ok(true)
+            }
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
             Err(source) => Err(Error::File { action: "remove", path, source }),
         }
@@ -201,6 +205,10 @@ mod tests {
         assert_eq!(std::fs::read_dir(&records.directory).expect("directory").count(), 3, "no new ones are left");
         assert!(records.remove(&name("a")).expect("remove") && !records.remove(&name("a")).expect("none"));
         assert_eq!(records.find(&name("a")).expect("find"), None);
+        records.remove(&name("b")).expect("remove");
+        assert!(records.directory.exists(), "one is left");
+        records.remove(&name("z.first")).expect("remove");
+        assert!(!directory.path().join("below").exists(), "no empty directories are left");
     }
 
     #[test]

@@ -37,6 +37,10 @@ struct Scene {
 
 impl Scene {
     fn new() -> Self {
+        Self::with(&[])
+    }
+
+    fn with(arguments: &[&str]) -> Self {
         let isolated = Isolated::enter();
         let own = |path: &str| {
             std::fs::create_dir_all(path).expect("directory");
@@ -44,15 +48,20 @@ impl Scene {
         };
         let mounts = [own("/run/redd"), own("/run/systemd"), own("/var/lib/machines")];
         let bus = Bus::start(&policy());
-        let mut command = Command::new(REDD);
-        command.arg0("/usr/lib/systemd/systemd-machined").stdin(Stdio::null());
-        command.env("DBUS_SYSTEM_BUS_ADDRESS", bus.address());
-        let service = command.spawn().expect("start");
+        let service = service(&bus).args(arguments).spawn().expect("start");
         let client = Client::connect(&bus);
         let scene = Self { client, service, bus, _mounts: mounts, _isolated: isolated };
         until("the service has its name", || scene.client.introspected(MANAGER).is_ok());
         scene
     }
+}
+
+/// The service, on this bus.
+fn service(bus: &Bus) -> Command {
+    let mut command = Command::new(REDD);
+    command.arg0("/usr/lib/systemd/systemd-machined").stdin(Stdio::null());
+    command.env("DBUS_SYSTEM_BUS_ADDRESS", bus.address());
+    command
 }
 
 impl Drop for Scene {
@@ -561,4 +570,36 @@ fn without_its_bus_it_ends() {
     scene.bus.end();
     until("it has ended", || scene.service.try_wait().expect("wait").is_some());
     assert_eq!(scene.service.wait().expect("status").code(), Some(1));
+}
+
+#[test]
+fn calls_keep_it_and_without_them_it_ends() {
+    requires!(root, cgroup2, program "mount", program "dbus-daemon");
+    let mut scene = Scene::with(&["--idle=1"]);
+    let end = Instant::now() + Duration::from_secs(2);
+    while Instant::now() < end {
+        let _: String = scene.client.property(HOST, "Machine.Class");
+        assert!(scene.service.try_wait().expect("wait").is_none(), "it is needed");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    until("it ends", || scene.service.try_wait().expect("wait").is_some_and(|status| status.success()));
+}
+
+#[test]
+fn where_another_one_serves_nothing_is_touched() {
+    requires!(root, cgroup2, program "mount", program "dbus-daemon");
+    let mut scene = Scene::new();
+    scene.service.kill().expect("kill");
+    scene.service.wait().expect("wait");
+    let sockets = "/run/systemd/machine";
+    std::fs::remove_dir_all(sockets).expect("what a killed one has left");
+    let taken = || {
+        let output = service(&scene.bus).output().expect("start");
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("cannot serve on the system bus") && said.contains("taken"), "{said}");
+        assert!(!Path::new(sockets).exists(), "no sockets were made");
+    };
+    scene.client.take_name();
+    taken();
 }

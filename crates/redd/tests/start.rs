@@ -3,6 +3,7 @@
 mod background;
 
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::Command;
 
 use background::{Background, INIT_SAYS, MACHINES, busybox, fails, keeper, leader, log, redd, runs, succeeds, until};
@@ -111,6 +112,7 @@ fn a_killed_keeper_leaves_the_machine_and_a_killed_supervisor_nothing() {
     assert!(text.contains("is running already, and was not started with"), "{text}");
     succeeds(&["poweroff", &name]);
     assert!(!runs(&name), "nobody starts it again");
+    assert!(!Path::new("/run/redd/keepers").join(&name).exists(), "what the keeper has left is gone");
     succeeds(&["start", &name]);
     let supervisor = background::supervisor(&name);
     kill_process(Pid::from_raw(supervisor).expect("number"), Signal::KILL).expect("kill");

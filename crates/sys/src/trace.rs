@@ -9,8 +9,14 @@ use rustix::process::Pid;
 use crate::clone::last_errno;
 use crate::seccomp::Instruction;
 
+/// What the C library takes a request for.
+#[cfg(target_env = "musl")]
+type Request = libc::c_int;
+#[cfg(not(target_env = "musl"))]
+type Request = libc::c_uint;
+
 /// The numbers of `<linux/ptrace.h>`.
-const PTRACE_SECCOMP_GET_FILTER: libc::c_uint = 0x420c;
+const PTRACE_SECCOMP_GET_FILTER: Request = 0x420c;
 const PTRACE_EVENT_STOP: i32 = 128;
 
 /// A process that is traced by us, and stands still.
@@ -27,7 +33,7 @@ impl Drop for Stopped {
     }
 }
 
-fn request(request: libc::c_uint, pid: libc::pid_t, address: usize, data: usize) -> Result<usize> {
+fn request(request: Request, pid: libc::pid_t, address: usize, data: usize) -> Result<usize> {
     // SAFETY: the requests here read and write nothing of ours but instructions, for which the caller has room.
     let result = unsafe { libc::ptrace(request, pid, address, data) };
     if result < 0 { Err(last_errno()) } else { Ok(result as usize) }

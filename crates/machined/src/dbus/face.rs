@@ -8,6 +8,7 @@ use tokio::task::spawn_blocking;
 use zbus::message::{Flags, Header};
 use zbus::{Connection, OwnedVariant};
 
+use super::Calls;
 use super::operation::Asker;
 use super::refusal::Refusal;
 use crate::service::{Caller, Error, Service};
@@ -18,12 +19,14 @@ pub(super) struct Face {
     service: Arc<Service>,
     /// The names of the images that have objects.
     pub(super) shown: Arc<Mutex<HashSet<String>>>,
+    /// What is being done.
+    calls: Calls,
 }
 
 impl Face {
     /// That of a service.
-    pub(super) fn new(service: Arc<Service>) -> Self {
-        Self { service, shown: Arc::default() }
+    pub(super) fn new(service: Arc<Service>, calls: Calls) -> Self {
+        Self { service, shown: Arc::default(), calls }
     }
 
     /// Does something on a thread that may wait.
@@ -32,6 +35,7 @@ impl Face {
         work: impl FnOnce(&Service) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Refusal> {
         let service = self.service.clone();
+        let _entered = self.calls.enter();
         match spawn_blocking(move || work(&service)).await {
             Ok(done) => done.map_err(Refusal::from),
             Err(error) => Err(Refusal::failed(&error)),

@@ -20,10 +20,12 @@ mod refusal;
 mod registration;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::broadcast::error::RecvError;
 use zbus::Connection;
 use zbus::connection::Builder;
+use zbus::fdo::{RequestNameFlags, RequestNameReply};
 use zbus::object_server::SignalEmitter;
 
 use crate::service::{Event, Service};
@@ -45,23 +47,64 @@ pub fn is_there() -> bool {
     std::env::var_os(ADDRESS).is_some() || std::path::Path::new(SOCKET).exists()
 }
 
-/// Serves on the system bus (`$DBUS_SYSTEM_BUS_ADDRESS` where that is set), until the result is dropped.
-///
-/// # Errors
-/// Where there is no bus, where it refuses the name, and where another service has it.
-pub async fn serve(service: Arc<Service>) -> zbus::Result<Connection> {
-    serve_on(Builder::system(), service).await
+/// The calls that are being answered.
+#[derive(Clone, Debug, Default)]
+pub struct Calls(Arc<AtomicUsize>);
+
+impl Calls {
+    /// How many.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Counts one more until the result is dropped.
+    fn enter(&self) -> Entered {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Entered(self.clone())
+    }
 }
 
-async fn serve_on(bus: Builder<'_>, service: Arc<Service>) -> zbus::Result<Connection> {
-    let face = Face::new(service.clone());
+/// One of them.
+struct Entered(Calls);
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Connects to the system bus (`$DBUS_SYSTEM_BUS_ADDRESS` where that is set).
+///
+/// # Errors
+/// Where there is no bus; [`zbus::Error::NameTaken`] where another service serves there.
+pub async fn connect() -> zbus::Result<Connection> {
+    let connection = Builder::system().build().await?;
+    let bus = "org.freedesktop.DBus";
+    let answer = connection.call_method(Some(bus), "/org/freedesktop/DBus", Some(bus), "NameHasOwner", &NAME).await?;
+    match answer.body().deserialize()? {
+        true => Err(zbus::Error::NameTaken),
+        false => Ok(connection),
+    }
+}
+
+/// Serves on that bus, until the connection is dropped.
+///
+/// # Errors
+/// Where the bus refuses the name, and [`zbus::Error::NameTaken`] where another service has it by now.
+pub async fn serve(connection: &Connection, service: &Arc<Service>) -> zbus::Result<Calls> {
+    let calls = Calls::default();
+    let face = Face::new(service.clone(), calls.clone());
     // Listened to before anything is looked at: nothing is missed.
     let mut events = service.events();
-    let connection = bus.serve_at(path::MANAGER, Manager(face.clone())).build().await?;
     let server = connection.object_server();
+    server.at(path::MANAGER, Manager(face.clone())).await?;
     show_all(server, &face).await.map_err(|refusal| zbus::Error::Failure(refusal.to_string()))?;
-    // The name last: whoever waits for it finds all of it.
-    connection.request_name(NAME).await?;
+    // The name last: whoever waits for it finds all of it. It is not waited for in a queue, where nobody would find us.
+    match connection.request_name_with_flags(NAME, RequestNameFlags::DO_NOT_QUEUE).await? {
+        RequestNameReply::PrimaryOwner | RequestNameReply::AlreadyOwner => {}
+        RequestNameReply::InQueue | RequestNameReply::Exists => return Err(zbus::Error::NameTaken),
+    }
     let told = connection.clone();
     tokio::spawn(async move {
         loop {
@@ -76,7 +119,7 @@ async fn serve_on(bus: Builder<'_>, service: Arc<Service>) -> zbus::Result<Conne
             }
         }
     });
-    Ok(connection)
+    Ok(calls)
 }
 
 /// Makes the objects of all machines and images that there are.

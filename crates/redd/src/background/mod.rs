@@ -17,10 +17,11 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
-use image::lock_file;
+use image::lock_file::{self, LockFile};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use spec::MachineName;
+use sys::file_lock::Mode;
 
 use crate::failure::Failure;
 use output::Output;
@@ -146,7 +147,20 @@ impl Keeper {
         let names = names.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
         let mut names: Vec<MachineName> = names.filter_map(|name| MachineName::try_from(name.as_str()).ok()).collect();
         names.sort_by(|one, other| one.as_str().cmp(other.as_str()));
-        names.iter().filter_map(Self::find).collect()
+        names.iter().filter_map(Self::find_or_tidy).collect()
+    }
+
+    /// The same as [`Keeper::find`]; what a killed one has left is removed.
+    fn find_or_tidy(name: &MachineName) -> Option<Self> {
+        let found = Self::find(name);
+        // The lock in hand, nobody else has it. One that cannot be taken or removed disturbs nobody.
+        if let (None, Ok(Some(lock))) =
+            (&found, LockFile::acquire_existing(Path::new(DIRECTORY), OsStr::new(name.as_str()), Mode::Exclusive))
+        {
+            let _ = std::fs::remove_file(notify_path(name));
+            drop(lock);
+        }
+        found
     }
 
     /// Asks it to end the machine in order, and itself.
@@ -195,7 +209,7 @@ pub(crate) struct HeldBack(Option<Keeper>);
 
 /// Tells the keeper of a machine, if it has one, that the machine ends because somebody wants it to.
 pub(crate) fn hold_back(name: &str) -> HeldBack {
-    let keeper = MachineName::try_from(name).ok().and_then(|name| Keeper::find(&name));
+    let keeper = MachineName::try_from(name).ok().and_then(|name| Keeper::find_or_tidy(&name));
     HeldBack(keeper.filter(|keeper| keeper.tell(HOLD_BACK).is_ok()))
 }
 

@@ -64,6 +64,15 @@ pub(super) fn start_all(names: &[String], policy: Option<Policy>, options: &Opti
     failed
 }
 
+/// Why there is nothing to start.
+fn unusable(error: image::locate::Error) -> Failure {
+    let image::locate::Error::NoMachine { name, searched } = error else { return Failure::new(error, None) };
+    let hint = format!(
+        "`redd bootstrap debian /var/lib/machines/{name}` installs one, `redd list-images` shows those that are there"
+    );
+    Failure::new(anyhow!("no machine named {name} was found in {}", searched.join(", ")), Some(&hint))
+}
+
 /// Starts one of this name, if there is an image of this name and it does not run.
 pub(super) fn begin(name: &MachineName, policy: Policy) -> Result<background::Starting, Failure> {
     if !rustix::process::geteuid().is_root() {
@@ -71,9 +80,11 @@ pub(super) fn begin(name: &MachineName, policy: Policy) -> Result<background::St
         return Err(Failure::new(error, Some("try it as root")));
     }
     if background::Keeper::find(name).is_none() && Registry::system().find(name.as_str()).is_ok() {
-        let error = anyhow!("a machine named {name} is running already, and was not started with `redd start`");
+        let error = anyhow!(
+            "a machine named {name} is running already, and was not started with `redd start`, or its keeper was killed"
+        );
         return Err(Failure::new(error, Some("`redd poweroff NAME` ends it, `redd list` shows what runs")));
     }
-    image::locate::machine(name).map_err(|error| Failure::new(error, None))?;
+    image::locate::machine(name).map_err(unusable)?;
     background::begin(name, policy)
 }

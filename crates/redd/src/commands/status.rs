@@ -259,7 +259,7 @@ fn last_lines(name: &str, lines: u32) -> Option<String> {
     let text = String::from_utf8_lossy(&text);
     let all: Vec<&str> = text.lines().collect();
     let from = all.len().saturating_sub(usize::try_from(lines).unwrap_or(usize::MAX));
-    Some(all[from..].iter().map(|line| format!("{}\n", spec::printable(line.trim_end_matches('\r')))).collect())
+    Some(all[from..].iter().map(|line| format!("{}\n", spec::printable(line.trim_matches('\r')))).collect())
 }
 
 #[cfg(test)]

@@ -102,6 +102,11 @@ impl Client {
         Self { runtime, connection }
     }
 
+    /// Takes the name of the service for itself.
+    pub(crate) fn take_name(&self) {
+        self.runtime.block_on(self.connection.request_name(SERVICE)).expect("the name");
+    }
+
     fn send<B: Serialize + Type>(
         &self,
         (path, interface, method): (&str, &str, &str),
