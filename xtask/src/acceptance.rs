@@ -49,7 +49,7 @@ const STEPS: [Step; 10] = [
     ("conformance", || conformance::compare(&Conformance::everything())),
     ("first command of the README", first_start),
     ("the same again without a network", second_start),
-    ("long pages", || docs::run_blocks(Mark::Acceptance)),
+    ("long pages", || docs::build().and_then(|()| docs::run_blocks(Mark::Acceptance))),
     ("fuzzing", fuzzing),
     ("benchmarks", || cargo(&["xtask", "bench"])),
 ];

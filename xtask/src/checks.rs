@@ -16,6 +16,7 @@ pub(crate) fn run(tasks: &[String]) -> Result<()> {
     summary.step("layers", layers::check);
     summary.step("clippy", clippy);
     summary.step("rustdoc", rustdoc);
+    summary.step("building", build);
     summary.step("documentation", || docs::check(tasks));
     summary.step("tests", tests);
     summary.step("tested pages", || docs::run_blocks(Mark::Tested));
@@ -48,8 +49,13 @@ fn rustdoc() -> Result<()> {
     cargo_with(&["doc", "--workspace", "--no-deps", "--locked"], &[("RUSTDOCFLAGS", "-D warnings")])
 }
 
+/// All that is run after it. It is built once, as cargo does for the tests: chosen otherwise, packages have other features, and
+/// half of them are built again.
+fn build() -> Result<()> {
+    cargo(&["test", "--workspace", "--locked", "--no-run"])
+}
+
 /// All tests; one that cannot run here is a failure. The engine's program is there before anything that runs it.
 fn tests() -> Result<()> {
-    cargo(&["build", "--workspace", "--bins", "--locked"])?;
     cargo_with(&["test", "--workspace", "--locked", "--no-fail-fast"], &[("REDD_REQUIRED", "1")])
 }

@@ -74,6 +74,7 @@ fn carry_out(task: Task) -> Result<()> {
         Task::Layers => layers::check(),
         Task::Sizes => sizes::check(),
         Task::Docs => {
+            docs::build()?;
             let checked = docs::check(&names());
             docs::run_blocks(Mark::Tested)?;
             checked

@@ -1,6 +1,7 @@
 //! The documentation is true: every path, link, command and option that it names is there, and the shell blocks that
 //! are marked as tested do what they say.
 
+mod leftover;
 mod markdown;
 mod mentions;
 mod shell;
@@ -8,7 +9,7 @@ mod shell;
 use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::workspace::{cargo, files, root, target_directory, verdict};
 
@@ -19,10 +20,24 @@ fn pages() -> Result<Vec<PathBuf>> {
     Ok(files(&root(), "md")?.into_iter().filter(|path| !path.ends_with("CHANGELOG.md")).collect())
 }
 
+/// Builds what [`check`] and [`run_blocks`] run, where nothing else has.
+pub(crate) fn build() -> Result<()> {
+    cargo(&["build", "--locked", "--package=redd", "--package=redd-spawn"])
+}
+
+/// The programs as they are built for tests.
+fn programs() -> Result<[PathBuf; 2]> {
+    let directory = target_directory()?.join("debug");
+    let programs = ["redd", "redd-spawn"].map(|name| directory.join(name));
+    match programs.iter().find(|path| !path.exists()) {
+        Some(missing) => bail!("{} has not been built", missing.display()),
+        None => Ok(programs),
+    }
+}
+
 /// Checks what the pages mention.
 pub(crate) fn check(tasks: &[String]) -> Result<()> {
-    cargo(&["build", "--locked", "--package=redd"])?;
-    let redd = target_directory()?.join("debug/redd");
+    let [redd, _] = programs()?;
     let help = |verb: &str| {
         let output = Command::new(&redd).args([verb, "--help"]).output().ok()?;
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
@@ -36,15 +51,14 @@ pub(crate) fn check(tasks: &[String]) -> Result<()> {
     verdict(&problems)
 }
 
-/// Runs the blocks with this mark, page by page, with the program as it is built for tests at the front of `PATH`.
+/// Runs the blocks with this mark, page by page.
 pub(crate) fn run_blocks(mark: Mark) -> Result<()> {
-    cargo(&["build", "--locked", "--package=redd", "--package=redd-spawn"])?;
-    let programs = target_directory()?.join("debug");
+    let programs = programs()?;
     let mut problems = Vec::new();
     for page in pages()? {
         let text = std::fs::read_to_string(root().join(&page))?;
         let blocks = shell::marked(&text, mark);
-        if let Err(error) = shell::run(&page, &blocks, &programs) {
+        if let Err(error) = shell::run(&page, &blocks, &programs, mark) {
             problems.push(format!("{error:#}"));
         }
     }
