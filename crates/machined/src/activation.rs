@@ -71,14 +71,18 @@ fn socket(fd: OwnedFd) -> Result<Socket, Error> {
 /// # Errors
 /// [`Error::Served`], [`Error::System`].
 pub(crate) fn missing(passed: &[Socket]) -> Result<Vec<Socket>, Error> {
-    let there: Vec<_> = passed
-        .iter()
-        .filter_map(|(listener, _)| listener.local_addr().ok()?.as_pathname().map(Path::to_owned))
-        .collect();
     let all = MACHINES.map(|path| (path, Face::Machines)).into_iter().chain(USERS.map(|path| (path, Face::Users)));
-    all.filter(|(path, _)| !there.iter().any(|one| one == Path::new(path)))
-        .map(|(path, face)| Ok((listen(path)?, face)))
-        .collect()
+    let all = all.filter(|(path, _)| !are_at(passed, Path::new(path)));
+    all.map(|(path, face)| Ok((listen(path)?, face))).collect()
+}
+
+/// Whether one of the sockets is there: at the path itself, or behind the link that a service manager has put there
+/// (`Symlinks=` in systemd.socket(5)).
+fn are_at(passed: &[Socket], path: &Path) -> bool {
+    let places =
+        passed.iter().filter_map(|(listener, _)| listener.local_addr().ok()?.as_pathname().map(Path::to_owned));
+    let behind = path.canonicalize().ok();
+    places.into_iter().any(|place| place == path || behind.is_some() && place.canonicalize().ok() == behind)
 }
 
 fn listen(path: &str) -> Result<UnixListener, Error> {
@@ -147,6 +151,19 @@ mod tests {
         let unnamed = SocketAddr::from_abstract_name(format!("machined-test-{}", std::process::id())).unwrap();
         let listener = UnixListener::bind_addr(&unnamed).unwrap();
         assert_eq!(socket(listener.into()).unwrap().1, Face::Machines);
+    }
+
+    #[test]
+    fn a_link_to_a_passed_socket_is_that_socket() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        let passed = [(UnixListener::bind(at("one")).unwrap(), Face::Machines)];
+        std::os::unix::fs::symlink("one", at("link")).unwrap();
+        std::os::unix::fs::symlink("nothing", at("dangling")).unwrap();
+        let other = UnixListener::bind(at("other")).unwrap();
+        assert!(are_at(&passed, &at("one")) && are_at(&passed, &at("link")));
+        assert!(["dangling", "other", "missing"].iter().all(|name| !are_at(&passed, &at(name))));
+        drop(other);
     }
 
     #[test]

@@ -203,9 +203,12 @@ async fn until_idle(service: &Service, (connections, calls): (&Connections, &dbu
     let mut since = Instant::now();
     // Often enough that nobody sees the difference, seldom enough that nothing is used up.
     let pause = (time / 10).max(Duration::from_millis(10));
+    let mut begun = calls.begun();
     loop {
         sleep(pause).await;
-        if service.count() > 0 || service.operations() > 0 || connections.count() > 0 || calls.count() > 0 {
+        let called = calls.count() > 0 || calls.begun() != begun;
+        begun = calls.begun();
+        if service.count() > 0 || service.operations() > 0 || connections.count() > 0 || called {
             since = Instant::now();
         } else if since.elapsed() >= time {
             return;

@@ -169,6 +169,57 @@ fn the_interfaces_are_those_of_the_table() {
     }
 }
 
+/// What machinectl(1) asks for: the properties of any interface.
+#[test]
+fn properties_are_read_without_the_name_of_an_interface() {
+    requires!(root, program "dbus-daemon");
+    let scene = Scene::new();
+    let client = &scene.client;
+    let image = "/org/freedesktop/machine1/image/_2ehost";
+    type All = BTreeMap<String, zbus::OwnedVariant>;
+    for (object, interface, least) in [(MANAGER, "Manager", 3), (HOST, "Machine", 15), (image, "Image", 7)] {
+        let own = format!("org.freedesktop.machine1.{interface}");
+        let read = |name: &str| client.properties::<_, All>(object, "GetAll", &(name,));
+        let names = |all: &All| all.keys().cloned().collect::<Vec<_>>();
+        let all = read("").expect("all of them");
+        assert!(all.len() >= least, "{all:?}");
+        assert_eq!(names(&all), names(&read(&own).expect("its own")), "{interface}");
+        assert!(read("org.freedesktop.DBus.Peer").expect("it is there").is_empty());
+        let unknown = "org.freedesktop.DBus.Error.UnknownInterface";
+        assert_eq!(read("org.freedesktop.machine1.Nothing").expect_err("unknown"), unknown);
+        let get = |words: (&str, &str)| client.properties::<_, zbus::OwnedVariant>(object, "Get", &words);
+        for name in all.keys() {
+            assert_eq!(get(("", name)).expect(name).value_signature(), all[name].value_signature(), "{name}");
+            let told = (own.as_str(), name.as_str(), zbus::Variant::from("x"));
+            let refused = client.properties::<_, ()>(object, "Set", &told).expect_err("read-only");
+            assert_eq!(refused, "org.freedesktop.DBus.Error.PropertyReadOnly", "{name}");
+        }
+        let nothing = "org.freedesktop.DBus.Error.UnknownProperty";
+        assert_eq!(get((&own, "Nothing")).expect_err("unknown"), nothing);
+        assert_eq!(get(("org.freedesktop.DBus.Peer", "Name")).expect_err("unknown"), nothing);
+    }
+    let xml = client.introspected(MANAGER).expect("xml");
+    let mut direction = "out";
+    for line in xml.lines() {
+        match line {
+            _ if line.contains("direction=\"in\"") => direction = "in",
+            _ if line.contains("direction=\"out\"") => direction = "out",
+            // What it remembers of the argument before is what it reads there.
+            _ if line.contains("<signal ") => assert_eq!(direction, "out", "busctl(1) complains of {line}: {xml}"),
+            _ => {}
+        }
+    }
+    let xml = client.introspected(HOST).expect("xml");
+    assert_eq!(xml.matches("<interface name=\"org.freedesktop.DBus.Properties\">").count(), 1, "{xml}");
+    // Objects are taken away as whole ones.
+    let foreign = Foreign::start();
+    let told = ("bus-brief", Vec::<u8>::new(), "test", "vm", foreign.0.id(), "");
+    let path: OwnedObjectPath = client.call(MANAGER, "Manager.RegisterMachine", &told).expect("registered");
+    client.properties::<_, All>(path.as_str(), "GetAll", &("",)).expect("all of them");
+    client.done(MANAGER, "Manager.UnregisterMachine", &("bus-brief",)).expect("taken out");
+    until("it is gone", || client.properties::<_, All>(path.as_str(), "GetAll", &("",)).is_err());
+}
+
 type Listed = Vec<(String, String, String, OwnedObjectPath)>;
 
 #[test]

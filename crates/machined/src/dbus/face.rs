@@ -17,7 +17,7 @@ use crate::service::{Caller, Error, Service};
 #[derive(Clone, Debug)]
 pub(super) struct Face {
     service: Arc<Service>,
-    /// The names of the images that have objects.
+    /// The names of the images that have objects. Held while any object is made or taken away.
     pub(super) shown: Arc<Mutex<HashSet<String>>>,
     /// What is being done.
     calls: Calls,

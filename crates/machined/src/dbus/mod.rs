@@ -6,6 +6,7 @@
 //! | `manager`, `machine`, `image` | the interfaces of the three kinds of objects |
 //! | `operation` | what their methods do |
 //! | `objects`, `path` | which objects there are, and where |
+//! | `properties` | their properties, also those of any interface |
 //! | `registration` | what is told of machines that others run |
 //! | `refusal` | errors and their names |
 
@@ -16,6 +17,7 @@ mod manager;
 mod objects;
 mod operation;
 mod path;
+mod properties;
 mod refusal;
 mod registration;
 
@@ -47,20 +49,33 @@ pub fn is_there() -> bool {
     std::env::var_os(ADDRESS).is_some() || std::path::Path::new(SOCKET).exists()
 }
 
-/// The calls that are being answered.
+/// The calls that are being answered, and those that were.
 #[derive(Clone, Debug, Default)]
-pub struct Calls(Arc<AtomicUsize>);
+pub struct Calls(Arc<Counts>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    under_way: AtomicUsize,
+    begun: AtomicUsize,
+}
 
 impl Calls {
-    /// How many.
+    /// How many are being answered.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
+        self.0.under_way.load(Ordering::Relaxed)
+    }
+
+    /// How many have come since the start: most are answered before anybody could see them.
+    #[must_use]
+    pub fn begun(&self) -> usize {
+        self.0.begun.load(Ordering::Relaxed)
     }
 
     /// Counts one more until the result is dropped.
     fn enter(&self) -> Entered {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.0.under_way.fetch_add(1, Ordering::Relaxed);
+        self.0.begun.fetch_add(1, Ordering::Relaxed);
         Entered(self.clone())
     }
 }
@@ -70,7 +85,7 @@ struct Entered(Calls);
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.0.under_way.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -99,6 +114,7 @@ pub async fn serve(connection: &Connection, service: &Arc<Service>) -> zbus::Res
     let mut events = service.events();
     let server = connection.object_server();
     server.at(path::MANAGER, Manager(face.clone())).await?;
+    properties::serve::<Manager>(server, &zbus::ObjectPath::from_static_str(path::MANAGER)?).await?;
     show_all(server, &face).await.map_err(|refusal| zbus::Error::Failure(refusal.to_string()))?;
     // The name last: whoever waits for it finds all of it. It is not waited for in a queue, where nobody would find us.
     match connection.request_name_with_flags(NAME, RequestNameFlags::DO_NOT_QUEUE).await? {
@@ -144,7 +160,7 @@ async fn tell(connection: &Connection, face: &Face, event: &Event) -> Result<(),
             // One of the same name may have come by now.
             let name = state.name.clone();
             if face.run(move |service| operation::machine(service, &name)).await.is_err() {
-                objects::hide_machine(server, &state.name).await?;
+                objects::hide_machine(server, face, &state.name).await?;
             }
             Manager::machine_removed(&emitter, &state.name, path::of_machine(&state.name).as_ref()).await
         }

@@ -9,6 +9,7 @@ use super::face::Face;
 use super::image::Image;
 use super::machine::Machine;
 use super::path;
+use super::properties;
 use super::refusal::Refusal;
 
 fn failed(error: zbus::Error) -> Refusal {
@@ -19,12 +20,17 @@ fn failed(error: zbus::Error) -> Refusal {
 pub(super) async fn show_machine(server: &ObjectServer, face: &Face, name: &str) -> Result<OwnedObjectPath, Refusal> {
     let path = path::of_machine(name);
     let machine = Machine { face: face.clone(), name: name.to_owned() };
-    server.at(&path, machine).await.map_err(failed)?;
+    // Nobody is told of an object that is half made.
+    let _making = face.shown.lock().await;
+    if server.at(&path, machine).await.map_err(failed)?.is_none() {
+        properties::serve::<Machine>(server, &path).await.map_err(failed)?;
+    }
     Ok(path)
 }
 
 /// Takes away the object of a machine, if it has one.
-pub(super) async fn hide_machine(server: &ObjectServer, name: &str) -> Result<(), Refusal> {
+pub(super) async fn hide_machine(server: &ObjectServer, face: &Face, name: &str) -> Result<(), Refusal> {
+    let _making = face.shown.lock().await;
     match server.remove::<Machine, _>(&path::of_machine(name)).await {
         Err(zbus::Error::InterfaceNotFound) => Ok(()),
         other => other.map(drop).map_err(failed),
@@ -35,8 +41,10 @@ pub(super) async fn hide_machine(server: &ObjectServer, name: &str) -> Result<()
 pub(super) async fn show_image(server: &ObjectServer, face: &Face, name: &str) -> Result<OwnedObjectPath, Refusal> {
     let path = path::of_image(name);
     let image = Image { face: face.clone(), name: name.to_owned() };
+    let mut shown = face.shown.lock().await;
     if server.at(&path, image).await.map_err(failed)?.is_none() {
-        face.shown.lock().await.insert(name.to_owned());
+        properties::serve::<Image>(server, &path).await.map_err(failed)?;
+        shown.insert(name.to_owned());
     }
     Ok(path)
 }

@@ -160,6 +160,16 @@ impl Client {
         T::try_from(value).expect(name)
     }
 
+    /// A call of the interface that all properties are read by, and what it answers.
+    pub(crate) fn properties<B, R>(&self, path: &str, method: &str, body: &B) -> Result<R, String>
+    where
+        B: Serialize + Type,
+        R: DeserializeOwned + Type,
+    {
+        let answer = self.send((path, "org.freedesktop.DBus.Properties", method), body)?;
+        Ok(answer.body().deserialize().expect(method))
+    }
+
     /// The description of an object.
     pub(crate) fn introspected(&self, path: &str) -> Result<String, String> {
         let answer = self.send((path, "org.freedesktop.DBus.Introspectable", "Introspect"), &())?;
