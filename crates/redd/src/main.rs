@@ -20,14 +20,15 @@ mod progress;
 mod relay;
 mod screen;
 mod session;
+mod verbs;
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, FromArgMatches as _};
+use clap::FromArgMatches as _;
 
-use commands::{Command, Redd};
+use commands::Verb;
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
@@ -37,7 +38,7 @@ fn main() -> ExitCode {
     }
     // The engine's command line has a grammar of its own, that of systemd-nspawn.
     if arguments.get(1).is_some_and(|verb| verb == "spawn") {
-        return commands::spawn::run(arguments.into_iter().skip(2));
+        return commands::spawn::main(arguments.into_iter().skip(2));
     }
     // Neither has a service's.
     if name == "systemd-machined" {
@@ -52,27 +53,17 @@ fn main() -> ExitCode {
     if name == "machinectl" {
         return machinectl::run(arguments);
     }
-    let mut line = machinectl::with_verbs(Redd::command());
-    let matches = line.clone().get_matches_from(arguments);
-    if let Some(result) = machinectl::verb_of(&matches) {
-        return failure::report(result);
-    }
-    let read = Redd::from_arg_matches(&matches).map_err(|error| error.format(&mut line));
-    match read.unwrap_or_else(|error| error.exit()).command {
-        Command::Spawn => commands::spawn::run(std::iter::empty()),
-        Command::Machined => machined::main(std::iter::empty()),
-        Command::Bootstrap(arguments) => failure::report(commands::bootstrap::run(&arguments)),
-        Command::Run(arguments) => failure::report(commands::run::run(&arguments)),
-        Command::Exec(arguments) => failure::report(commands::exec::run(&arguments)),
-        Command::Settings(arguments) => failure::report(commands::settings::run(&arguments)),
-        Command::Cgls(arguments) => failure::report(commands::cgls::run(&arguments)),
-        Command::Ps(arguments) => failure::report(commands::ps::run(&arguments)),
-        Command::Stats(arguments) => failure::report(commands::stats::run(&arguments)),
-        Command::Logs(arguments) => failure::report(commands::logs::run(&arguments)),
-        Command::Top(arguments) => failure::report(commands::top::run(&arguments)),
-        Command::Wait(arguments) => failure::report(commands::wait::run(&arguments)),
-        Command::Completions(arguments) => failure::report(commands::completions::run(&arguments)),
-        Command::Autostart(arguments) => failure::report(commands::autostart::run(&arguments)),
-        Command::Keep(arguments) => failure::report(commands::keep::run(&arguments)),
+    run(&arguments)
+}
+
+/// What a person types.
+fn run(arguments: &[OsString]) -> ExitCode {
+    let mut line = commands::line(arguments.get(1).and_then(|verb| verb.to_str()));
+    let matches = line.try_get_matches_from_mut(arguments).unwrap_or_else(|error| error.exit());
+    let of_machinectl = machinectl::verb_of(&matches, arguments.get(1..).unwrap_or_default());
+    let done = of_machinectl.unwrap_or_else(|| Verb::from_arg_matches(&matches).map(|verb| verb.carry_out()));
+    match done {
+        Ok(result) => failure::report(result),
+        Err(error) => error.format(&mut line).exit(),
     }
 }

@@ -2,9 +2,6 @@
 
 use std::process::ExitCode;
 
-use clap::CommandFactory as _;
-
-use super::Redd;
 use crate::failure::Failure;
 
 /// Print the completions of a shell, to be read by it
@@ -17,11 +14,6 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    clap_complete::generate(
-        arguments.shell,
-        &mut crate::machinectl::with_verbs(Redd::command()),
-        "redd",
-        &mut std::io::stdout(),
-    );
+    clap_complete::generate(arguments.shell, &mut super::line(None), "redd", &mut std::io::stdout());
     Ok(ExitCode::SUCCESS)
 }

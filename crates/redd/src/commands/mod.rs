@@ -21,6 +21,7 @@ pub(crate) mod list;
 pub(crate) mod list_images;
 pub(crate) mod login;
 pub(crate) mod logs;
+pub(crate) mod machined;
 pub(crate) mod pause;
 pub(crate) mod poweroff;
 pub(crate) mod ps;
@@ -43,6 +44,9 @@ pub(crate) mod terminate;
 pub(crate) mod top;
 pub(crate) mod wait;
 
+use crate::machinectl;
+use crate::verbs::verbs;
+
 const EXAMPLES: &str = "\
 Examples:
   redd run debian                       a root shell in a throw-away Debian
@@ -56,28 +60,36 @@ Examples:
 /// Runs whole Linux systems in lightweight containers.
 #[derive(Debug, clap::Parser)]
 #[command(name = "redd", version, after_help = EXAMPLES, disable_help_subcommand = true)]
-pub(crate) struct Redd {
-    #[command(subcommand)]
-    pub(crate) command: Command,
+#[command(subcommand_required = true, arg_required_else_help = true)]
+pub(crate) struct Redd {}
+
+verbs! {
+    /// What redd does beside the verbs of machinectl.
+    #[derive(Debug)]
+    enum Verb () () {
+        Spawn "spawn" spawn,
+        Run "run" run,
+        Bootstrap "bootstrap" bootstrap,
+        Exec "exec" exec,
+        Settings "settings" settings,
+        Cgls "cgls" cgls,
+        Ps "ps" ps,
+        Stats "stats" stats,
+        Logs "logs" logs,
+        Top "top" top,
+        Wait "wait" wait,
+        Machined "machined" machined,
+        Completions "completions" completions,
+        Autostart "autostart" autostart,
+        Keep "keep" keep,
+    }
 }
 
-#[derive(Debug, clap::Subcommand)]
-pub(crate) enum Command {
-    /// Run a command or boot a system in a container, with the options of systemd-nspawn
-    Spawn,
-    Run(run::Arguments),
-    Bootstrap(bootstrap::Arguments),
-    Exec(exec::Arguments),
-    Settings(settings::Arguments),
-    Cgls(cgls::Arguments),
-    Ps(ps::Arguments),
-    Stats(stats::Arguments),
-    Logs(logs::Arguments),
-    Top(top::Arguments),
-    Wait(wait::Arguments),
-    /// Serve the interfaces of systemd-machined, for programs that ask it
-    Machined,
-    Completions(completions::Arguments),
-    Autostart(autostart::Arguments),
-    Keep(keep::Arguments),
+/// The command line. That of one verb alone, where it is known which is meant: what it says of that is the same.
+pub(crate) fn line(verb: Option<&str>) -> clap::Command {
+    let redd = <Redd as clap::CommandFactory>::command();
+    match verb.and_then(|verb| Verb::describe(verb).or_else(|| machinectl::describe(verb))) {
+        Some(verb) => redd.subcommand(verb),
+        None => <Verb as clap::Subcommand>::augment_subcommands(redd).subcommands(machinectl::describe_all()),
+    }
 }

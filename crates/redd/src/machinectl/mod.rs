@@ -22,8 +22,9 @@ use clap::{Args as _, CommandFactory as _, FromArgMatches as _, Subcommand as _}
 
 pub(crate) use options::{Json, Options};
 
-use crate::commands::{self, Redd};
+use crate::commands;
 use crate::failure::{Failure, report_plainly};
+use crate::verbs::verbs;
 
 /// Controls machines and their images.
 #[derive(Debug, clap::Parser)]
@@ -35,39 +36,39 @@ struct Machinectl {
     verb: Option<Verb>,
 }
 
-/// What can be done with machines and images.
-#[derive(Debug, clap::Subcommand)]
-pub(crate) enum Verb {
-    List(commands::list::Arguments),
-    Status(commands::status::Arguments),
-    Show(commands::show::Arguments),
-    Start(commands::start::Arguments),
-    Enable(commands::enable::Arguments),
-    Disable(commands::disable::Arguments),
-    #[command(name = "poweroff", visible_alias = "stop")]
-    PowerOff(commands::poweroff::Arguments),
-    #[command(visible_alias = "restart")]
-    Reboot(commands::reboot::Arguments),
-    Terminate(commands::terminate::Arguments),
-    Kill(commands::kill::Arguments),
-    Pause(commands::pause::Arguments),
-    Resume(commands::resume::Arguments),
-    Login(commands::login::Arguments),
-    Shell(commands::shell::Arguments),
-    Bind(commands::bind::Arguments),
-    CopyTo(commands::copy_to::Arguments),
-    CopyFrom(commands::copy_from::Arguments),
-    ListImages(commands::list_images::Arguments),
-    ImageStatus(commands::image_status::Arguments),
-    ShowImage(commands::show_image::Arguments),
-    Edit(commands::edit::Arguments),
-    Cat(commands::cat::Arguments),
-    Clone(commands::clone::Arguments),
-    Rename(commands::rename::Arguments),
-    ReadOnly(commands::read_only::Arguments),
-    Remove(commands::remove::Arguments),
-    SetLimit(commands::set_limit::Arguments),
-    Clean(commands::clean::Arguments),
+verbs! {
+    /// What can be done with machines and images.
+    #[derive(Debug)]
+    enum Verb (options) (options: &Options) {
+        List "list" list,
+        Status "status" status,
+        Show "show" show,
+        Start "start" start,
+        Enable "enable" enable,
+        Disable "disable" disable,
+        PowerOff "poweroff" ["stop"] poweroff,
+        Reboot "reboot" ["restart"] reboot,
+        Terminate "terminate" terminate,
+        Kill "kill" kill,
+        Pause "pause" pause,
+        Resume "resume" resume,
+        Login "login" login,
+        Shell "shell" shell,
+        Bind "bind" bind,
+        CopyTo "copy-to" copy_to,
+        CopyFrom "copy-from" copy_from,
+        ListImages "list-images" list_images,
+        ImageStatus "image-status" image_status,
+        ShowImage "show-image" show_image,
+        Edit "edit" edit,
+        Cat "cat" cat,
+        Clone "clone" clone,
+        Rename "rename" rename,
+        ReadOnly "read-only" read_only,
+        Remove "remove" remove,
+        SetLimit "set-limit" set_limit,
+        Clean "clean" clean,
+    }
 }
 
 /// Runs as `machinectl`.
@@ -133,64 +134,43 @@ fn refused(error: &grammar::Error) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// The command line of `redd`: its own verbs, and these.
-pub(crate) fn with_verbs(mut redd: clap::Command) -> clap::Command {
-    for verb in Verb::augment_subcommands(clap::Command::new("verbs")).get_subcommands() {
-        redd = redd.subcommand(Options::augment_args(verb.clone()));
-    }
-    redd
+/// What one of these verbs takes as `redd VERB`, or nothing if it is none of them.
+pub(crate) fn describe(verb: &str) -> Option<clap::Command> {
+    Verb::describe(verb).map(Options::augment_args)
 }
 
-/// What `redd` was asked for, if it is one of these verbs.
-pub(crate) fn verb_of(matches: &clap::ArgMatches) -> Option<Result<ExitCode, Failure>> {
+/// All of them.
+pub(crate) fn describe_all() -> impl Iterator<Item = clap::Command> {
+    Verb::augment_subcommands(clap::Command::new("verbs"))
+        .get_subcommands()
+        .cloned()
+        .map(Options::augment_args)
+        .collect::<Vec<_>>()
+        .into_iter()
+}
+
+/// What `redd` was asked for, if it is one of these verbs. `words` are those behind the program's name.
+pub(crate) fn verb_of(
+    matches: &clap::ArgMatches,
+    words: &[OsString],
+) -> Option<Result<Result<ExitCode, Failure>, clap::Error>> {
     let (name, below) = matches.subcommand()?;
     if !Verb::has_subcommand(name) {
         return None;
     }
     let read = Verb::from_arg_matches(matches).and_then(|verb| Ok((verb, Options::from_arg_matches(below)?)));
-    match read {
-        Ok((verb, options)) => {
-            let words: Vec<OsString> = std::env::args_os().skip(1).collect();
-            let elsewhere = match grammar::ordered(&words, &Machinectl::command()) {
-                Ok(line) => elsewhere::carry_out(&line, &options),
-                Err(error) => Some(Err(Failure::usage(error))),
-            };
-            Some(elsewhere.unwrap_or_else(|| carry_out(&verb, &options)))
+    Some(read.map(|(verb, options)| {
+        if options.is_for_elsewhere() {
+            let line = grammar::ordered(words, &Machinectl::command()).map_err(Failure::usage)?;
+            if let Some(done) = elsewhere::carry_out(&line, &options) {
+                return done;
+            }
         }
-        Err(error) => error.format(&mut with_verbs(Redd::command())).exit(),
-    }
+        carry_out(&verb, &options)
+    }))
 }
 
 fn carry_out(verb: &Verb, options: &Options) -> Result<ExitCode, Failure> {
     options.check()?;
-    match verb {
-        Verb::List(arguments) => commands::list::run(arguments, options),
-        Verb::Status(arguments) => commands::status::run(arguments, options),
-        Verb::Show(arguments) => commands::show::run(arguments, options),
-        Verb::Start(arguments) => commands::start::run(arguments, options),
-        Verb::Enable(arguments) => commands::enable::run(arguments, options),
-        Verb::Disable(arguments) => commands::disable::run(arguments, options),
-        Verb::PowerOff(arguments) => commands::poweroff::run(arguments, options),
-        Verb::Reboot(arguments) => commands::reboot::run(arguments, options),
-        Verb::Terminate(arguments) => commands::terminate::run(arguments, options),
-        Verb::Kill(arguments) => commands::kill::run(arguments, options),
-        Verb::Pause(arguments) => commands::pause::run(arguments, options),
-        Verb::Resume(arguments) => commands::resume::run(arguments, options),
-        Verb::Login(arguments) => commands::login::run(arguments, options),
-        Verb::Shell(arguments) => commands::shell::run(arguments, options),
-        Verb::Bind(arguments) => commands::bind::run(arguments, options),
-        Verb::CopyTo(arguments) => commands::copy_to::run(arguments, options),
-        Verb::CopyFrom(arguments) => commands::copy_from::run(arguments, options),
-        Verb::ListImages(arguments) => commands::list_images::run(arguments, options),
-        Verb::ImageStatus(arguments) => commands::image_status::run(arguments, options),
-        Verb::ShowImage(arguments) => commands::show_image::run(arguments, options),
-        Verb::Edit(arguments) => commands::edit::run(arguments, options),
-        Verb::Cat(arguments) => commands::cat::run(arguments, options),
-        Verb::Clone(arguments) => commands::clone::run(arguments, options),
-        Verb::Rename(arguments) => commands::rename::run(arguments, options),
-        Verb::ReadOnly(arguments) => commands::read_only::run(arguments, options),
-        Verb::Remove(arguments) => commands::remove::run(arguments, options),
-        Verb::SetLimit(arguments) => commands::set_limit::run(arguments, options),
-        Verb::Clean(arguments) => commands::clean::run(arguments, options),
-    }
+    verb.carry_out(options)
 }

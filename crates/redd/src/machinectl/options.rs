@@ -72,6 +72,11 @@ pub(crate) enum Json {
 }
 
 impl Options {
+    /// Whether it may be somebody else who does what is asked for.
+    pub(super) fn is_for_elsewhere(&self) -> bool {
+        self.host.is_some() || self.machine.is_some()
+    }
+
     /// How JSON is printed.
     pub(crate) fn json(&self) -> Json {
         match (self.json, self.as_json) {
