@@ -41,6 +41,7 @@ pub mod process;
 pub mod program;
 pub mod registry;
 pub mod rlimit;
+mod side_by_side;
 pub mod state;
 pub mod transfer;
 
@@ -49,4 +50,5 @@ pub use log::{former_log_path, log_path};
 pub use os_release::OsRelease;
 pub use process::Process;
 pub use registry::{Machine, Registry};
+pub use side_by_side::side_by_side;
 pub use state::{Class, State};

@@ -14,6 +14,8 @@ use crate::process::Process;
 
 /// How much of the file is read, in bytes.
 const LONGEST: u64 = 64 << 10;
+/// How long it may be without being read in pieces, in bytes.
+const USUAL: usize = 4 << 10;
 /// The longest value that is shown, in bytes.
 const LONGEST_VALUE: usize = 256;
 /// How long a file system that a process inside may serve is waited for.
@@ -143,7 +145,8 @@ fn read_file(root: &OwnedFd, path: &str) -> io::Result<Vec<u8>> {
 
 fn read(found: &OwnedFd) -> io::Result<Vec<u8>> {
     let file = sys::terminal::reopen(found.as_fd(), OFlags::RDONLY)?;
-    let mut text = Vec::new();
+    // Most fit into this, and are read at once.
+    let mut text = Vec::with_capacity(USUAL);
     let read = File::from(file).take(LONGEST).read_to_end(&mut text);
     read.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
     Ok(text)

@@ -1,6 +1,7 @@
 //! A process that is recognised even when its number has become another one's.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::OnceLock;
 
 use rustix::fs::{fstat, fstatfs};
 use rustix::io::Errno;
@@ -89,10 +90,16 @@ fn open(pid: i32) -> rustix::io::Result<OwnedFd> {
 }
 
 fn inode(pidfd: &OwnedFd) -> rustix::io::Result<Option<u64>> {
-    if fstatfs(pidfd.as_fd())?.f_type != PIDFS_MAGIC {
-        return Ok(None);
-    }
-    Ok(Some(fstat(pidfd.as_fd())?.st_ino))
+    // The kernel has it or has it not, for all of them.
+    static HAS_PIDFS: OnceLock<bool> = OnceLock::new();
+    let has = match HAS_PIDFS.get() {
+        Some(has) => *has,
+        None => {
+            let has = fstatfs(pidfd.as_fd())?.f_type == PIDFS_MAGIC;
+            *HAS_PIDFS.get_or_init(|| has)
+        }
+    };
+    if has { Ok(Some(fstat(pidfd.as_fd())?.st_ino)) } else { Ok(None) }
 }
 
 /// The 22nd field of `/proc/PID/stat`, see proc_pid_stat(5). The name before it may hold anything.

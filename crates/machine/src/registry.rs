@@ -21,6 +21,7 @@ use spec::MachineName;
 use sys::file_lock;
 
 use crate::confinement::Confinement;
+use crate::side_by_side::side_by_side;
 use crate::state::{State, VERSION};
 
 /// The names of an entry's files.
@@ -150,8 +151,8 @@ impl Registry {
     pub fn list(&self) -> Result<(Vec<Machine>, Vec<Error>), Error> {
         let names = self.names()?;
         let (mut machines, mut errors) = (Vec::with_capacity(names.len()), Vec::new());
-        for name in names {
-            match self.look(&name) {
+        for found in side_by_side(&names, |name| self.look(name)) {
+            match found {
                 Ok(Some(machine)) => machines.push(machine),
                 Ok(None) => {}
                 Err(error) => errors.push(error),

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use machine::addresses::{self, Address};
 use machine::state::{Class, State};
-use machine::{OsRelease, Process, Registry, machines};
+use machine::{OsRelease, Process, Registry, machines, side_by_side};
 use serde_json::{Value, json};
 
 use crate::display;
@@ -96,16 +96,14 @@ fn rows(states: Vec<State>, with_addresses: bool) -> Vec<Row> {
             _ => Vec::new(),
         })
         .collect();
-    let row = |(state, addresses): (State, Vec<Address>)| {
-        let system = match state.class {
-            Class::Host => OsRelease::of_host(),
-            Class::Container => OsRelease::of_machine(&state.leader),
-            // Its first process is the one on the host.
-            Class::Vm => return Row { state, system: None, addresses },
-        };
-        Row { state, system: system.ok(), addresses }
-    };
-    states.into_iter().zip(addresses).map(row).collect()
+    let systems = side_by_side(&states, |state| match state.class {
+        Class::Host => OsRelease::of_host().ok(),
+        Class::Container => OsRelease::of_machine(&state.leader).ok(),
+        // Its first process is the one on the host.
+        Class::Vm => None,
+    });
+    let parts = states.into_iter().zip(systems).zip(addresses);
+    parts.map(|((state, system), addresses)| Row { state, system, addresses }).collect()
 }
 
 impl Row {
