@@ -17,6 +17,7 @@
 //! | [`init`] | init systems, and how they are asked to end |
 //! | [`join`] | commands in a machine that runs |
 //! | [`manager`] | logins and shells by the service manager inside |
+//! | [`terminal`] | terminals of a machine without anything on them |
 //! | [`bind`] | files of the host shown in a machine that runs |
 //! | [`transfer`] | files copied into a machine that runs, or out of it |
 //! | [`entrance`] | the way to the files of a machine that runs |
@@ -43,6 +44,7 @@ pub mod registry;
 pub mod rlimit;
 mod side_by_side;
 pub mod state;
+pub mod terminal;
 pub mod transfer;
 
 pub use confinement::Confinement;

@@ -7,25 +7,33 @@
 //! connect to none of them. What comes back is bounded in size and time, and decides nothing but what is told about the session.
 
 use std::ffi::OsString;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use bus::{Connection, Value, Writer};
-use rustix::fs::{Gid, Mode, OFlags, ResolveFlags, Uid, openat2};
+use rustix::fs::FileType;
 use rustix::io::Errno;
 
 use crate::entrance::{self, Entrance};
 use crate::init::Init;
 use crate::join::{self, Command, Running};
+use crate::machines;
 use crate::process::has_ended;
 use crate::registry::Machine;
+use crate::terminal::{self, Terminal, Watch};
 
 /// What carries our words to the manager, and where that listens.
 const BRIDGE: [&str; 2] = ["systemd-stdio-bridge", "--bus-path=unix:path=/run/systemd/private"];
+/// Where the host's listens, and what is there if it manages the host.
+const PRIVATE: &str = "/run/systemd/private";
+const BOOTED: &str = "/run/systemd/system";
 /// How long the manager may take to listen, after the start of the machine.
 const PATIENCE: Duration = Duration::from_secs(25);
 /// How often it is tried.
 const PAUSE: Duration = Duration::from_millis(200);
+/// How often it is looked whether a manager has given up.
+const ATTEMPTS: u32 = 10;
 /// Interface and properties of services.
 const SERVICE: &str = "org.freedesktop.systemd1.Service";
 const UNIT: &str = "org.freedesktop.systemd1.Unit";
@@ -89,13 +97,8 @@ pub enum Error {
     #[error("cannot run {0} (no such program in the machine)")]
     NoProgram(String),
     /// A terminal of the machine's own.
-    #[error("cannot make a terminal in the machine {machine}")]
-    Terminal {
-        /// Which.
-        machine: String,
-        /// Why.
-        source: Errno,
-    },
+    #[error(transparent)]
+    Terminal(#[from] terminal::Error),
     /// The service manager searches for nothing.
     #[error("{0} is no absolute path of a program in the machine")]
     NotAbsolute(String),
@@ -110,7 +113,7 @@ struct Manager {
     machine: String,
     connection: Connection,
     /// Waited for by nobody: it ends with us at the latest.
-    _bridge: Running,
+    _bridge: Option<Running>,
 }
 
 /// A session that runs.
@@ -146,19 +149,94 @@ pub fn manages(machine: &Machine) -> Result<bool, entrance::Error> {
     Ok(Init::of(state.leader.pid) == Some(Init::Systemd))
 }
 
+/// Whose service manager is asked.
+#[derive(Clone, Copy, Debug)]
+pub enum Place<'a> {
+    /// This host's own: where [`manages_host`].
+    Host,
+    /// That of a machine.
+    Machine(&'a Machine),
+}
+
+/// Whether systemd manages this host (sd_booted(3)).
+#[must_use]
+pub fn manages_host() -> bool {
+    rustix::fs::lstat(BOOTED).is_ok_and(|status| FileType::from_raw_mode(status.st_mode).is_dir())
+}
+
 /// A login on a terminal of its own, as `machinectl login` has it.
 ///
 /// # Errors
 /// An [`Error`].
 pub fn login(machine: &Machine) -> Result<Session, Error> {
     let (mut manager, leader, terminal) = prepare(machine)?;
-    let unit = format!("container-getty@{}.service", terminal.number);
-    let mut body = Writer::default();
-    body.string(&unit);
-    body.string("replace");
-    let job = bus::manager::object(&mut manager.connection, "StartUnit", "ss", body);
-    manager.await_job(&unit, job)?;
+    let unit = manager.start_login(terminal.number)?;
     manager.session(leader, terminal, unit, false)
+}
+
+/// A login that nobody holds from here on: it ends when the terminal's last holder lets go of it. What is left of it then is for
+/// [`forget_login`].
+///
+/// # Errors
+/// An [`Error`].
+pub fn open_login(place: Place<'_>) -> Result<(Terminal, Watch), Error> {
+    let (mut manager, entrance, terminal) = prepare_for(place)?;
+    let watch = Watch::of(entrance, terminal.number)?;
+    manager.start_login(terminal.number)?;
+    Ok((terminal, watch))
+}
+
+/// Waits until the terminal of a login is gone, and lets the manager forget that: it starts logins again, on terminals that are not
+/// there any more, until it gives up and counts them among what has failed. A login that has come to the same number meanwhile is left
+/// alone.
+///
+/// # Errors
+/// An [`Error`].
+pub fn forget_login(place: Place<'_>, watch: &Watch) -> Result<(), Error> {
+    if !watch.await_end() || watch.pause() {
+        return Ok(());
+    }
+    let (mut manager, _) = place.manager()?;
+    let unit = login_unit(watch.number());
+    for _ in 0..ATTEMPTS {
+        let state = manager.state(&unit).map_err(|source| manager.talk(source))?;
+        if state == "failed" {
+            return manager.reset(&unit).map_err(|source| manager.talk(source));
+        }
+        if state == "inactive" || watch.is_there() || watch.pause() {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+fn login_unit(number: u32) -> String {
+    format!("container-getty@{number}.service")
+}
+
+/// A shell, or another command, that nobody looks after from here on: when the terminal's last holder lets go of it, it is
+/// hung up. Nothing of it is left in the service manager.
+///
+/// # Errors
+/// An [`Error`].
+pub fn open_shell(place: Place<'_>, command: &Command) -> Result<Terminal, Error> {
+    let service = Service::of(command)?;
+    let (mut manager, _, terminal) = prepare_for(place)?;
+    let unit = format!("container-shell@{}.service", terminal.number);
+    match manager.start_shell(&service, &unit, terminal.number, Afterwards::Forgotten) {
+        Ok(()) => Ok(terminal),
+        // What is forgotten cannot be asked why: it is tried again as one that can.
+        Err(Error::Failed { .. }) => match manager.start_shell(&service, &unit, terminal.number, Afterwards::Kept) {
+            Ok(()) => {
+                let again = manager.dismiss(&unit);
+                again.map_err(|source| manager.talk(source))?;
+                let result = "it did not start at first".to_owned();
+                Err(Error::Failed { machine: manager.machine, unit, result })
+            }
+            Err(error) => Err(manager.reason(&service, &unit, error)),
+        },
+        Err(error) => Err(error),
+    }
 }
 
 /// A shell, or another command, of a user on a terminal of its own, as `machinectl shell` has it.
@@ -166,40 +244,12 @@ pub fn login(machine: &Machine) -> Result<Session, Error> {
 /// # Errors
 /// An [`Error`].
 pub fn shell(machine: &Machine, command: &Command) -> Result<Session, Error> {
-    let properties = Service::of(command)?;
+    let service = Service::of(command)?;
     let (mut manager, leader, terminal) = prepare(machine)?;
     let unit = format!("container-shell@{}.service", terminal.number);
-    let tty = format!("/dev/pts/{}", terminal.number);
-    let ask = |manager: &mut Manager| {
-        let mut body = Writer::default();
-        body.string(&unit);
-        body.string("fail");
-        body.properties(&properties.on_terminal(&tty));
-        // No further units.
-        body.array(8, |_| {});
-        bus::manager::object(&mut manager.connection, "StartTransientUnit", "ssa(sv)a(sa(sv))", body)
-    };
-    let job = match ask(&mut manager) {
-        // The number is ours alone now: that of one whose client was killed before it could dismiss it.
-        Err(bus::Error::Call { name, .. }) if name == "org.freedesktop.systemd1.UnitExists" => {
-            manager.dismiss(&unit).map_err(|source| manager.talk(source))?;
-            ask(&mut manager)
-        }
-        other => other,
-    };
-    match manager.await_job(&unit, job) {
-        Err(error @ Error::Failed { .. }) => {
-            // It says why, if it is asked before it is dismissed.
-            let code = manager.path(&unit).and_then(|path| manager.exit(&path));
-            let _ = manager.dismiss(&unit);
-            Err(match code {
-                Ok(Some((EXITED, EXIT_USER))) => Error::NoSuchUser { machine: manager.machine, user: properties.user },
-                Ok(Some((EXITED, EXIT_EXEC))) => Error::NoProgram(properties.program),
-                _ => error,
-            })
-        }
-        Err(error) => Err(error),
+    match manager.start_shell(&service, &unit, terminal.number, Afterwards::Kept) {
         Ok(()) => manager.session(leader, terminal, unit, true),
+        Err(error) => Err(manager.reason(&service, &unit, error)),
     }
 }
 
@@ -258,7 +308,25 @@ impl Session {
     }
 }
 
+/// What becomes of a service that has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Afterwards {
+    /// It stays until it is dismissed, so that its exit code can be asked for.
+    Kept,
+    /// Its manager lets go of it, however it has ended.
+    Forgotten,
+}
+
 impl Manager {
+    /// That of this host, by its own socket. It is trusted as the host is.
+    fn of_host() -> Result<Self, Error> {
+        let machine = machines::HOST.to_owned();
+        match Connection::open(Path::new(PRIVATE)) {
+            Ok(connection) => Ok(Self { machine, connection, _bridge: None }),
+            Err(source) => Err(Error::Talk { machine, source }),
+        }
+    }
+
     /// Waits for it where the machine has just started.
     fn of(machine: &Machine, leader: &OwnedFd) -> Result<Self, Error> {
         let name = &machine.state.name;
@@ -272,7 +340,7 @@ impl Manager {
                 return Err(bridge(join::Error::System("talk to the command", Errno::BADF)));
             };
             match Connection::over_pipes(reader, writer) {
-                Ok(connection) => return Ok(Self { machine: name.clone(), connection, _bridge: running }),
+                Ok(connection) => return Ok(Self { machine: name.clone(), connection, _bridge: Some(running) }),
                 // The bridge ends at once where nobody listens yet.
                 Err(bus::Error::Closed) if Instant::now() < until && !has_ended(leader) => std::thread::sleep(PAUSE),
                 Err(_) if has_ended(leader) => return Err(entrance::Error::Ended(name.clone()).into()),
@@ -283,6 +351,58 @@ impl Manager {
 
     fn talk(&self, source: bus::Error) -> Error {
         Error::Talk { machine: self.machine.clone(), source }
+    }
+
+    /// A login prompt on the terminal of this number: its unit.
+    fn start_login(&mut self, number: u32) -> Result<String, Error> {
+        let unit = login_unit(number);
+        // The number is ours alone now: what has failed there does so no more, and what is started again there ends.
+        self.dismiss(&unit).map_err(|source| self.talk(source))?;
+        let mut body = Writer::default();
+        body.string(&unit);
+        body.string("replace");
+        let job = bus::manager::object(&mut self.connection, "StartUnit", "ss", body);
+        self.await_job(&unit, job)?;
+        Ok(unit)
+    }
+
+    /// A transient service on the terminal of this number.
+    fn start_shell(&mut self, service: &Service, unit: &str, number: u32, after: Afterwards) -> Result<(), Error> {
+        // A login that was left at this number a moment ago is started again until the manager gives up: it would take this terminal.
+        self.dismiss(&login_unit(number)).map_err(|source| self.talk(source))?;
+        let properties = service.on_terminal(&format!("/dev/pts/{number}"), after);
+        let ask = |manager: &mut Self| {
+            let mut body = Writer::default();
+            body.string(unit);
+            body.string("fail");
+            body.properties(&properties);
+            // No further units.
+            body.array(8, |_| {});
+            bus::manager::object(&mut manager.connection, "StartTransientUnit", "ssa(sv)a(sa(sv))", body)
+        };
+        let job = match ask(self) {
+            // The number is ours alone now: that of one whose client was killed before it could dismiss it.
+            Err(bus::Error::Call { name, .. }) if name == "org.freedesktop.systemd1.UnitExists" => {
+                self.dismiss(unit).map_err(|source| self.talk(source))?;
+                ask(self)
+            }
+            other => other,
+        };
+        self.await_job(unit, job)
+    }
+
+    /// Why a service has not started. It says so if it is asked before it is dismissed.
+    fn reason(mut self, service: &Service, unit: &str, error: Error) -> Error {
+        if !matches!(error, Error::Failed { .. }) {
+            return error;
+        }
+        let code = self.path(unit).and_then(|path| self.exit(&path));
+        let _ = self.dismiss(unit);
+        match code {
+            Ok(Some((EXITED, EXIT_USER))) => Error::NoSuchUser { machine: self.machine, user: service.user.clone() },
+            Ok(Some((EXITED, EXIT_EXEC))) => Error::NoProgram(service.program.clone()),
+            _ => error,
+        }
     }
 
     fn await_job(&mut self, unit: &str, job: Result<String, bus::Error>) -> Result<(), Error> {
@@ -318,55 +438,66 @@ impl Manager {
         Ok((code != 0).then_some((code, status)))
     }
 
+    /// In which state a unit is: `inactive` where it is not known.
+    fn state(&mut self, unit: &str) -> Result<String, bus::Error> {
+        let path = match self.path(unit) {
+            Err(bus::Error::Call { .. }) => return Ok("inactive".to_owned()),
+            other => other?,
+        };
+        let read = |value: &mut bus::Reader<'_>| value.string_variant().map(str::to_owned);
+        bus::manager::property(&mut self.connection, &path, (UNIT, "ActiveState"), read)
+    }
+
+    /// Lets go of how a unit has ended. One that is not there is no error, and one that runs goes on.
+    fn reset(&mut self, unit: &str) -> Result<(), bus::Error> {
+        let mut body = Writer::default();
+        body.string(unit);
+        match bus::manager::call(&mut self.connection, "ResetFailedUnit", "s", body) {
+            Err(bus::Error::Call { .. }) => Ok(()),
+            other => other.map(drop),
+        }
+    }
+
     /// Stops a unit and lets go of how it has ended. One that is not there is no error.
     fn dismiss(&mut self, unit: &str) -> Result<(), bus::Error> {
-        for (member, words) in [("StopUnit", &[unit, "replace"][..]), ("ResetFailedUnit", &[unit])] {
-            let mut body = Writer::default();
-            words.iter().for_each(|word| body.string(word));
-            let signature = if words.len() == 2 { "ss" } else { "s" };
-            let stopped = match bus::manager::call(&mut self.connection, member, signature, body) {
-                Err(bus::Error::Call { .. }) => continue,
-                other => other?,
-            };
-            if stopped.signature == "o" {
-                let job = stopped.body().string()?.to_owned();
-                bus::manager::result_of(&mut self.connection, &job)?;
+        let mut body = Writer::default();
+        [unit, "replace"].iter().for_each(|word| body.string(word));
+        match bus::manager::object(&mut self.connection, "StopUnit", "ss", body) {
+            Err(bus::Error::Call { .. }) => {}
+            job => drop(bus::manager::result_of(&mut self.connection, &job?)?),
+        }
+        self.reset(unit)
+    }
+}
+
+impl Place<'_> {
+    /// Its manager, and the way in where it is a machine.
+    fn manager(self) -> Result<(Manager, Option<Entrance>), Error> {
+        match self {
+            Self::Host => Ok((Manager::of_host()?, None)),
+            Self::Machine(machine) => {
+                let entrance = Entrance::of(&machine.state)?;
+                Ok((Manager::of(machine, &entrance.leader)?, Some(entrance)))
             }
         }
-        Ok(())
     }
 }
 
-/// A terminal in the machine's own devpts.
-struct Terminal {
-    master: OwnedFd,
-    number: u32,
-}
-
-impl Terminal {
-    /// What lies at its place is looked at before it is used.
-    fn in_machine(entrance: &Entrance) -> rustix::io::Result<Self> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_SYMLINKS;
-        let devpts = openat2(&entrance.root, "dev/pts", flags, Mode::empty(), resolve)?;
-        let (master, peer) = join::open_terminal(&devpts)?;
-        if let Some(users) = &entrance.users {
-            // It has to be somebody's who is there.
-            let (user, group) = users.root;
-            rustix::fs::fchown(&peer, Some(Uid::from_raw(user)), Some(Gid::from_raw(group)))?;
-        }
-        rustix::fs::fchmod(&peer, Mode::from_raw_mode(0o600))?;
-        let number = sys::pty::number(master.as_fd())?;
-        Ok(Self { master, number })
-    }
+/// The manager, the way in, and a terminal that it can see.
+fn prepare_for(place: Place<'_>) -> Result<(Manager, Option<Entrance>, Terminal), Error> {
+    let (manager, entrance) = place.manager()?;
+    let terminal = match &entrance {
+        Some(entrance) => Terminal::in_machine(entrance)?,
+        None => Terminal::on_host()?,
+    };
+    Ok((manager, entrance, terminal))
 }
 
 /// The manager, the machine's first process, and a terminal.
 fn prepare(machine: &Machine) -> Result<(Manager, OwnedFd, Terminal), Error> {
     let entrance = Entrance::of(&machine.state)?;
     let manager = Manager::of(machine, &entrance.leader)?;
-    let terminal = Terminal::in_machine(&entrance)
-        .map_err(|source| Error::Terminal { machine: machine.state.name.clone(), source })?;
+    let terminal = Terminal::in_machine(&entrance)?;
     Ok((manager, entrance.leader, terminal))
 }
 
@@ -383,9 +514,15 @@ impl Service {
     fn of(command: &Command) -> Result<Self, Error> {
         let text = |word: &OsString| word.to_str().map(str::to_owned).ok_or_else(|| Error::NotText(word.clone()));
         let arguments = command.arguments.iter().map(text).collect::<Result<Vec<_>, _>>()?;
-        let (program, arguments) = match arguments.first() {
-            Some(program) if !program.starts_with('/') => return Err(Error::NotAbsolute(program.clone())),
-            Some(program) => (program.clone(), arguments),
+        let (program, arguments) = match arguments.first().cloned() {
+            Some(program) if !program.starts_with('/') => return Err(Error::NotAbsolute(program)),
+            Some(program) => {
+                let mut words = arguments;
+                if let Some(called) = &command.called {
+                    words[0] = text(called)?;
+                }
+                (program, words)
+            }
             // systemd knows the user's shell, wherever it has its users from.
             None => ("/bin/sh".into(), ["-sh", "-c", "exec \"${SHELL:-/bin/sh}\" -l"].map(str::to_owned).to_vec()),
         };
@@ -408,14 +545,17 @@ impl Service {
         })
     }
 
-    fn on_terminal(&self, tty: &str) -> Vec<(&'static str, Value)> {
+    fn on_terminal(&self, tty: &str, after: Afterwards) -> Vec<(&'static str, Value)> {
         let text = |value: &str| Value::String(value.to_owned());
+        let after = match after {
+            Afterwards::Kept => ("RemainAfterExit", Value::Boolean(true)),
+            Afterwards::Forgotten => ("CollectMode", text("inactive-or-failed")),
+        };
         vec![
             ("Description", Value::String(format!("Shell for User {}", self.user))),
             // What cannot be executed has failed to start.
             ("Type", text("exec")),
-            // So that its exit code can be asked for.
-            ("RemainAfterExit", Value::Boolean(true)),
+            after,
             ("ExecStart", Value::Commands(vec![(self.program.clone(), self.arguments.clone(), false)])),
             ("User", text(&self.user)),
             ("PAMName", text("login")),

@@ -10,8 +10,6 @@ use testkit::{Ended, HostState, Isolated, Running, Terminal, requires, run_limit
 
 const REDD: &str = env!("CARGO_BIN_EXE_redd");
 const LIMIT: Duration = Duration::from_secs(60);
-/// Of the word "secret", by crypt(3).
-const HASH: &str = "$6$abcdefgh$ltjgWl6579NluT/Vi1nwEvcil.G5Nbc4NiXZaNGStk8PSwGfQv72N2CKPPrVACtLtip/cZ/1GM/O6IND4WQhG.";
 
 fn machine(tree: &Tree, options: &[&str]) -> Running {
     let mut command = Command::new(REDD);
@@ -27,16 +25,6 @@ fn redd(words: &[&str]) -> Command {
 
 fn run(words: &[&str]) -> Ended {
     run_limited(redd(words), Vec::new(), LIMIT)
-}
-
-/// A tree with BusyBox's login, and a password of root's.
-fn busybox() -> Tree {
-    let tree = fixture::tree();
-    let path = std::env::var_os("PATH").expect("path");
-    let busybox = std::env::split_paths(&path).map(|directory| directory.join("busybox")).find(|path| path.exists());
-    std::fs::copy(busybox.expect("busybox"), tree.join("usr/bin/busybox")).expect("program");
-    tree.write("etc/shadow", format!("root:{HASH}:19000:0:99999:7:::\nuser:*:19000:0:99999:7:::\n"), 0o600);
-    tree
 }
 
 const WAYS: [&[&str]; 2] = [&[], &["-U"]];
@@ -101,7 +89,7 @@ fn three_times_the_key_leaves_and_the_machine_goes_on() {
 #[test]
 fn a_login_asks_for_the_password() {
     requires!(root, cgroup2, idmap, program "busybox");
-    let tree = busybox();
+    let tree = fixture::tree_with_login();
     let _isolated = Isolated::enter();
     for way in WAYS {
         let _running = machine(&tree, way);

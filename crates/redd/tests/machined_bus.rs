@@ -3,6 +3,8 @@
 
 #[path = "machined_bus/bus.rs"]
 mod bus;
+#[path = "machined_bus/terminals.rs"]
+mod terminals;
 
 use std::collections::BTreeMap;
 use std::os::unix::process::CommandExt;
@@ -277,7 +279,14 @@ fn machines_of_others_come_and_go() {
     assert_eq!(refused("Manager.RegisterMachine"), "org.freedesktop.machine1.MachineExists");
     // A virtual machine is not looked into.
     let of_vm = |method: &str| client.done(MANAGER, method, &("bus-vm",)).expect_err("refused");
-    for method in ["GetMachineAddresses", "GetMachineOSRelease", "GetMachineUIDShift", "OpenMachineRootDirectory"] {
+    for method in [
+        "GetMachineAddresses",
+        "GetMachineOSRelease",
+        "GetMachineUIDShift",
+        "OpenMachineRootDirectory",
+        "OpenMachinePTY",
+        "OpenMachineLogin",
+    ] {
         assert_eq!(of_vm(&format!("Manager.{method}")), "org.freedesktop.DBus.Error.NotSupported", "{method}");
     }
     assert_eq!(of_vm("Manager.GetMachineSSHInfo"), "System.Error.ENXIO");
@@ -400,10 +409,6 @@ fn machines_of_ours_are_looked_into() {
     let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC;
     rustix::fs::openat(&directory, "etc/os-release", flags, rustix::fs::Mode::empty()).expect("a file inside");
     files_go_in_and_out(client, object);
-    for method in ["OpenMachinePTY", "OpenMachineLogin"] {
-        let error = client.done(MANAGER, &format!("Manager.{method}"), &("bus-own",)).expect_err("refused");
-        assert_eq!(error, "org.freedesktop.DBus.Error.NotSupported", "{method}");
-    }
     client.done(object, "Machine.Kill", &("leader", 15)).expect("signalled");
     assert_eq!(running.end().code(), Some(0));
     let error = client.done(MANAGER, "Manager.KillMachine", &("bus-own", "all", 9)).expect_err("refused");
@@ -567,16 +572,6 @@ fn the_host_is_there_and_stays() {
     }
     let error = client.done(MANAGER, "Manager.GetMachineByPID", &(std::process::id(),)).expect_err("refused");
     assert_eq!(error, "org.freedesktop.machine1.NoMachineForPID");
-    let shell = (".host", "", "", Vec::<String>::new(), Vec::<String>::new());
-    let error = client.done(MANAGER, "Manager.OpenMachineShell", &shell).expect_err("refused");
-    assert_eq!(error, "org.freedesktop.DBus.Error.NotSupported");
-    let shell = ("", "", Vec::<String>::new(), Vec::<String>::new());
-    let error = client.done(HOST, "Machine.OpenShell", &shell).expect_err("refused");
-    assert_eq!(error, "org.freedesktop.DBus.Error.NotSupported");
-    for method in ["OpenPTY", "OpenLogin"] {
-        let error = client.done(HOST, &format!("Machine.{method}"), &()).expect_err("refused");
-        assert_eq!(error, "org.freedesktop.DBus.Error.NotSupported", "{method}");
-    }
 }
 
 #[test]
@@ -601,6 +596,12 @@ fn whoever_is_not_root_changes_nothing() {
         ("KillMachine", &["ssi", "bus-kept", "leader", "9"]),
         ("UnregisterMachine", &["s", "bus-kept"]),
         ("OpenMachineRootDirectory", &["s", ".host"]),
+        ("OpenMachinePTY", &["s", ".host"]),
+        ("OpenMachinePTY", &["s", "bus-kept"]),
+        ("OpenMachineLogin", &["s", ".host"]),
+        ("OpenMachineLogin", &["s", "bus-kept"]),
+        ("OpenMachineShell", &["sssasas", ".host", "", "", "0", "0"]),
+        ("OpenMachineShell", &["sssasas", "bus-kept", "", "", "0", "0"]),
         ("BindMountMachine", &["sssbb", "bus-kept", "/etc", "/x", "false", "false"]),
         ("CopyFromMachine", &["sss", "bus-kept", "/etc/passwd", "/tmp/x"]),
         ("SetPoolLimit", &["t", "5"]),

@@ -79,6 +79,20 @@ pub fn tree() -> Tree {
     tree
 }
 
+/// The same with BusyBox, whose login asks root for the password `secret`. Ask for `program "busybox"` before.
+///
+/// # Panics
+/// If it cannot be made.
+pub fn tree_with_login() -> Tree {
+    /// Of the word "secret", by crypt(3).
+    const HASH: &str =
+        "$6$abcdefgh$ltjgWl6579NluT/Vi1nwEvcil.G5Nbc4NiXZaNGStk8PSwGfQv72N2CKPPrVACtLtip/cZ/1GM/O6IND4WQhG.";
+    let tree = tree();
+    fs::copy(find_program("busybox").expect("busybox"), tree.join("usr/bin/busybox")).expect("program");
+    tree.write("etc/shadow", format!("root:{HASH}:19000:0:99999:7:::\nuser:*:19000:0:99999:7:::\n"), 0o600);
+    tree
+}
+
 /// The same, in an empty directory.
 ///
 /// # Panics

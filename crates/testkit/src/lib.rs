@@ -9,6 +9,7 @@
 //! - [`group_value`]: what is written in a machine's control groups.
 //! - [`ManagedHost`]: a host with systemd, booted for a test.
 //! - [`Running`]: a machine that runs while a test looks at it.
+//! - [`Screen`]: our end of a terminal that a test was given.
 //! - [`Spawn`]: runs the engine, ours or the installed reference, with a time limit.
 //! - [`Terminal`]: a program on a pseudo-terminal.
 
@@ -20,6 +21,7 @@ mod isolated;
 pub mod managed_host;
 mod requirement;
 mod running;
+mod screen;
 mod spawn;
 mod terminal;
 mod watch;
@@ -30,6 +32,7 @@ pub use isolated::Isolated;
 pub use managed_host::ManagedHost;
 pub use requirement::{Requirement, missing};
 pub use running::Running;
+pub use screen::Screen;
 pub use spawn::{Ended, Engine, Spawn, run_limited};
 pub use terminal::Terminal;
 pub use watch::OpenWatch;

@@ -1,26 +1,22 @@
 //! A program on a pseudo-terminal, driven as a person would.
 
-use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
+
+use crate::screen::Screen;
 
 /// A child whose controlling terminal is ours.
 #[derive(Debug)]
 pub struct Terminal {
-    master: std::fs::File,
+    screen: Screen,
     /// The other side, kept open so that its settings can be looked at when the child is gone.
     slave: OwnedFd,
     child: Child,
-    /// All that it has written.
-    transcript: String,
-    /// Up to where [`Self::expect`] has looked.
-    seen: usize,
 }
 
 impl Terminal {
@@ -46,7 +42,7 @@ impl Terminal {
             });
         }
         let child = command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
-        Self { master: master.into(), slave, child, transcript: String::new(), seen: 0 }
+        Self { screen: Screen::of_child(master), slave, child }
     }
 
     /// Reads until `text` comes, and returns all since the last call, including it.
@@ -55,44 +51,12 @@ impl Terminal {
     /// With what came instead, if the text does not come in time.
     #[track_caller]
     pub fn expect(&mut self, text: &str, limit: Duration) -> String {
-        match self.try_expect(text, limit) {
-            Some(found) => found,
-            None => panic!("{text:?} did not come in {limit:?}; there was:\n{}", self.transcript),
-        }
+        self.screen.expect(text, limit)
     }
 
     /// The same, without a panic.
     pub fn try_expect(&mut self, text: &str, limit: Duration) -> Option<String> {
-        let end = Instant::now() + limit;
-        loop {
-            if let Some(at) = self.transcript[self.seen..].find(text) {
-                let to = self.seen + at + text.len();
-                let found = self.transcript[self.seen..to].to_owned();
-                self.seen = to;
-                return Some(found);
-            }
-            let left = end.saturating_duration_since(Instant::now());
-            if left.is_zero() || !self.read(left) {
-                return None;
-            }
-        }
-    }
-
-    /// Takes what comes within the time; false when the other side is closed.
-    fn read(&mut self, limit: Duration) -> bool {
-        let time = Timespec { tv_sec: limit.as_secs() as i64, tv_nsec: i64::from(limit.subsec_nanos()) };
-        let mut fds = [PollFd::new(&self.master, PollFlags::IN)];
-        if poll(&mut fds, Some(&time)).unwrap_or(0) == 0 {
-            return true;
-        }
-        let mut buffer = [0; 4096];
-        match self.master.read(&mut buffer) {
-            Ok(length @ 1..) => {
-                self.transcript.push_str(&String::from_utf8_lossy(&buffer[..length]));
-                true
-            }
-            _ => false,
-        }
+        self.screen.try_expect(text, limit)
     }
 
     /// Types something.
@@ -100,12 +64,12 @@ impl Terminal {
     /// # Panics
     /// If the terminal takes nothing.
     pub fn write(&mut self, text: &str) {
-        self.master.write_all(text.as_bytes()).expect("terminal");
+        self.screen.write(text);
     }
 
     /// Types a line.
     pub fn write_line(&mut self, text: &str) {
-        self.write(&format!("{text}\r"));
+        self.screen.write_line(text);
     }
 
     /// Changes the window's size, as dragging its corner does.
@@ -114,7 +78,7 @@ impl Terminal {
     /// If the kernel refuses.
     pub fn resize(&self, columns: u16, lines: u16) {
         let size = Winsize { ws_row: lines, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
-        tcsetwinsize(&self.master, size).expect("window size");
+        tcsetwinsize(&self.screen.master, size).expect("window size");
     }
 
     /// The settings of the terminal as the child sees them.
@@ -127,7 +91,7 @@ impl Terminal {
 
     /// Everything that was written so far.
     pub fn transcript(&self) -> &str {
-        &self.transcript
+        self.screen.transcript()
     }
 
     /// The child's process id.
@@ -144,19 +108,13 @@ impl Terminal {
         let end = Instant::now() + limit;
         loop {
             let ended = self.child.try_wait().expect("a child of ours");
-            while self.pending() && self.read(Duration::ZERO) {}
+            while self.screen.pending() && self.screen.read(Duration::ZERO) {}
             match ended {
                 Some(status) => return status,
                 None if Instant::now() < end => std::thread::sleep(Duration::from_millis(5)),
-                None => panic!("it did not end in {limit:?}; there was:\n{}", self.transcript),
+                None => panic!("it did not end in {limit:?}; there was:\n{}", self.transcript()),
             }
         }
-    }
-
-    fn pending(&self) -> bool {
-        let mut fds = [PollFd::new(&self.master, PollFlags::IN)];
-        poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).unwrap_or(0) > 0
-            && fds[0].revents().contains(PollFlags::IN)
     }
 }
 

@@ -172,7 +172,13 @@ impl Start {
     pub(super) fn new(command: &Command, user: &User) -> Self {
         let shells = [user.shell.clone().unwrap_or_else(|| "/bin/sh".into()), "/bin/sh".into()];
         let programs = match command.arguments.first() {
-            Some(program) => vec![(program.clone(), command.arguments.clone())],
+            Some(program) => {
+                let mut arguments = command.arguments.clone();
+                if let Some(called) = &command.called {
+                    arguments[0].clone_from(called);
+                }
+                vec![(program.clone(), arguments)]
+            }
             None => shells.into_iter().map(|shell| (shell.clone(), vec![login_name(&shell)])).collect(),
         };
         Self { programs, environment: environment(command, user) }

@@ -45,13 +45,18 @@ use leader::Leader;
 /// The signal for a system call that a filter refuses.
 const SIGSYS: i32 = Signal::SYS.as_raw();
 
+/// What asks for user and password where no systemd runs, by the first of these that is there.
+pub const LOGIN_PROGRAMS: [&[&str]; 2] = [&["login"], &["busybox", "login"]];
+
 /// What is run.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Command {
     /// As whom, by name or number of inside; root where absent.
     pub user: Option<String>,
     /// The program and its arguments; the user's login shell where there are none.
     pub arguments: Vec<OsString>,
+    /// What the program is called, where that is not what it is: its `argv[0]`.
+    pub called: Option<OsString>,
     /// Variables beside the usual ones; they win.
     pub environment: Vec<(OsString, OsString)>,
     /// Where it starts; the user's home, or the root directory where that is missing.

@@ -12,6 +12,7 @@ use super::face::Face;
 use super::operation::{self, Fields};
 use super::refusal::Refusal;
 use crate::service::Service;
+use crate::service::terminals::Wanted;
 
 /// A machine's object.
 #[derive(Clone, Debug)]
@@ -32,14 +33,9 @@ impl Machine {
         self.face.run_for(caller, move |service, asker| operation::copy(service, asker, &name, copy)).await
     }
 
-    async fn left_to(
-        &self,
-        caller: (&Connection, &Header<'_>),
-        program: (&'static str, &'static str),
-    ) -> Result<(OwnedFd, String), Refusal> {
+    async fn opened(&self, caller: (&Connection, &Header<'_>), wanted: Wanted) -> Result<(OwnedFd, String), Refusal> {
         let name = self.name.clone();
-        let work = move |service: &Service, asker: &_| operation::left_to(service, asker, &name, program);
-        match self.face.run_for(caller, work).await? {}
+        self.face.run_for(caller, move |service, asker| operation::open(service, asker, &name, wanted)).await
     }
 }
 
@@ -97,7 +93,7 @@ impl Machine {
         #[zbus(connection)] connection: &Connection,
         #[zbus(header)] header: Header<'_>,
     ) -> Result<(OwnedFd, String), Refusal> {
-        self.left_to((connection, &header), operation::PTY).await
+        self.opened((connection, &header), Wanted::Terminal).await
     }
 
     #[zbus(out_args("pty", "pty_path"))]
@@ -106,7 +102,7 @@ impl Machine {
         #[zbus(connection)] connection: &Connection,
         #[zbus(header)] header: Header<'_>,
     ) -> Result<(OwnedFd, String), Refusal> {
-        self.left_to((connection, &header), operation::LOGIN).await
+        self.opened((connection, &header), Wanted::Login).await
     }
 
     #[zbus(out_args("pty", "pty_path"))]
@@ -119,8 +115,8 @@ impl Machine {
         args: Vec<String>,
         environment: Vec<String>,
     ) -> Result<(OwnedFd, String), Refusal> {
-        drop((user, path, args, environment));
-        self.left_to((connection, &header), operation::SHELL).await
+        let wanted = operation::shell((user, path, args, environment))?;
+        self.opened((connection, &header), wanted).await
     }
 
     async fn bind_mount(

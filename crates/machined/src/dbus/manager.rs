@@ -13,6 +13,7 @@ use super::operation::{self, Fields};
 use super::refusal::Refusal;
 use super::registration::{self, Told};
 use super::{objects, path};
+use crate::service::terminals::Wanted;
 use crate::service::users::Kind;
 use crate::service::{Error, Service, Which};
 
@@ -279,8 +280,8 @@ impl Manager {
         #[zbus(header)] header: Header<'_>,
         name: String,
     ) -> Result<(OwnedFd, String), Refusal> {
-        let work = move |service: &Service, asker: &_| operation::left_to(service, asker, &name, operation::PTY);
-        match self.0.run_for((connection, &header), work).await? {}
+        let work = move |service: &Service, asker: &_| operation::open(service, asker, &name, Wanted::Terminal);
+        self.0.run_for((connection, &header), work).await
     }
 
     #[zbus(out_args("pty", "pty_path"))]
@@ -290,8 +291,8 @@ impl Manager {
         #[zbus(header)] header: Header<'_>,
         name: String,
     ) -> Result<(OwnedFd, String), Refusal> {
-        let work = move |service: &Service, asker: &_| operation::left_to(service, asker, &name, operation::LOGIN);
-        match self.0.run_for((connection, &header), work).await? {}
+        let work = move |service: &Service, asker: &_| operation::open(service, asker, &name, Wanted::Login);
+        self.0.run_for((connection, &header), work).await
     }
 
     #[zbus(out_args("pty", "pty_path"))]
@@ -305,9 +306,9 @@ impl Manager {
         args: Vec<String>,
         environment: Vec<String>,
     ) -> Result<(OwnedFd, String), Refusal> {
-        drop((user, path, args, environment));
-        let work = move |service: &Service, asker: &_| operation::left_to(service, asker, &name, operation::SHELL);
-        match self.0.run_for((connection, &header), work).await? {}
+        let wanted = operation::shell((user, path, args, environment))?;
+        let work = move |service: &Service, asker: &_| operation::open(service, asker, &name, wanted);
+        self.0.run_for((connection, &header), work).await
     }
 
     async fn bind_mount_machine(

@@ -9,6 +9,7 @@ use machine::state::{Class, State};
 use super::refusal::Refusal;
 use crate::service::access::{self, action};
 use crate::service::inside::{Files, bytes_of};
+use crate::service::terminals::{Shell, Wanted};
 use crate::service::{Caller, Error, Service, Which};
 
 /// Who asks, and whether a person may be asked whether that is permitted.
@@ -171,23 +172,27 @@ pub(super) fn copy(service: &Service, asker: &Asker, name: &str, copy: Copy) -> 
     }
 }
 
-/// A terminal of a machine, without anything on it.
-pub(super) const PTY: (&str, &str) = ("opening a terminal", "machinectl shell");
-/// A login prompt.
-pub(super) const LOGIN: (&str, &str) = ("opening a login prompt", "machinectl login");
-/// A shell.
-pub(super) const SHELL: (&str, &str) = ("opening a shell", "machinectl shell");
+/// A shell as the interface describes it: user, path, arguments and environment.
+pub(super) type Described = (String, String, Vec<String>, Vec<String>);
 
-/// What this service leaves to programs: it is said of a machine that is there, to a caller who might do it.
-pub(super) fn left_to(
+/// What is wanted for that.
+pub(super) fn shell((user, path, arguments, environment): Described) -> Result<Wanted, Error> {
+    Shell::new(&user, &path, &arguments, &environment).map(Wanted::Shell)
+}
+
+/// Opens a terminal: our end, and the path of the other end where that is.
+pub(super) fn open(
     service: &Service,
     asker: &Asker,
     name: &str,
-    (what, program): (&'static str, &str),
-) -> Result<std::convert::Infallible, Error> {
+    wanted: Wanted,
+) -> Result<(zbus::OwnedFd, String), Error> {
     let state = machine(service, name)?;
-    asker.may_manage(&state, what)?;
-    Err(Error::NotSupported { machine: state.name, what, why: format!("not over the bus; use {program}") })
+    let details = wanted.details(&state);
+    let details: Vec<(&str, &str)> = details.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    asker.may(wanted.action(&state), &details)?;
+    let (terminal, path) = service.open(&state, wanted)?;
+    Ok((terminal.into(), path))
 }
 
 pub(super) fn remove_image(service: &Service, asker: &Asker, name: &str) -> Result<(), Error> {

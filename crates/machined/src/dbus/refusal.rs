@@ -46,8 +46,8 @@ impl From<Error> for Refusal {
             Error::NotPermitted(_) => "org.freedesktop.DBus.Error.AccessDenied",
             Error::Interactive(_) => "org.freedesktop.DBus.Error.InteractiveAuthorizationRequired",
             Error::NotSupported { .. } => "org.freedesktop.DBus.Error.NotSupported",
-            Error::TooManyOperations => "org.freedesktop.DBus.Error.LimitsExceeded",
-            Error::Invalid { .. } => "org.freedesktop.DBus.Error.InvalidArgs",
+            Error::TooManyOperations | Error::TooManyTerminals => "org.freedesktop.DBus.Error.LimitsExceeded",
+            Error::Invalid { .. } | Error::NoUserNamed(_) => "org.freedesktop.DBus.Error.InvalidArgs",
             Error::NoOsRelease(_) => "org.freedesktop.DBus.Error.FileNotFound",
             // As upstream tells of both.
             Error::NoUidShift(_) | Error::NotAvailable { .. } => "System.Error.ENXIO",

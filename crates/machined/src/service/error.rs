@@ -68,6 +68,9 @@ pub enum Error {
     /// Too much at once.
     #[error("too many operations on images are under way")]
     TooManyOperations,
+    /// Too many at once.
+    #[error("too many terminals are being opened")]
+    TooManyTerminals,
     /// What was given makes no sense.
     #[error("bad {parameter}: {why}")]
     Invalid {
@@ -159,7 +162,8 @@ impl Error {
             Self::NotPermitted(_) | Self::Control(Control::NotPermitted(_)) => Errno::ACCESS,
             Self::Control(Control::Ended(_)) => Errno::SRCH,
             Self::Control(Control::TimedOut { .. }) => Errno::TIMEDOUT,
-            Self::Control(Control::Busy(_))
+            Self::TooManyTerminals
+            | Self::Control(Control::Busy(_))
             | Self::Image(Image::Running(_) | Image::InUse { .. } | Image::Attached { .. } | Image::Mounted(_)) => {
                 Errno::BUSY
             }

@@ -6,14 +6,13 @@ use std::path::PathBuf;
 
 use machine::addresses::{self, Address};
 use machine::control::Client;
-use machine::init::Init;
 use machine::machines::HOST;
 use machine::os_release::OsRelease;
 use machine::state::{Class, State};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::errand::{self, Errand, Program};
+use super::errand::{self, Errand};
 use super::machines::has_own_network;
 use super::{Error, Service};
 
@@ -119,37 +118,6 @@ impl Service {
         Ok(opened)
     }
 
-    /// Runs a program of a machine as one of its users (root where absent) on a terminal of its own; without arguments the
-    /// user's shell. Gives our end of the terminal, and its path inside.
-    ///
-    /// # Errors
-    /// [`Error::NotSupported`] for virtual machines, the host, and machines where systemd runs: there a shell is a session of
-    /// its login manager's. [`Error::NoUserNamed`], [`Error::Errand`].
-    pub fn shell(
-        &self,
-        state: &State,
-        user: Option<String>,
-        arguments: Vec<String>,
-        environment: Vec<(String, String)>,
-    ) -> Result<(OwnedFd, String), Error> {
-        if state.class != Class::Container {
-            return Err(container_only(state, "opening a shell"));
-        }
-        let state = self.settled(state)?;
-        if Init::of(state.leader.pid) == Some(Init::Systemd) {
-            let why = "systemd runs inside, whose sessions are not carried out yet; redd exec -t needs none".to_owned();
-            return Err(Error::NotSupported { machine: state.name, what: "opening a shell", why });
-        }
-        let command = machine::join::Command {
-            user,
-            arguments: arguments.into_iter().map(Into::into).collect(),
-            environment: environment.into_iter().map(|(name, value)| (name.into(), value.into())).collect(),
-            directory: None,
-            terminal: true,
-        };
-        errand::open(&state.name, &Program(command))
-    }
-
     /// Shows files of the host in a machine; `read_only` so that nothing can be written through it. With `make_destination` what
     /// is missing of the destination is made.
     ///
@@ -194,7 +162,7 @@ fn paths(state: &State, files: Files, what: &'static str) -> Result<(PathBuf, Pa
     Ok((files.source.into(), destination.into()))
 }
 
-fn container_only(state: &State, what: &'static str) -> Error {
+pub(super) fn container_only(state: &State, what: &'static str) -> Error {
     let why = if state.name == HOST { "it is this host itself" } else { "only containers have it" };
     Error::NotSupported { machine: state.name.clone(), what, why: why.to_owned() }
 }

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`machines`] | finding, registering, steering |
 //! | [`inside`] | what is seen of a machine from outside: addresses, operating system, files |
+//! | [`terminals`] | terminals in machines and on the host, with logins and shells; `opening` is how |
 //! | `errand` | entering machines, by another process |
 //! | [`users`] | users and groups of machines on the host |
 //! | [`images`] | the images that are installed |
@@ -21,6 +22,8 @@ pub mod images;
 pub mod inside;
 pub mod machines;
 pub mod note;
+mod opening;
+pub mod terminals;
 pub mod users;
 pub mod watch;
 

@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use super::{Call, MACHINES, Parameters, Refusal, Reply};
 use crate::service::access::{self, action};
 use crate::service::inside::{Files, bytes_of};
+use crate::service::terminals::{Shell, Wanted};
 use crate::service::users::Kind;
 use crate::service::{Error, Registration, Service, Which};
 
@@ -345,41 +346,30 @@ fn open(call: &Call<'_>, mut parameters: Parameters) -> Result<Reply, Refusal> {
     let target = Target::take(call, &mut parameters)?;
     let modes = [("tty", Mode::Terminal), ("login", Mode::Login), ("shell", Mode::Shell)];
     let mode = parameters.word("mode", &modes)?;
-    let user = parameters.text("user")?.filter(|user| !user.is_empty());
-    let path = parameters.text("path")?.filter(|path| !path.is_empty());
+    let user = parameters.text("user")?.unwrap_or_default();
+    let path = parameters.text("path")?.unwrap_or_default();
     let arguments = parameters.texts("args")?.unwrap_or_default();
     let environment = parameters.texts("environment")?.unwrap_or_default();
     parameters.end()?;
     let mode = mode.ok_or_else(|| Refusal::parameter("mode"))?;
-    if path.as_ref().is_some_and(|path| !path.starts_with('/')) {
-        return Err(Refusal::parameter("path"));
-    }
-    let given =
-        [("user", user.as_slice()), ("path", path.as_slice()), ("args", &arguments), ("environment", &environment)];
-    if let Some((name, _)) = given.iter().find(|(_, texts)| texts.iter().any(|text| text.contains('\0'))) {
-        return Err(Refusal::parameter(name));
-    }
-    let pairs = environment.iter().map(|one| one.split_once('=').filter(|(name, _)| !name.is_empty()));
-    let pairs = pairs.map(|pair| pair.map(|(name, value)| (name.to_owned(), value.to_owned())));
-    let pairs = pairs.collect::<Option<Vec<_>>>().ok_or_else(|| Refusal::parameter("environment"))?;
-    let state = target.state(call)?;
-    let host = state.class == Class::Host;
-    let action = match mode {
-        Mode::Terminal if host => action::HOST_OPEN_PTY,
-        Mode::Terminal => action::OPEN_PTY,
-        Mode::Login if host => action::HOST_LOGIN,
-        Mode::Login => action::LOGIN,
-        Mode::Shell if host => action::HOST_SHELL,
-        Mode::Shell => action::SHELL,
+    let given = [
+        ("user", !user.is_empty()),
+        ("path", !path.is_empty()),
+        ("args", !arguments.is_empty()),
+        ("environment", !environment.is_empty()),
+    ];
+    let wanted = match (mode, given.iter().find(|(_, given)| *given)) {
+        (Mode::Shell, _) => Wanted::Shell(Shell::new(&user, &path, &arguments, &environment).map_err(refused)?),
+        // They are for shells: nothing else would heed them.
+        (_, Some((name, _))) => return Err(Refusal::parameter(name)),
+        (Mode::Terminal, None) => Wanted::Terminal,
+        (Mode::Login, None) => Wanted::Login,
     };
-    let details = [("machine", state.name.as_str()), ("user", user.as_deref().unwrap_or("root"))];
-    access::check(call.caller, action, target.interactive, &details).map_err(refused)?;
-    if mode != Mode::Shell {
-        return Err(not_implemented("Open"));
-    }
-    // The first argument is what the program is called, which is what it is.
-    let program = path.into_iter().chain(arguments.into_iter().skip(1)).collect();
-    let (terminal, path) = call.service.shell(&state, user, program, pairs).map_err(refused)?;
+    let state = target.state(call)?;
+    let details = wanted.details(&state);
+    let details: Vec<(&str, &str)> = details.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    access::check(call.caller, wanted.action(&state), target.interactive, &details).map_err(refused)?;
+    let (terminal, path) = call.service.open(&state, wanted).map_err(refused)?;
     Ok(Reply::One(json!({ "ptyFileDescriptor": 0, "ptyPath": path }), vec![terminal]))
 }
 
@@ -399,10 +389,6 @@ fn copy(call: &Call<'_>, mut parameters: Parameters, to_host: bool) -> Result<Re
     };
     copied.map_err(refused)?;
     Ok(Reply::none())
-}
-
-fn not_implemented(method: &str) -> Refusal {
-    Refusal::varlink("MethodNotImplemented", json!({ "method": format!("{}.{method}", MACHINES.name) }))
 }
 
 fn open_root_directory(call: &Call<'_>, mut parameters: Parameters) -> Result<Reply, Refusal> {

@@ -28,7 +28,7 @@ use serde_json::{Map, Value, json};
 use crate::service::{Caller, Error, Service};
 use parameters::Parameters;
 
-pub use server::{Connections, serve};
+pub use server::{Connections, answers, serve};
 
 /// What a socket offers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 //! message and one answer at most.
 
 use std::collections::HashMap;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -132,10 +132,14 @@ impl Asked {
     }
 }
 
+/// No method here goes on with another protocol.
+fn not_upgraded(method: &str) -> Refusal {
+    Refusal::varlink("MethodNotImplemented", json!({ "method": method }))
+}
+
 async fn answer(asked: Asked, face: Face, service: Arc<Service>, caller: Arc<Caller>) -> Result<Reply, Refusal> {
     if asked.upgrade {
-        // No method here goes on with another protocol.
-        return Err(Refusal::varlink("MethodNotImplemented", json!({ "method": asked.method })));
+        return Err(not_upgraded(&asked.method));
     }
     let carried_out = tokio::task::spawn_blocking(move || {
         let call = Call { service: &service, caller: &caller, face, more: asked.more };
@@ -148,27 +152,49 @@ async fn answer(asked: Asked, face: Face, service: Arc<Service>, caller: Arc<Cal
 }
 
 async fn send(connection: &Connection, answered: Result<Reply, Refusal>) -> std::io::Result<()> {
+    let (texts, descriptors) = written(answered);
+    let mut beside = descriptors.as_slice();
+    for text in texts {
+        connection.send(text, beside).await?;
+        beside = &[];
+    }
+    Ok(())
+}
+
+/// The messages of an answer, and the descriptors that go with the first one.
+fn written(answered: Result<Reply, Refusal>) -> (Vec<Vec<u8>>, Vec<OwnedFd>) {
     let text = |value: Value| value.to_string().into_bytes();
     match answered {
-        Ok(Reply::One(parameters, descriptors)) => {
-            connection.send(text(json!({ "parameters": parameters })), &descriptors).await
-        }
+        Ok(Reply::One(parameters, descriptors)) => (vec![text(json!({ "parameters": parameters }))], descriptors),
         Ok(Reply::Many(all)) => {
             let last = all.len().saturating_sub(1);
-            for (index, parameters) in all.into_iter().enumerate() {
-                let answer = if index == last {
-                    json!({ "parameters": parameters })
-                } else {
-                    json!({ "parameters": parameters, "continues": true })
+            let texts = all.into_iter().enumerate().map(|(index, parameters)| {
+                let answer = match index == last {
+                    true => json!({ "parameters": parameters }),
+                    false => json!({ "parameters": parameters, "continues": true }),
                 };
-                connection.send(text(answer), &[]).await?;
-            }
-            Ok(())
+                text(answer)
+            });
+            (texts.collect(), Vec::new())
         }
         Err(Refusal { name, parameters }) => {
-            connection.send(text(json!({ "error": name, "parameters": parameters })), &[]).await
+            (vec![text(json!({ "error": name, "parameters": parameters }))], Vec::new())
         }
     }
+}
+
+/// What a message of a connection is answered by, without one: the messages, without the NUL behind each. Nothing where the
+/// connection would be ended.
+#[must_use]
+pub fn answers(service: &Service, caller: &Caller, face: Face, message: &[u8]) -> Option<Vec<Vec<u8>>> {
+    let asked = Asked::read(message)?;
+    let call = Call { service, caller, face, more: asked.more };
+    let answered = match asked.upgrade {
+        true => Err(not_upgraded(&asked.method)),
+        false => dispatch(&call, &asked.method, asked.parameters),
+    };
+    let (texts, _) = written(answered);
+    Some(if asked.oneway { Vec::new() } else { texts })
 }
 
 #[cfg(test)]

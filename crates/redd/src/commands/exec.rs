@@ -48,6 +48,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         environment,
         directory: arguments.chdir.clone(),
         terminal: arguments.tty,
+        ..Command::default()
     };
     in_machine(&arguments.name, &command).map(exit_code)
 }

@@ -11,9 +11,6 @@ use crate::failure::Failure;
 use crate::machinectl::Options;
 use crate::session::Place;
 
-/// What asks for user and password where no systemd runs, by the first of these that is there.
-const PROGRAMS: [&[&str]; 2] = [&["login"], &["busybox", "login"]];
-
 /// Open a login prompt of a machine that runs, on a terminal of its own
 ///
 /// Where systemd runs inside, it asks for the login; elsewhere login(1) of inside is run. Without a name, and with .host, the login is
@@ -51,7 +48,7 @@ pub(crate) fn run(arguments: &Arguments, options: &Options) -> Result<ExitCode, 
                 terminal: true,
                 ..Command::default()
             };
-            let commands: Vec<Command> = PROGRAMS.iter().map(command).collect();
+            let commands: Vec<Command> = join::LOGIN_PROGRAMS.iter().map(command).collect();
             place.hold_own(&commands, options.quiet(), explain)
         }
     }

@@ -40,7 +40,8 @@ pub(crate) fn run(arguments: &Arguments, options: &Options) -> Result<ExitCode, 
     let (user, name) = parties(arguments.name.as_deref().unwrap_or_default());
     let user = user.or(arguments.uid.as_deref()).map(str::to_owned);
     let environment = arguments.environment.iter().map(variable).collect::<Result<_, _>>().map_err(Failure::usage)?;
-    let command = Command { user, arguments: arguments.command.clone(), environment, directory: None, terminal: true };
+    let arguments = arguments.command.clone();
+    let command = Command { user, arguments, environment, terminal: true, ..Command::default() };
     let place = Place::of(name, options)?;
     match place.managed()? {
         Some(machine) => {

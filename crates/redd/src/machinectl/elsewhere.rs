@@ -48,9 +48,8 @@ fn inside(machine: &str, line: &[OsString]) -> Result<ExitCode, Failure> {
         let command = machine::join::Command {
             user: user.clone(),
             arguments: std::iter::once(program.into()).chain(line.iter().cloned()).collect(),
-            environment: Vec::new(),
-            directory: None,
             terminal: has_terminal(),
+            ..machine::join::Command::default()
         };
         match exec::in_machine(name, &command) {
             Ok(outcome) => return Ok(exit_code(outcome)),

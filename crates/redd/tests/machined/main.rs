@@ -6,4 +6,5 @@ mod connections;
 mod images;
 mod machines;
 mod service;
+mod terminals;
 mod users;

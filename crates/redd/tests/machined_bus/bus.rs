@@ -62,7 +62,8 @@ impl Bus {
         let daemon = command.stdin(Stdio::null()).spawn().expect("dbus-daemon");
         let bus = Self { directory, daemon };
         let end = Instant::now() + LIMIT;
-        while !bus.directory.path().join("bus").exists() {
+        // Its socket is there a moment before anybody listens.
+        while std::os::unix::net::UnixStream::connect(bus.directory.path().join("bus")).is_err() {
             assert!(Instant::now() < end, "the bus listens");
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -145,6 +146,19 @@ impl Client {
         let answer = self.send((path, &format!("{SERVICE}.{interface}"), method), &(name,))?;
         let fd: zbus::OwnedFd = answer.body().deserialize().expect("a descriptor");
         Ok(fd.into())
+    }
+
+    /// A terminal that a method answers with: our end, and the path of the other end.
+    pub(crate) fn terminal<B: Serialize + Type>(
+        &self,
+        path: &str,
+        method: &str,
+        body: &B,
+    ) -> Result<(std::os::fd::OwnedFd, String), String> {
+        let (interface, method) = method.split_once('.').expect("interface.method");
+        let answer = self.send((path, &format!("{SERVICE}.{interface}"), method), body)?;
+        let (fd, name): (zbus::OwnedFd, String) = answer.body().deserialize().expect("a terminal");
+        Ok((fd.into(), name))
     }
 
     /// A property.
