@@ -173,6 +173,28 @@ pub fn root_directory(state: &State) -> Result<(OwnedFd, OwnedFd), Error> {
     Ok((root, leader))
 }
 
+/// The root directory of a machine that has its files by now; nobody is waited for, because whoever lists machines must not
+/// hang with one that comes up.
+///
+/// Until a first process has its own root it sees the caller's, by the same device and inode. Then that is refused: what is
+/// the host's is not shown as the machine's. Only of a machine whose tree is said to be `/` it is taken.
+///
+/// # Errors
+/// `EAGAIN` while it has no files yet, `ESRCH` if it has ended, `EACCES` where the caller may not look inside.
+pub fn root_at_once(state: &State) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = openat(CWD, format!("/proc/{}/root", state.leader.pid), flags, Mode::empty())?;
+    // Looked at after it was opened: the number is the leader's then, too.
+    if !state.leader.lives() {
+        return Err(Errno::SRCH);
+    }
+    let the_hosts = state.root_directory.as_deref() == Some("/");
+    if state.supervised && !the_hosts && same(&root, &openat(CWD, "/", flags, Mode::empty())?)? {
+        return Err(Errno::AGAIN);
+    }
+    Ok(root)
+}
+
 /// Keeps these capabilities and no others, also where a program were executed.
 ///
 /// # Errors
@@ -259,6 +281,20 @@ mod tests {
         assert!(matches!(Entrance::of(&host), Err(Error::Host(_))));
         let machine = State { class: Class::Vm, ..host };
         assert!(matches!(Entrance::of(&machine), Err(Error::Virtual(_))));
+    }
+
+    #[test]
+    fn the_host_s_root_is_nobody_else_s() {
+        let leader = crate::Process::of(i32::try_from(std::process::id()).unwrap()).unwrap();
+        let tree = Some("/trees/a".to_owned());
+        let host = crate::machines::host();
+        let machine = State { class: Class::Container, leader, supervised: true, root_directory: tree, ..host };
+        assert_eq!(root_at_once(&machine).err(), Some(Errno::AGAIN), "it comes up");
+        assert!(root_at_once(&State { root_directory: Some("/".to_owned()), ..machine.clone() }).is_ok());
+        assert!(root_at_once(&State { supervised: false, ..machine.clone() }).is_ok());
+        let mut other = machine.leader.clone();
+        (other.pidfd_id, other.start_time) = (other.pidfd_id.map(|id| id + 1), other.start_time.map(|time| time + 1));
+        assert_eq!(root_at_once(&State { leader: other, ..machine }).err(), Some(Errno::SRCH));
     }
 
     #[test]

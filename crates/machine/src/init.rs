@@ -21,6 +21,8 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fchmod, fstat, opena
 use rustix::io::Errno;
 use rustix::process::Signal;
 
+use crate::process::has_ended;
+
 /// What is wanted of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wish {
@@ -187,12 +189,12 @@ pub fn ask(means: Means, pid: i32, process: BorrowedFd<'_>) -> rustix::io::Resul
     };
     match means {
         Means::Signal(signal) => send(signal),
-        Means::Runlevel(level) => request_runlevel(&root(pid)?, level),
+        Means::Runlevel(level) => request_runlevel(&root(pid, process)?, level),
         Means::StopFiles(wish) => {
             if !takes(pid, Signal::CONT.as_raw()) {
                 return Err(Errno::AGAIN);
             }
-            let root = root(pid)?;
+            let root = root(pid, process)?;
             let owner = rustix::fs::stat(format!("/proc/{pid}"))?;
             let place = stop_files(pid);
             let modes = [("reboot", wish == Wish::Reboot), ("stopit", true)];
@@ -207,9 +209,11 @@ pub fn ask(means: Means, pid: i32, process: BorrowedFd<'_>) -> rustix::io::Resul
     }
 }
 
-fn root(pid: i32) -> rustix::io::Result<OwnedFd> {
+fn root(pid: i32, process: BorrowedFd<'_>) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    openat(CWD, format!("/proc/{pid}/root"), flags, Mode::empty())
+    let root = openat(CWD, format!("/proc/{pid}/root"), flags, Mode::empty())?;
+    // What is written there asks for a shutdown: another process, whose number this is by now, may have the host's root.
+    if has_ended(process) { Err(Errno::SRCH) } else { Ok(root) }
 }
 
 /// Inside, whatever links there are.

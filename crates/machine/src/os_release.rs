@@ -7,10 +7,11 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, fstatfs};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat};
 use rustix::io::{self, Errno};
 
-use crate::process::Process;
+use crate::entrance;
+use crate::state::State;
 
 /// How much of the file is read, in bytes.
 const LONGEST: u64 = 64 << 10;
@@ -18,12 +19,10 @@ const LONGEST: u64 = 64 << 10;
 const USUAL: usize = 4 << 10;
 /// The longest value that is shown, in bytes.
 const LONGEST_VALUE: usize = 256;
-/// How long a file system that a process inside may serve is waited for.
+/// How long it may take: a process inside may serve the file system, and already the way to the file then, see fuse(4).
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Where it is, the first one that is there.
 const PLACES: [&str; 2] = ["etc/os-release", "usr/lib/os-release"];
-/// File systems that a process serves, see statfs(2): FUSE, 9P, NFS.
-const SERVED: [rustix::fs::FsWord; 3] = [0x6573_5546, 0x0102_1997, 0x6969];
 
 /// The fields, in their order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,19 +31,13 @@ pub struct OsRelease {
 }
 
 impl OsRelease {
-    /// That of the machine whose first process this is.
+    /// That of a machine. One that only comes up is not waited for.
     ///
     /// # Errors
-    /// `EACCES` where the caller may not look inside, `ENOENT` if there is none, `ESRCH` if the machine has ended,
-    /// `ETIMEDOUT` if its file system does not answer.
-    pub fn of_machine(leader: &Process) -> io::Result<Self> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let root = rustix::fs::openat(CWD, format!("/proc/{}/root", leader.pid), flags, Mode::empty())?;
-        // Looked at after it was opened: the number is the leader's then, too.
-        if !leader.lives() {
-            return Err(Errno::SRCH);
-        }
-        Self::below(&root)
+    /// `EACCES` where the caller may not look inside, `EAGAIN` while it has no files yet, `ENOENT` if there is none, `ESRCH` if
+    /// the machine has ended, `ETIMEDOUT` if its file system does not answer.
+    pub fn of_machine(state: &State) -> io::Result<Self> {
+        Self::below(entrance::root_at_once(state)?)
     }
 
     /// That of the host.
@@ -53,18 +46,13 @@ impl OsRelease {
     /// `ENOENT` if there is none.
     pub fn of_host() -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        Self::below(&rustix::fs::openat(CWD, "/", flags, Mode::empty())?)
+        Self::below(rustix::fs::openat(CWD, "/", flags, Mode::empty())?)
     }
 
-    fn below(root: &OwnedFd) -> io::Result<Self> {
-        let mut result = Err(Errno::NOENT);
-        for place in PLACES {
-            result = read_file(root, place);
-            if result.is_ok() {
-                break;
-            }
-        }
-        Ok(Self::parse(&result?))
+    fn below(root: OwnedFd) -> io::Result<Self> {
+        let (sender, receiver) = mpsc::channel();
+        std::thread::spawn(move || sender.send(read_first(&root)));
+        Ok(Self::parse(&receiver.recv_timeout(PATIENCE).unwrap_or(Err(Errno::TIMEDOUT))?))
     }
 
     /// What a file says.
@@ -127,6 +115,17 @@ fn unquoted(value: &str) -> String {
     result
 }
 
+fn read_first(root: &OwnedFd) -> io::Result<Vec<u8>> {
+    let mut result = Err(Errno::NOENT);
+    for place in PLACES {
+        result = read_file(root, place);
+        if result.is_ok() {
+            break;
+        }
+    }
+    result
+}
+
 fn read_file(root: &OwnedFd, path: &str) -> io::Result<Vec<u8>> {
     // Found without being opened: a pipe or a device could do something.
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
@@ -134,16 +133,6 @@ fn read_file(root: &OwnedFd, path: &str) -> io::Result<Vec<u8>> {
     if FileType::from_raw_mode(fstat(&found)?.st_mode) != FileType::RegularFile {
         return Err(Errno::NOENT);
     }
-    if !SERVED.contains(&fstatfs(&found)?.f_type) {
-        return read(&found);
-    }
-    // Who serves it may never answer.
-    let (sender, receiver) = mpsc::channel();
-    std::thread::spawn(move || sender.send(read(&found)));
-    receiver.recv_timeout(PATIENCE).unwrap_or(Err(Errno::TIMEDOUT))
-}
-
-fn read(found: &OwnedFd) -> io::Result<Vec<u8>> {
     let file = sys::terminal::reopen(found.as_fd(), OFlags::RDONLY)?;
     // Most fit into this, and are read at once.
     let mut text = Vec::with_capacity(USUAL);
@@ -179,14 +168,14 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path();
         let opened = || rustix::fs::open(root, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).unwrap();
-        assert_eq!(OsRelease::below(&opened()), Err(Errno::NOENT));
+        assert_eq!(OsRelease::below(opened()), Err(Errno::NOENT));
         std::fs::create_dir_all(root.join("etc")).unwrap();
         std::os::unix::fs::symlink("/etc/passwd", root.join("etc/os-release")).unwrap();
-        assert_eq!(OsRelease::below(&opened()), Err(Errno::NOENT), "the host's is not looked at");
+        assert_eq!(OsRelease::below(opened()), Err(Errno::NOENT), "the host's is not looked at");
         std::fs::write(root.join("etc/passwd"), "ID=inside\n").unwrap();
-        assert_eq!(OsRelease::below(&opened()).unwrap().get("ID"), Some("inside"));
+        assert_eq!(OsRelease::below(opened()).unwrap().get("ID"), Some("inside"));
         std::fs::remove_file(root.join("etc/passwd")).unwrap();
         rustix::fs::mknodat(CWD, root.join("etc/passwd"), FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
-        assert_eq!(OsRelease::below(&opened()), Err(Errno::NOENT), "a pipe is not waited for");
+        assert_eq!(OsRelease::below(opened()), Err(Errno::NOENT), "a pipe is not waited for");
     }
 }

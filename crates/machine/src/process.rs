@@ -79,10 +79,10 @@ impl Process {
 
 /// Whether a process has ended.
 #[must_use]
-pub fn has_ended(pidfd: &OwnedFd) -> bool {
+pub fn has_ended(pidfd: impl AsFd) -> bool {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-    poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&now)).is_ok_and(|ready| ready > 0)
+    poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&now)).is_ok_and(|ready| ready > 0)
 }
 
 fn open(pid: i32) -> rustix::io::Result<OwnedFd> {

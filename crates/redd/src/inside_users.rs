@@ -4,11 +4,13 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read;
+use std::os::fd::OwnedFd;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use machine::Process;
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat};
+use machine::entrance;
+use machine::state::State;
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat};
 
 use crate::host_process;
 
@@ -28,11 +30,12 @@ pub(crate) struct Users {
 }
 
 impl Users {
-    /// Those of the machine whose first process this is.
-    pub(crate) fn of(leader: &Process) -> Self {
+    /// Those of a machine.
+    pub(crate) fn of(state: &State) -> Self {
+        let leader = &state.leader;
         let map = host_process::read(leader.pid, "uid_map", 1 << 16).unwrap_or_default();
         let map = parse_map(&String::from_utf8_lossy(&map));
-        let names = names(leader);
+        let names = names(state);
         // If it has ended meanwhile, what was read may be somebody else's.
         if leader.lives() { Self { map, names } } else { Self::default() }
     }
@@ -60,18 +63,17 @@ fn parse_map(text: &str) -> Vec<(u32, u32, u32)> {
 }
 
 /// Read by a thread of its own: the file may lie on a file system that a process inside serves and never answers for.
-fn names(leader: &Process) -> HashMap<u32, String> {
+fn names(state: &State) -> HashMap<u32, String> {
     let (sender, receiver) = mpsc::channel();
-    let pid = leader.pid;
-    std::thread::spawn(move || sender.send(parse(&read(pid).unwrap_or_default())));
+    let Ok(root) = entrance::root_at_once(state) else { return HashMap::new() };
+    std::thread::spawn(move || sender.send(parse(&read(&root).unwrap_or_default())));
     receiver.recv_timeout(PATIENCE).unwrap_or_default()
 }
 
-fn read(pid: i32) -> Option<Vec<u8>> {
+fn read(root: &OwnedFd) -> Option<Vec<u8>> {
     let flags = OFlags::PATH | OFlags::CLOEXEC;
-    let root = rustix::fs::openat(CWD, format!("/proc/{pid}/root"), flags | OFlags::DIRECTORY, Mode::empty()).ok()?;
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    let found = sys::open::openat2(&root, "etc/passwd", flags, Mode::empty(), resolve).ok()?;
+    let found = sys::open::openat2(root, "etc/passwd", flags, Mode::empty(), resolve).ok()?;
     // Nothing but a file is opened: a device or a pipe could do something.
     if FileType::from_raw_mode(fstat(&found).ok()?.st_mode) != FileType::RegularFile {
         return None;
@@ -123,7 +125,8 @@ mod tests {
 
     #[test]
     fn the_caller_s_own_system() {
-        let users = Users::of(&Process::of(i32::try_from(std::process::id()).unwrap()).unwrap());
+        let leader = machine::Process::of(i32::try_from(std::process::id()).unwrap()).unwrap();
+        let users = Users::of(&State { leader, ..machine::machines::host() });
         assert_eq!(users.name(0), Some("root"));
         assert_eq!(users.inside(0), Some(0));
     }

@@ -194,6 +194,45 @@ fn what_somebody_else_has_written_meanwhile_stays() {
 }
 
 #[test]
+fn what_a_killed_edit_has_left_goes_with_the_next() {
+    requires!(root);
+    let place = Place::new();
+    let beside = image("images-killed");
+    std::fs::write(&beside, "[Exec]\n").expect("write");
+    image("images-killed.x");
+    let copies = || names(IMAGES).into_iter().filter(|name| name.starts_with(".#")).collect::<Vec<_>>();
+    let killed = |script: &str| {
+        let ended = place.edit(&["images-killed"], &format!("{script}; kill -KILL $PPID"));
+        assert!(!ended.errors.contains("stays as it is"), "{ended}");
+        assert_eq!(text(&beside), "[Exec]\n");
+    };
+    for script in [":", ": > \"$1\"", "cp \"$1\" \"$1.new\"; mv \"$1.new\" \"$1\""] {
+        killed(script);
+        assert_eq!(copies().len(), 1, "{script}");
+        // One of another machine, or of an edit that goes on, stays.
+        place.edit(&["images-killed.x"], "true").expect_code(0);
+        assert_eq!(copies().len(), 1, "{script}");
+        let ended = place.edit(&["images-killed"], "test \"$(ls -A /var/lib/machines | grep -c '^.#')\" = 1");
+        assert!(!ended.expect_code(0).errors.contains("before its end"), "{script}");
+        assert_eq!(copies(), [""; 0], "{script}");
+    }
+    killed("echo '[Files]' > \"$1\"");
+    let left = copies();
+    let ended = place.edit(&["images-killed"], "echo '[Network]' > \"$1\"").expect_code(0);
+    assert!(ended.errors.contains(&left[0]), "work that is in none but the copy is told of: {ended}");
+    assert_eq!((copies(), text(&beside)), (left.clone(), "[Network]\n".to_owned()));
+    // Whatever lies there under such a name is not followed and not waited for.
+    let name = |digits: &str| Path::new(IMAGES).join(format!(".#images-killed.{digits}.nspawn"));
+    symlink(&beside, name("7fffffff00000001")).expect("link");
+    testkit::disk::run(Command::new("mkfifo").arg(name("7fffffff00000002")));
+    let own = name(&format!("{:08x}00000003", std::process::id()));
+    std::fs::write(&own, "").expect("that of somebody who lives");
+    place.edit(&["images-killed"], "true").expect_code(0);
+    assert_eq!(copies().len(), 4);
+    assert_eq!(text(&beside), "[Network]\n");
+}
+
+#[test]
 fn files_are_shown_below_their_paths() {
     requires!(root);
     let place = Place::new();

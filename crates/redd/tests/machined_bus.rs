@@ -385,6 +385,16 @@ fn machines_of_ours_are_looked_into() {
         };
         assert_eq!(fields["PRETTY_NAME"], "A test");
     }
+    // A link leads to the machine's own files, a pipe is not opened.
+    let release = tree.join("etc/os-release");
+    testkit::disk::run(Command::new("rm").arg("-f").arg(&release).arg(tree.join("usr/lib/os-release")));
+    for script in ["ln -s /proc/1/root/etc/passwd $1", "rm $1; mkfifo $1"] {
+        testkit::disk::run(Command::new("sh").args(["-euc", script, "sh"]).arg(&release));
+        let error = client.done(MANAGER, "Manager.GetMachineOSRelease", &("bus-own",)).expect_err("refused");
+        assert!(error.starts_with("org.freedesktop.DBus.Error."), "{script}: {error}");
+    }
+    std::fs::remove_file(&release).expect("pipe");
+    tree.write("etc/os-release", "ID=redd-test\nPRETTY_NAME=\"A test\"\n", 0o644);
     let shift: u32 = client.call(MANAGER, "Manager.GetMachineUIDShift", &("bus-own",)).expect("shift");
     assert!(shift >= 1 << 16, "{shift}");
     assert_eq!(client.call::<_, u32>(object, "Machine.GetUIDShift", &()).expect("shift"), shift);

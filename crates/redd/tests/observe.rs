@@ -4,7 +4,9 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use testkit::disk::Mounted;
 use testkit::fixture::{self, Tree};
 use testkit::{Ended, HostState, Isolated, Running, requires, run_limited};
 
@@ -130,4 +132,103 @@ fn machines_that_do_not_run_are_named() {
         let ended = redd(words).expect_code(1);
         assert!(ended.errors.contains(words[1]), "{ended}");
     }
+}
+
+/// What `list` and `status` say that a machine's system is; nothing while it is not listed.
+fn system_of(name: &str) -> Option<(Value, Value)> {
+    let rows = json(&["list", "--json=short"]);
+    let row = rows.as_array().expect("rows").iter().find(|row| row["machine"] == name)?;
+    let status = redd(&["status", "--json=short", name]);
+    let status: Value = serde_json::from_str(&status.output).unwrap_or_default();
+    let status = status.as_array().map_or(status.clone(), |all| all[0].clone());
+    Some((row["os"].clone(), status["operatingSystem"].clone()))
+}
+
+#[test]
+fn a_machine_that_comes_up_is_not_shown_as_the_host_and_not_waited_for() {
+    requires!(root, cgroup2, idmap);
+    let tree = fixture::tree();
+    tree.write("etc/os-release", "ID=guest\nPRETTY_NAME=Guest\n", 0o644);
+    let _isolated = Isolated::enter();
+    for round in 0..12 {
+        let mut command = Command::new(REDD);
+        command.args(["spawn", "-q", "-D"]).arg(tree.path()).args(&["-U"][..round % 2]).args(["/bin/sleep", "1000"]);
+        let mut running = Running::begin(command, &tree.name());
+        running.await_entry();
+        // It hangs somewhere on its way, in every second round.
+        let leader = Pid::from_raw(running.leader()).expect("a number");
+        if round % 4 < 2 {
+            kill_process(leader, Signal::STOP).expect("stopped");
+        }
+        let started = Instant::now();
+        for _ in 0..3 {
+            let Some((list, status)) = system_of(running.name()) else { continue };
+            assert!(list.is_null() || list == "guest", "{list}");
+            assert!(status.is_null() || status == "Guest", "{status}");
+        }
+        assert!(started.elapsed() < Duration::from_secs(8), "nobody waits for it: {:?}", started.elapsed());
+        kill_process(leader, Signal::CONT).expect("continued");
+        running.stop();
+    }
+}
+
+#[test]
+fn a_hostile_os_release_leads_nowhere_and_gives_no_orders() {
+    requires!(root, cgroup2);
+    const IMAGES: &str = "/var/lib/machines";
+    let _isolated = Isolated::enter();
+    std::fs::create_dir_all(IMAGES).expect("directory");
+    let _images = Mounted::new(&["-t", "tmpfs", "-o", "mode=755", "tmpfs"], Path::new(IMAGES));
+    let name = format!("observe-hostile-{}", std::process::id());
+    let root = Path::new(IMAGES).join(&name);
+    std::fs::create_dir(&root).expect("tree");
+    fixture::tree_at(&root);
+    let secret = Path::new("/run/observe-secret");
+    std::fs::write(secret, "ID=stolen\nPRETTY_NAME=stolen\n").expect("secret");
+    let mut command = Command::new(REDD);
+    command.args(["spawn", "-q", "-D"]).arg(&root).args(["/bin/sleep", "1000"]);
+    let running = Running::start(command, &name);
+    let file = root.join("etc/os-release");
+    std::fs::create_dir_all(root.join("usr/lib")).expect("directory");
+    let make = |script: &str| {
+        let mut command = Command::new("sh");
+        command.args(["-eu", "-c", &format!("rm -rf etc/os-release usr/lib/os-release; {script}")]).current_dir(&root);
+        run_limited(command, Vec::new(), Duration::from_secs(30)).expect_code(0);
+    };
+    let orders = r#"printf 'ID=\033[31mx\nPRETTY_NAME=\"\033]0;owned\007\033[2J\302\233x\"\n' > etc/os-release"#;
+    for (what, script) in [
+        ("nothing", "true"),
+        ("a link to the host's", "ln -s /run/observe-secret etc/os-release"),
+        ("dots", "ln -s ../../../../../../../run/observe-secret etc/os-release"),
+        ("a magic link", "ln -s /proc/1/root/run/observe-secret etc/os-release"),
+        ("a magic directory", "ln -s /proc/self/cwd/run/observe-secret usr/lib/os-release"),
+        ("a circle", "ln -s os-release etc/os-release"),
+        ("a pipe", "mkfifo etc/os-release"),
+        ("a directory", "mkdir etc/os-release"),
+        ("a device", "mknod etc/os-release c 1 5"),
+        ("a gigabyte", "truncate -s 1G etc/os-release"),
+        ("one line without an end", "head -c 9000000 /dev/zero | tr '\\0' x > etc/os-release"),
+        ("orders", orders),
+    ] {
+        make(script);
+        let started = Instant::now();
+        let images = ["list-images", "image-status", "show-image"];
+        for verb in ["list", "status", "show"].into_iter().chain(images) {
+            let words: &[&str] = if verb.starts_with("list") { &[verb] } else { &[verb, &name] };
+            let ended = redd(words).expect_code(0);
+            let shown = &ended.output;
+            let bad = |letter: char| letter.is_control() && !['\n', '\t'].contains(&letter);
+            assert!(!shown.contains(bad), "{what}: {verb}: {shown:?}");
+            assert!(!shown.contains("stolen") && shown.len() < 8192, "{what}: {verb}: {shown:?}");
+        }
+        assert!(started.elapsed() < Duration::from_secs(20), "{what}: {:?}", started.elapsed());
+    }
+    assert!(redd(&["status", &name]).expect_code(0).output.contains("owned"), "what is printable is shown");
+    assert!(file.exists());
+    // A host name is shown by image-status alone.
+    std::fs::write(root.join("etc/hostname"), "a\x1b[2Jb\x07\n").expect("name");
+    let shown = redd(&["image-status", &name]).expect_code(0).output;
+    assert!(!shown.contains(['\x1b', '\x07']), "{shown:?}");
+    running.stop();
+    std::fs::remove_file(secret).expect("secret");
 }

@@ -78,7 +78,7 @@ impl Service {
         let read = match state.class {
             Class::Host => OsRelease::of_host(),
             Class::Vm => return Err(container_only(state, "reading the operating system")),
-            Class::Container => OsRelease::of_machine(&state.leader),
+            Class::Container => OsRelease::of_machine(state),
         };
         read.map_err(|errno| match errno {
             Errno::NOENT => Error::NoOsRelease(state.name.clone()),

@@ -9,11 +9,13 @@ use std::process::{Command, ExitCode, ExitStatus};
 
 use anyhow::{Context, anyhow};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
+use rustix::process::{Pid, test_kill_process};
 use spec::settings::LARGEST;
 use sys::signal::{self, SignalSet};
 
 use crate::failure::{Failure, warn};
-use crate::machinectl::settings_file::SettingsFile;
+use crate::machinectl::settings_file::{self, SettingsFile};
 use crate::machinectl::{Options, images, steering};
 
 /// Where an editor is named, the first that is set counts.
@@ -125,17 +127,41 @@ impl Draft {
         let made: Vec<PathBuf> = missing.map(Path::to_owned).collect();
         let mut random = [0; 4];
         rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())?;
-        let path = directory.join(format!(".#{}.{:08x}.nspawn", file.machine, u32::from_ne_bytes(random)));
+        let owner = Owner { pid: std::process::id(), random: u32::from_ne_bytes(random) };
+        let path = directory.join(owner.name(&file.machine));
         Ok(Self { file, path, made, stays: false })
     }
 
     fn make(&self) -> anyhow::Result<()> {
         let directory = self.path.parent().unwrap_or(Path::new("/"));
         std::fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
+        self.sweep(directory);
         let new = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&self.path);
         let text = self.file.now.as_ref().map_or(&[][..], |(text, _)| text);
         let written = new.and_then(|mut new| new.write_all(text));
         written.with_context(|| format!("cannot make a copy of {} to edit", self.file.path.display()))
+    }
+
+    /// Removes the copies of edits that were killed, where nothing is in them that is not in the file. Of others it tells:
+    /// they are somebody's work.
+    fn sweep(&self, directory: &Path) {
+        let entries = std::fs::read_dir(directory).into_iter().flatten().filter_map(Result::ok);
+        for name in entries.filter_map(|entry| entry.file_name().into_string().ok()) {
+            if !Owner::of(&name, &self.file.machine).is_some_and(|owner| owner.has_ended()) {
+                continue;
+            }
+            let path = directory.join(name);
+            // Neither a link nor a pipe is ours, if the directory is everybody's.
+            let Ok(Some((text, _))) = settings_file::read(&path) else { continue };
+            let before = self.file.now.as_ref().map(|(text, _)| text.as_slice());
+            if text.trim_ascii().is_empty() || before == Some(&text) {
+                // Whoever may not remove it has lost nothing by it.
+                let _ = std::fs::remove_file(&path);
+            } else {
+                let (machine, path) = (&self.file.machine, path.display());
+                warn(&anyhow!("an edit of {machine} has ended before its end; its text is still in {path}"));
+            }
+        }
     }
 
     /// Puts it in the place of the file, if there is something new in it.
@@ -186,6 +212,35 @@ impl Draft {
     }
 }
 
+/// Whose a copy is: its name says so, because editors put files of their own in its place.
+#[derive(Debug, PartialEq, Eq)]
+struct Owner {
+    pid: u32,
+    random: u32,
+}
+
+impl Owner {
+    fn name(&self, machine: &str) -> String {
+        format!(".#{machine}.{:08x}{:08x}.nspawn", self.pid, self.random)
+    }
+
+    /// That of a file of this name, if it is a copy for this machine.
+    fn of(name: &str, machine: &str) -> Option<Self> {
+        let digits = name.strip_prefix(".#")?.strip_prefix(machine)?.strip_prefix('.')?.strip_suffix(".nspawn")?;
+        if digits.len() != 16 || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return None;
+        }
+        let number = |digits| u32::from_str_radix(digits, 16).ok();
+        Some(Self { pid: number(&digits[..8])?, random: number(&digits[8..])? })
+    }
+
+    /// While another process has its number by now, it is left for later.
+    fn has_ended(&self) -> bool {
+        let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw);
+        pid.is_none_or(|pid| test_kill_process(pid) == Err(Errno::SRCH))
+    }
+}
+
 impl Drop for Draft {
     fn drop(&mut self) {
         if !self.stays {
@@ -199,6 +254,19 @@ impl Drop for Draft {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn copies_are_known_by_their_names() {
+        let owner = Owner { pid: std::process::id(), random: 7 };
+        let name = owner.name("a.b");
+        assert!(!owner.has_ended() && Owner { pid: i32::MAX as u32, random: 7 }.has_ended());
+        assert_eq!(Owner::of(&name, "a.b"), Some(owner));
+        for other in [".#a.b.0123456789abcdeg.nspawn", ".#a.b.0123.nspawn", "a.b.nspawn", ".#a.0123456789abcdef.nspawn"]
+        {
+            assert_eq!(Owner::of(other, "a.b"), None, "{other}");
+        }
+        assert_eq!(Owner::of(&name, "a"), None);
+    }
 
     #[test]
     fn editors_are_those_of_the_environment() {

@@ -98,7 +98,7 @@ fn rows(states: Vec<State>, with_addresses: bool) -> Vec<Row> {
         .collect();
     let systems = side_by_side(&states, |state| match state.class {
         Class::Host => OsRelease::of_host().ok(),
-        Class::Container => OsRelease::of_machine(&state.leader).ok(),
+        Class::Container => OsRelease::of_machine(state).ok(),
         // Its first process is the one on the host.
         Class::Vm => None,
     });

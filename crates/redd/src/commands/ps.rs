@@ -38,7 +38,7 @@ struct Row {
 /// Prints them.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let observed = Observed::find(&arguments.name)?;
-    let users = Users::of(&observed.state.leader);
+    let users = Users::of(&observed.state);
     let processes = observed.processes().with_context(|| format!("cannot read the processes of {}", arguments.name));
     let processes = processes.map_err(|error| Failure::new(error, None))?;
     let level = numbers(observed.state.leader.pid).map_or(0, |numbers| numbers.len());

@@ -98,7 +98,7 @@ impl Seen {
         };
         let system = match state.class {
             Class::Host => OsRelease::of_host().ok(),
-            Class::Container => OsRelease::of_machine(&state.leader).ok(),
+            Class::Container => OsRelease::of_machine(&state).ok(),
             Class::Vm => None,
         };
         let id_shift = state.users.map(|users| users.start).or_else(|| mapped(&state));

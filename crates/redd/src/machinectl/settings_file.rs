@@ -112,7 +112,7 @@ fn followed(path: &Path) -> anyhow::Result<PathBuf> {
 }
 
 /// What is in a regular file; none if it is not there.
-fn read(path: &Path) -> anyhow::Result<Option<(Vec<u8>, Metadata)>> {
+pub(crate) fn read(path: &Path) -> anyhow::Result<Option<(Vec<u8>, Metadata)>> {
     let problem = || format!("cannot read {}", path.display());
     // Neither a fifo nor a terminal holds us up.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;

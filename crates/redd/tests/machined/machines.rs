@@ -230,6 +230,43 @@ fn the_root_directory_of_a_machine_is_opened() {
 }
 
 #[test]
+fn a_hostile_os_release_holds_nobody_up() {
+    requires!(root, cgroup2);
+    let _isolated = isolate();
+    let tree = fixture::tree();
+    let _service = Machined::start();
+    let running = spawn(tree.path(), "machined-hostile", &[]);
+    let mut client = machines();
+    let file = tree.write("etc/os-release", "ID=\x1b[31mx\nPRETTY_NAME=\"a\x07\u{9b}b\"\n", 0o644);
+    let mut look = || {
+        let words = json!({ "name": "machined-hostile", "acquireMetadata": "graceful" });
+        let started = std::time::Instant::now();
+        let found = client.call("io.systemd.Machine.List", words).expect("found");
+        assert!(started.elapsed() < std::time::Duration::from_secs(5), "{:?}", started.elapsed());
+        found["OSRelease"].clone()
+    };
+    let shown = look();
+    let lines: Vec<&str> = shown.as_array().expect("lines").iter().filter_map(Value::as_str).collect();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(!lines.concat().contains(char::is_control), "{lines:?}");
+    for script in [
+        "ln -s /run/systemd/machined-secret $1",
+        "ln -s ../../../../../../run/systemd/machined-secret $1",
+        "mkfifo $1",
+        "mknod $1 c 1 5",
+        "truncate -s 1G $1",
+    ] {
+        std::fs::write("/run/systemd/machined-secret", "ID=stolen\n").expect("secret");
+        // The first may be a link to the second.
+        testkit::disk::run(Command::new("rm").arg("-f").arg(&file).arg(tree.join("usr/lib/os-release")));
+        testkit::disk::run(Command::new("sh").args(["-euc", script, "sh"]).arg(&file));
+        let shown = look();
+        assert!(shown.as_array().is_none_or(Vec::is_empty), "{script}: {shown}");
+    }
+    running.stop();
+}
+
+#[test]
 fn what_is_looked_for_in_machines() {
     requires!(root, cgroup2, program "ip");
     let _isolated = isolate();
