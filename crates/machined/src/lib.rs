@@ -79,7 +79,7 @@ enum Idle {
 pub fn main(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let first = arguments.next();
     if first.as_ref().is_some_and(|first| first == service::errand::OPTION) {
-        return if service::errand::main() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        return if service::errand::main(arguments.next()) { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
     let arguments = first.into_iter().chain(arguments);
     let idle = match read(arguments) {

@@ -1,6 +1,7 @@
 //! What has to be done by a process with one thread: entering a machine. The service runs its own program again for it, and hears
 //! from it what went wrong, in words and by its number.
 
+use std::ffi::OsString;
 use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -14,6 +15,7 @@ use sys::signal::{self, SignalSet};
 
 use super::Error;
 use super::opening::{self, Opening};
+use super::unit;
 
 /// The option that has the program do an errand; not for people.
 pub(crate) const OPTION: &str = "--errand";
@@ -97,9 +99,12 @@ pub(super) fn errno(error: &std::io::Error) -> Errno {
     Errno::from_io_error(error).unwrap_or(Errno::IO)
 }
 
-/// Does what standard input says, as the program that was started for it. False if it fails; why is on standard output.
-pub(crate) fn main() -> bool {
-    match carry_out() {
+/// Does what standard input says, or who waits at that socket, as the program that was started for it. False if it fails; why is on
+/// standard output.
+pub(crate) fn main(socket: Option<OsString>) -> bool {
+    let connected = socket.map_or(Ok(()), |socket| unit::connect(socket.as_ref()));
+    let connected = connected.map_err(|error| ("cannot connect to the service".to_owned(), errno(&error)));
+    match connected.and_then(|()| carry_out()) {
         Ok(()) => true,
         Err((text, errno)) => {
             let told = json!({ "message": text, "errno": errno.raw_os_error() });

@@ -8,7 +8,7 @@
 //! | [`machines`] | finding, registering, steering |
 //! | [`inside`] | what is seen of a machine from outside: addresses, operating system, files |
 //! | [`terminals`] | terminals in machines and on the host, with logins and shells; `opening` is how |
-//! | `errand` | entering machines, by another process |
+//! | `errand` | entering machines, by another process; `unit`: in a unit of its own |
 //! | [`users`] | users and groups of machines on the host |
 //! | [`images`] | the images that are installed |
 //! | [`access`] | who may do what |
@@ -24,6 +24,7 @@ pub mod machines;
 pub mod note;
 mod opening;
 pub mod terminals;
+mod unit;
 pub mod users;
 pub mod watch;
 

@@ -11,7 +11,7 @@ use std::mem::MaybeUninit;
 use std::net::Shutdown;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use machine::join::{self, LOGIN_PROGRAMS, Running};
@@ -28,6 +28,7 @@ use serde_json::{Value, json};
 
 use super::Error;
 use super::errand::{self, entrance_errno, errno, refusal};
+use super::unit::{self, Unit};
 
 /// How long the process may be silent: longer than a service manager that has just come up and a job of its may take.
 const PATIENCE: Duration = Duration::from_secs(150);
@@ -85,34 +86,65 @@ impl Opening {
     }
 }
 
+/// Whoever opens it.
+enum Opener {
+    /// A child of ours.
+    Child(Child),
+    /// A unit of its own.
+    Unit(Unit),
+}
+
+impl Opener {
+    fn start(machine: &str, opening: &Opening) -> Result<(Self, UnixStream), Error> {
+        // What has to do with the host, and what runs nothing, is the same anywhere.
+        if machine != machines::HOST && *opening != Opening::Terminal && unit::are_in_one() {
+            return Unit::start(machine).map(|(unit, stream)| (Self::Unit(unit), stream));
+        }
+        let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+            .map_err(Error::system(STARTING))?;
+        let mut command = errand::command();
+        command.stdin(Stdio::from(theirs)).stdout(Stdio::null()).stderr(Stdio::inherit());
+        let spawned = command.spawn();
+        let child = spawned.map_err(|error| Error::System { what: STARTING.to_owned(), source: errno(&error) })?;
+        // With the command goes our copy of the other end.
+        Ok((Self::Child(child), UnixStream::from(ours)))
+    }
+
+    /// Ends it; what it has started so far ends with it.
+    fn end(&mut self) {
+        match self {
+            // It may have ended.
+            Self::Child(child) => drop(child.kill()),
+            Self::Unit(unit) => unit.stop(),
+        }
+    }
+
+    /// Leaves it alone: it ends with the program, some day.
+    fn leave(self) {
+        if let Self::Child(mut child) = self {
+            let waiting = std::thread::Builder::new().name("wait".to_owned()).spawn(move || child.wait());
+            drop(waiting);
+        }
+    }
+}
+
 /// Has it opened: our end, and the path of the other end where that is. Another process stays with the program, where that is not a
 /// service manager's; the service need not.
 pub(super) fn open(machine: &str, opening: &Opening) -> Result<(OwnedFd, String), Error> {
-    let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
-        .map_err(Error::system(STARTING))?;
-    let mut command = errand::command();
-    command.stdin(Stdio::from(theirs)).stdout(Stdio::null()).stderr(Stdio::inherit());
-    let spawned = command.spawn();
-    // With the command goes our copy of the other end.
-    drop(command);
-    let mut child = spawned.map_err(|error| Error::System { what: STARTING.to_owned(), source: errno(&error) })?;
-    let mut stream = UnixStream::from(ours);
+    let (mut opener, mut stream) = Opener::start(machine, opening)?;
     // Whoever does not read it says why.
     let _ = stream.write_all(opening.written(machine).to_string().as_bytes());
     let _ = stream.shutdown(Shutdown::Write);
     let limited = stream.set_read_timeout(Some(PATIENCE)).map_err(|error| errno(&error));
     let heard = limited.and_then(|()| hear(&stream)).map_err(|errno| {
-        // What it has started so far ends with it.
-        let _ = child.kill();
+        opener.end();
         let (what, source) = match errno {
             Errno::AGAIN => (format!("open a terminal in {machine}: it does not answer"), Errno::TIMEDOUT),
             source => (STARTING.to_owned(), source),
         };
         Error::System { what, source }
     });
-    // It ends with the program, some day.
-    let waiting = std::thread::Builder::new().name("wait".to_owned()).spawn(move || child.wait());
-    drop(waiting);
+    opener.leave();
     let (told, terminal) = heard?;
     match (terminal, told["path"].as_str(), told["user"].as_str()) {
         (Some(terminal), Some(path), _) => Ok((terminal, path.to_owned())),
