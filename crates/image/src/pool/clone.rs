@@ -55,20 +55,20 @@ impl Pool {
         let companions = companion::pairs(self, (place, &original.name), (&self.own, new));
         companion::refuse_existing(&companions)?;
         make_directory(&self.own)?;
-        let (made, in_use) = match original.kind {
-            Kind::Directory | Kind::Subvolume => self.copy_tree(original, new, observe)?,
-            Kind::Raw => (self.copy_file(original, new, observe)?, false),
-            Kind::Block => {
-                return Err(Error::Unsupported {
-                    name: original.name.clone(),
-                    kind: original.kind,
-                    problem: "block devices are not cloned; copy it to a file whose name ends in .raw",
-                });
-            }
+        // First, so that there is no moment with an image that lacks them.
+        let settings = companion::copy(&companions)?;
+        let copied = match original.kind {
+            Kind::Directory | Kind::Subvolume => self.copy_tree(original, new, observe),
+            Kind::Raw => self.copy_file(original, new, observe).map(|made| (made, false)),
+            Kind::Block => Err(Error::Unsupported {
+                name: original.name.clone(),
+                kind: original.kind,
+                problem: "block devices are not cloned; copy it to a file whose name ends in .raw",
+            }),
         };
+        let (made, in_use) = copied.inspect_err(|_| companion::take_back(&settings))?;
         let finish = || {
             let image = self.find(new)?;
-            companion::copy(&companions)?;
             if read_only {
                 self.mark(&image, true)?;
             }

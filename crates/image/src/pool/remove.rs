@@ -25,12 +25,17 @@ impl Pool {
             FileType::Directory => {
                 hold::refuse_mounted(&image.path)?;
                 let protection = mark::Lifted::lift_to_move(&at, file);
-                if let Err(error) = self.take_away(&at, place, image) {
-                    if statat(&at, file, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
+                let taken = match self.take_away(&at, place, image) {
+                    Ok(taken) => taken,
+                    Err(error) => {
                         protection.restore();
+                        return Err(error);
                     }
-                    return Err(error);
-                }
+                };
+                // Before all that is in it, which takes its time: nobody who is called so later gets these settings.
+                let companions = companion::remove(self, place, &image.name);
+                taken.remove()?;
+                return companions;
             }
             _ => unlinkat(&at, file, AtFlags::empty()).map_err(failed("remove", &image.path))?,
         }
@@ -38,13 +43,16 @@ impl Pool {
         companion::remove(self, place, &image.name)
     }
 
-    /// Moves it to a temporary directory, and removes that.
-    fn take_away(&self, at: &OwnedFd, place: &Path, image: &Image) -> Result<(), Error> {
+    /// Moves it to a temporary directory, which goes with it.
+    fn take_away(&self, at: &OwnedFd, place: &Path, image: &Image) -> Result<Holder, Error> {
         let (_, file) = image.place()?;
         let holder = Holder::create(place, hold::machine(&image.name).as_str(), Purpose::Copy)?;
-        let moved = renameat(at, file, holder.fd(), "root").map_err(failed("remove", &image.path));
-        let removed = holder.remove();
-        moved?;
-        Ok(removed?)
+        match renameat(at, file, holder.fd(), "root") {
+            Ok(()) => Ok(holder),
+            Err(source) => {
+                let _ = holder.remove();
+                Err(failed("remove", &image.path)(source))
+            }
+        }
     }
 }

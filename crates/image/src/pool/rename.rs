@@ -8,7 +8,8 @@ use rustix::io::Errno;
 use super::{Error, Image, Kind, Pool, companion, failed, hold, image, mark};
 
 impl Pool {
-    /// Renames an image where it is, with its settings files. A symbolic link to an image is renamed itself.
+    /// Renames an image where it is, with its settings files. A symbolic link to an image is renamed itself. Killed at any moment
+    /// it leaves an image that has its settings, under the one name or the other.
     ///
     /// # Errors
     /// [`Error`]; it is called as before then.
@@ -33,13 +34,14 @@ impl Pool {
         let target = if image.kind == Kind::Raw { format!("{new}.raw") } else { new.to_owned() };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let at: OwnedFd = openat(CWD, place, flags, Mode::empty()).map_err(failed("open", place))?;
+        let linked = companion::link(&companions)?;
         let protection = mark::Lifted::lift(&at, file);
         let renamed = renameat_with(&at, file, &at, &target, RenameFlags::NOREPLACE);
         protection.restore();
-        renamed.map_err(|source| match source {
+        renamed.inspect_err(|_| companion::take_back(&linked)).map_err(|source| match source {
             Errno::EXIST => Error::Exists { name: new.to_owned(), path: place.join(&target) },
             source => failed("rename", &image.path)(source),
         })?;
-        companion::rename(&companions)
+        companion::settle(&companions)
     }
 }

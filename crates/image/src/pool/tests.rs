@@ -122,6 +122,26 @@ fn a_disk_image_is_cloned_renamed_marked_and_removed() {
 }
 
 #[test]
+fn what_a_killed_call_has_left_of_settings_is_taken_over() {
+    let places = Places::new();
+    fs::create_dir_all(places.at("one/tree/usr")).expect("tree");
+    places.file("settings/tree.nspawn", "[Exec]\n");
+    // A clone that has come to its settings, and a rename likewise.
+    places.file("settings/copy.nspawn", "[Exec]\n");
+    places.clone("tree", "copy", false).expect("clone");
+    fs::hard_link(places.at("settings/copy.nspawn"), places.at("settings/moved.nspawn")).expect("link");
+    places.pool.rename(&places.pool.find("copy").expect("image"), "moved").expect("rename");
+    assert!(!places.at("settings/copy.nspawn").exists());
+    assert_eq!(fs::read_to_string(places.at("settings/moved.nspawn")).expect("read"), "[Exec]\n");
+    // A failure leaves neither.
+    places.file("settings/other.nspawn", "[Files]\n");
+    places.file("one/tree.nspawn", "[Network]\n");
+    assert!(matches!(places.clone("tree", "other", false), Err(Error::CompanionExists(_))));
+    assert!(!places.at("one/other.nspawn").exists());
+    assert_eq!(fs::read_to_string(places.at("settings/other.nspawn")).expect("read"), "[Files]\n");
+}
+
+#[test]
 fn what_must_not_be_changed_stays() {
     let places = Places::new();
     let host = places.pool.find(HOST).expect("host");

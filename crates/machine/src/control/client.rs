@@ -8,11 +8,11 @@ use rustix::io::Errno;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use super::protocol::{Call, INTERFACE, Whom};
+use super::protocol::{Call, INTERFACE, SERVICE, Whom};
 use crate::group::{self, Freezer, Group};
 use crate::init::{self, Init, Means, Wish};
 use crate::registry::Machine;
-use crate::state::State;
+use crate::state::{State, VERSION};
 use crate::{Process, Registry};
 
 /// How long a supervisor may take for an answer.
@@ -84,6 +84,9 @@ pub enum Error {
         /// Why.
         source: Errno,
     },
+    /// It knows other calls than we do, or says more than we know.
+    #[error("the supervisor of {0} is of another version of redd, which this one cannot ask for that")]
+    OtherVersion(String),
     /// The supervisor could not be talked to, or gave an answer that nobody expects.
     #[error("cannot talk to the supervisor of {machine}")]
     Talk {
@@ -138,9 +141,12 @@ impl Client {
     /// Asks the supervisor what it knows; `None` for machines that others run.
     ///
     /// # Errors
-    /// [`Error::Talk`], [`Error::Busy`].
+    /// [`Error::Talk`], [`Error::Busy`], [`Error::OtherVersion`].
     pub fn describe(&self) -> Result<Option<Described>, Error> {
         let Some(answer) = self.call(&Call::Describe)? else { return Ok(None) };
+        if answer.get("version").and_then(Value::as_u64).is_some_and(|version| version > u64::from(VERSION)) {
+            return Err(Error::OtherVersion(self.name()));
+        }
         let flag = |name| answer.get(name).and_then(Value::as_bool).unwrap_or(false);
         let state = answer.get("state").cloned().unwrap_or_default();
         let Ok(state) = serde_json::from_value(state) else {
@@ -176,7 +182,7 @@ impl Client {
     pub fn terminate(&self) -> Result<(), Error> {
         match self.call(&Call::Terminate) {
             Ok(Some(_)) => return Ok(()),
-            Ok(None) | Err(Error::Busy(_) | Error::Talk { .. }) => {}
+            Ok(None) | Err(Error::Busy(_) | Error::Talk { .. } | Error::OtherVersion(_)) => {}
             Err(error) => return Err(error),
         }
         // With the first process of its PID namespace the kernel ends all of them.
@@ -346,6 +352,11 @@ impl Client {
     fn refused(&self, name: String, parameters: Value) -> Error {
         let machine = self.name();
         let text = |field: &str| parameters.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
+        if let Some("MethodNotFound" | "MethodNotImplemented" | "InterfaceNotFound") =
+            name.strip_prefix(SERVICE).and_then(|rest| rest.strip_prefix('.'))
+        {
+            return Error::OtherVersion(machine);
+        }
         match name.strip_prefix(INTERFACE).and_then(|rest| rest.strip_prefix('.')) {
             Some("NotPermitted") => Error::NotPermitted(machine),
             Some("Busy") => Error::Busy(machine),

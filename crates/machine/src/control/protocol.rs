@@ -14,7 +14,7 @@ pub const VERSION: u32 = 1;
 /// The longest call, in bytes.
 pub const LONGEST_CALL: usize = 4096;
 /// The interface that every service has.
-const SERVICE: &str = "org.varlink.service";
+pub(super) const SERVICE: &str = "org.varlink.service";
 /// The highest signal number.
 const LAST_SIGNAL: i64 = 64;
 

@@ -99,6 +99,7 @@ fn hint(error: &Error) -> Option<&'static str> {
         Error::Busy(_) => Some("try it again in a moment"),
         Error::NoInit { .. } => Some("`redd terminate` ends it at once, `redd kill` sends a signal of your choice"),
         Error::NoGroup(_) | Error::NoSupervisor(_) => Some("--kill-whom=leader reaches its first process"),
+        Error::OtherVersion(_) => Some("the redd that has started it can; `redd terminate` ends it at once"),
         Error::Talk { .. } | Error::TimedOut { .. } => Some("`redd terminate` ends it at once, whoever answers or not"),
         Error::Ended(_) => Some("`redd list` shows the machines that run"),
         _ => None,

@@ -218,3 +218,80 @@ fn others_than_root_may_only_look() {
     assert!(Path::new(POOL).join("machined-own/etc/hostname").exists());
     assert!(!Path::new(POOL).join("machined-stolen").exists());
 }
+
+/// What is there under a name: the files of the tree, or nothing; with settings that it has, or nothing.
+fn seen(name: &str) -> (Option<usize>, bool) {
+    let tree = Path::new(POOL).join(name);
+    let files = std::fs::read_dir(tree.join("many")).ok().map(Iterator::count);
+    (tree.exists().then(|| files.unwrap_or(0)), Path::new(POOL).join(format!("{name}.nspawn")).exists())
+}
+
+#[test]
+fn a_service_that_is_killed_in_an_operation_has_done_it_or_not() {
+    requires!(root);
+    let _isolated = isolate();
+    let _pool = pool();
+    let files = 600;
+    let make = |name: &str| {
+        let _ = std::fs::remove_dir_all(Path::new(POOL).join(name));
+        let many = Path::new(POOL).join(name).join("many");
+        std::fs::create_dir_all(Path::new(POOL).join(name).join("usr")).expect("tree");
+        std::fs::create_dir_all(&many).expect("tree");
+        for number in 0..files {
+            std::fs::write(many.join(number.to_string()), "x").expect("file");
+        }
+        std::fs::write(Path::new(POOL).join(format!("{name}.nspawn")), "[Exec]\n").expect("settings");
+    };
+    let whole = (Some(files), true);
+    for round in 0..24_u64 {
+        make("machined-from");
+        let service = Machined::start();
+        let mut client = Client::connect(IMAGES);
+        let (method, parameters) = match round % 3 {
+            0 => ("Clone", json!({ "name": "machined-from", "newName": "machined-to" })),
+            1 => ("Update", json!({ "name": "machined-from", "newName": "machined-to" })),
+            _ => ("Remove", json!({ "name": "machined-from" })),
+        };
+        let done = std::thread::scope(|scope| {
+            let asked = scope.spawn(|| client.try_call(&format!("io.systemd.MachineImage.{method}"), parameters));
+            // Every moment of it has its turn: the numbers are far apart, and the same in every run.
+            std::thread::sleep(std::time::Duration::from_micros(round.pow(2) * 37 % 16_000));
+            service.kill();
+            asked.join().expect("thread")
+        });
+        let (from, to) = (seen("machined-from"), seen("machined-to"));
+        match round % 3 {
+            0 => {
+                assert_eq!(from, whole, "{round}: the original stays");
+                assert!(to == whole || (to.0.is_none() && !done), "{round}: {to:?} {done}");
+            }
+            1 => {
+                let moved = to == whole && from.0.is_none();
+                let stays = from == whole && to.0.is_none() && !done;
+                assert!(moved || stays, "{round}: {from:?} {to:?} {done}");
+            }
+            _ => assert!(from.0.is_none() || (from == whole && !done), "{round}: {from:?} {done}"),
+        }
+        // The next one finds everything in order, finishes it where it was not, and nothing is left behind in the end.
+        let _service = Machined::start();
+        let mut client = Client::connect(IMAGES);
+        if to.0.is_none() && round % 3 < 2 {
+            let again = match round % 3 {
+                0 => call(&mut client, "Clone", json!({ "name": "machined-from", "newName": "machined-to" })),
+                _ => call(&mut client, "Update", json!({ "name": "machined-from", "newName": "machined-to" })),
+            };
+            again.unwrap_or_else(|error| panic!("{round}: {error:?}"));
+            assert_eq!(seen("machined-to"), whole, "{round}");
+        }
+        for name in ["machined-from", "machined-to"] {
+            if seen(name).0.is_some() {
+                call(&mut client, "Remove", json!({ "name": name })).expect("removed");
+            }
+            let _ = std::fs::remove_file(Path::new(POOL).join(format!("{name}.nspawn")));
+        }
+        let cleaned = client.call_more("io.systemd.MachineImage.CleanPool", json!({ "mode": "hidden" }));
+        assert!(cleaned.is_ok() || cleaned.is_err_and(|(name, _)| name.ends_with(".NoSuchImage")), "{round}");
+        let left: Vec<_> = std::fs::read_dir(POOL).expect("pool").flatten().map(|entry| entry.file_name()).collect();
+        assert!(left.is_empty(), "{round}: {left:?}");
+    }
+}

@@ -102,7 +102,10 @@ fn refusals_have_names() {
     assert!(matches!(refused(Refusal::NotSupported("old")), Error::NotSupported { reason, .. } if reason == "old"));
     let refusal = Refusal::System { what: "freeze", errno: Errno::BUSY };
     assert!(matches!(refused(refusal), Error::System { what, source: Errno::BUSY, .. } if what == "freeze"));
-    assert!(matches!(refused(Refusal::MethodNotFound("a".into())), Error::Talk { .. }));
+    assert!(matches!(refused(Refusal::MethodNotFound("a".into())), Error::OtherVersion(_)));
+    assert!(matches!(refused(Refusal::InterfaceNotFound("a".into())), Error::OtherVersion(_)));
+    let later = json!({ "version": VERSION + 1, "state": { "more": "than is known" } });
+    assert!(matches!(ask(answer(&Ok(later)), Client::describe).0, Err(Error::OtherVersion(_))));
     let (described, _) = ask(good(), Client::describe);
     assert!(matches!(described, Err(Error::Talk { .. })), "no state");
 }
