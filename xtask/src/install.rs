@@ -33,6 +33,9 @@ pub(crate) struct Install {
     /// Also install under the names of systemd's programs that redd can take the place of, and its units
     #[arg(long, visible_alias = "replace")]
     upstream_names: bool,
+    /// Install the programs that are in this directory already, and build nothing
+    #[arg(long, value_name = "DIR")]
+    programs: Option<PathBuf>,
 }
 
 /// Where units of systemd's own are; a unit below another prefix may come before it.
@@ -57,14 +60,29 @@ impl Place {
 pub(crate) fn install(install: &Install) -> Result<()> {
     let directory = install.place.directory()?;
     let bin = install.place.prefix.join("bin");
-    let engine = target_directory()?.join("release/redd-spawn");
-    let built = [target_directory()?.join("release/redd"), engine];
+    let target = target_directory()?;
+    let built = match &install.programs {
+        Some(directory) => {
+            let programs = ["redd", "redd-spawn"].map(|name| directory.join(name));
+            if let Some(missing) = programs.iter().find(|path| !path.is_file()) {
+                bail!("there is no program {}", missing.display());
+            }
+            programs
+        }
+        None => ["redd", "redd-spawn"].map(|name| target.join("release").join(name)),
+    };
     let all = files::all(&built, &bin, install.upstream_names)?;
     // Before the long build: what cannot be installed is said at once.
     let mut manifest = Manifest::read(&directory)?;
     let all = without_conflicts(all, install, &directory, &manifest)?;
-    let engine = build_engine()?;
-    cargo(&["build", "--release", "--locked", "--package=redd"])?;
+    let engine = match &install.programs {
+        Some(_) => built[1].clone(),
+        None => {
+            let engine = build_engine()?;
+            cargo(&["build", "--release", "--locked", "--package=redd"])?;
+            engine
+        }
+    };
     for file in &all {
         match &file.kind {
             Kind::Program(_) if file.path.ends_with("redd-spawn") => {

@@ -41,7 +41,7 @@ fn what_the_unit_opens_is_not_confined_as_the_unit() {
     let units = host.work().join("units");
     std::fs::create_dir(&units).expect("directory");
     for (name, text) in UNITS {
-        std::fs::write(units.join(name), text.replace("/usr/local/bin", "/work/bin")).expect("unit");
+        std::fs::write(units.join(name), text.replace("@bindir@", "/work/bin")).expect("unit");
     }
     host.run(SETUP).expect_code(0);
     assert!(host.run("systemctl show -p BusName systemd-machined").output.contains("org.freedesktop.machine1"));

@@ -238,8 +238,14 @@ fn installed(variable: &str, name: &str, options: &[&str]) -> Result<PathBuf, St
     let tree = build.join(name);
     let lock = fs::File::create(build.join(format!("{name}.lock"))).map_err(|error| error.to_string())?;
     lock.lock().map_err(|error| error.to_string())?;
+    // One that was installed with other packages is not what is wanted now.
+    let (note, made_with) = (build.join(format!("{name}.options")), options.join(" "));
+    let same = std::fs::read_to_string(&note).map_or(options.is_empty(), |noted| noted == made_with);
     if tree.join("usr/lib/systemd/systemd").exists() {
-        return Ok(tree);
+        if same {
+            return Ok(tree);
+        }
+        std::fs::remove_dir_all(&tree).map_err(|error| error.to_string())?;
     }
     let mut install = Command::new(build_redd(build)?);
     install.args(["bootstrap", "debian", "--quiet"]).args(options).arg(&tree);
@@ -247,6 +253,7 @@ fn installed(variable: &str, name: &str, options: &[&str]) -> Result<PathBuf, St
     if !output.status.success() {
         return Err(format!("{install:?}: {}", String::from_utf8_lossy(&output.stderr)));
     }
+    std::fs::write(note, made_with).map_err(|error| error.to_string())?;
     Ok(tree)
 }
 

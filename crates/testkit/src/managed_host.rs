@@ -12,7 +12,8 @@ use crate::running::Running;
 use crate::spawn::{Ended, run_limited};
 
 /// What such a Debian has beyond what boots.
-const PACKAGES: &str = "systemd-container,dbus,dbus-bin,polkitd,libnss-mymachines,libnss-systemd,iproute2,procps";
+const PACKAGES: &str =
+    "systemd-container,systemd-userdbd,dbus,dbus-bin,polkitd,libnss-mymachines,libnss-systemd,iproute2,procps";
 
 /// A container that runs containers; it does not reach the real host's network.
 const OPTIONS: [&str; 9] = [

@@ -31,7 +31,7 @@ impl Host {
     }
 
     fn options(&self, prefix: &str, upstream_names: bool) -> Install {
-        Install { place: Place { prefix: prefix.into(), destdir: Some(self.root()) }, upstream_names }
+        Install { place: Place { prefix: prefix.into(), destdir: Some(self.root()) }, upstream_names, programs: None }
     }
 
     /// As [`install`], without the build.
@@ -101,6 +101,8 @@ fn services_are_for_the_programs_where_they_are() {
     assert!(all.values().all(|text| !text.contains("@bindir@")));
     let unit = &all[Path::new("opt/redd/lib/systemd/system/systemd-nspawn@.service")];
     assert!(unit.contains("\nExecStart=/opt/redd/bin/redd-spawn --quiet --keep-unit --boot"), "{unit}");
+    let unit = &all[Path::new("opt/redd/lib/systemd/system/systemd-machined.service")];
+    assert!(unit.contains("\nExecStart=/opt/redd/bin/redd machined\n"), "{unit}");
     assert_eq!(all[Path::new("opt/redd/bin/machinectl")], "-> redd");
     for script in ["openrc/redd", "runit/redd/run", "s6/redd/run", "sysvinit/redd"] {
         use std::os::unix::fs::PermissionsExt;
@@ -113,6 +115,19 @@ fn services_are_for_the_programs_where_they_are() {
             "{script}"
         );
     }
+}
+
+#[test]
+fn programs_that_are_there_are_installed_as_they_are() {
+    let host = Host::new();
+    let programs = host.built[0].parent().expect("a directory").to_owned();
+    let options = Install { programs: Some(programs.clone()), ..host.options("/usr", true) };
+    install(&options).expect("installed");
+    assert_eq!(host.text("usr/bin/redd").as_deref(), Some("redd"));
+    assert_eq!(host.text("usr/bin/redd-spawn").as_deref(), Some("redd-spawn"));
+    fs::remove_file(programs.join("redd-spawn")).expect("it is gone");
+    let error = install(&options).expect_err("one is missing").to_string();
+    assert!(error.contains("there is no program") && error.contains("redd-spawn"), "{error}");
 }
 
 #[test]
