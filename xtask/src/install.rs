@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 
-use crate::workspace::{build_engine, cargo, say, target_directory};
-use files::{File, Kind};
+use crate::released::Released;
+use crate::workspace::say;
+use files::File;
 use manifest::Manifest;
 
 /// Where something is installed.
@@ -60,7 +61,7 @@ impl Place {
 pub(crate) fn install(install: &Install) -> Result<()> {
     let directory = install.place.directory()?;
     let bin = install.place.prefix.join("bin");
-    let target = target_directory()?;
+    let (client, engine) = (Released::client()?, Released::engine()?);
     let built = match &install.programs {
         Some(directory) => {
             let programs = ["redd", "redd-spawn"].map(|name| directory.join(name));
@@ -69,28 +70,17 @@ pub(crate) fn install(install: &Install) -> Result<()> {
             }
             programs
         }
-        None => ["redd", "redd-spawn"].map(|name| target.join("release").join(name)),
+        None => [client.path.clone(), engine.path.clone()],
     };
     let all = files::all(&built, &bin, install.upstream_names)?;
     // Before the long build: what cannot be installed is said at once.
     let mut manifest = Manifest::read(&directory)?;
     let all = without_conflicts(all, install, &directory, &manifest)?;
-    let engine = match &install.programs {
-        Some(_) => built[1].clone(),
-        None => {
-            let engine = build_engine()?;
-            cargo(&["build", "--release", "--locked", "--package=redd"])?;
-            engine
-        }
-    };
-    for file in &all {
-        match &file.kind {
-            Kind::Program(_) if file.path.ends_with("redd-spawn") => {
-                manifest.put(&File { path: file.path.clone(), kind: Kind::Program(engine.clone()) })?;
-            }
-            _ => manifest.put(file)?,
-        }
+    if install.programs.is_none() {
+        engine.build()?;
+        client.build()?;
     }
+    all.iter().try_for_each(|file| manifest.put(file))?;
     manifest.finish(&all)?;
     say(&format!("installed below {}", directory.display()));
     Ok(())

@@ -10,6 +10,7 @@ mod install;
 mod layers;
 mod manuals;
 mod packages;
+mod released;
 mod sizes;
 mod summary;
 mod workspace;

@@ -46,30 +46,6 @@ pub(crate) fn cargo_with(arguments: &[&str], environment: &[(&str, &str)]) -> Re
     run(&mut command)
 }
 
-/// Builds the engine as it is installed, and tells where it is: for the musl C library where rustc has that target, because
-/// a program linked with it starts in half the time, else for the machine's own.
-pub(crate) fn build_engine() -> Result<PathBuf> {
-    let target = target_directory()?;
-    let triple = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
-    let arguments = ["build", "--release", "--locked", "--package=redd-spawn"];
-    if !has_target(&triple) {
-        say(&format!("for faster starts: rustup target add {triple}"));
-        cargo(&arguments)?;
-        return Ok(target.join("release/redd-spawn"));
-    }
-    cargo(&[&arguments[..], &["--target", &triple]].concat())?;
-    Ok(target.join(triple).join("release/redd-spawn"))
-}
-
-/// Whether the standard library is there for a target.
-fn has_target(triple: &str) -> bool {
-    let output = Command::new("rustc").args(["--print=target-libdir", "--target", triple]).output();
-    let directory = output.ok().filter(|output| output.status.success()).map(|output| output.stdout);
-    let directory = directory.and_then(|path| String::from_utf8(path).ok());
-    directory
-        .is_some_and(|path| Path::new(path.trim()).join("").read_dir().is_ok_and(|mut files| files.next().is_some()))
-}
-
 /// Runs a program; its output is the caller's.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let shown = show(command);

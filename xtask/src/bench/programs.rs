@@ -5,7 +5,8 @@ use std::process::Command;
 
 use anyhow::{Result, bail};
 
-use crate::workspace::{build_engine, cargo, find_program, root, run, target_directory};
+use crate::released::Released;
+use crate::workspace::{find_program, root, run, target_directory};
 
 /// What has been built.
 #[derive(Clone, Debug)]
@@ -24,16 +25,16 @@ pub(super) struct Programs {
 
 /// Builds the engine as it is installed, and the C programs with whichever compiler there is.
 pub(super) fn build() -> Result<Programs> {
-    let built = build_engine()?;
+    let engine = Released::engine()?;
+    let built = engine.build()?;
     let target = target_directory()?;
     let directory = target.join("bench");
     std::fs::create_dir_all(&directory)?;
     // As it is when it is installed: a linker writes a file piece by piece, which the kernel then maps piece by piece.
     let redd = directory.join("redd-spawn");
-    std::fs::copy(&built, &redd)?;
-    cargo(&["build", "--release", "--locked", "--package=redd"])?;
+    std::fs::copy(built, &redd)?;
     let client = directory.join("redd");
-    std::fs::copy(target.join("release/redd"), &client)?;
+    std::fs::copy(Released::client()?.build()?, &client)?;
     let floor = compile(&directory, "floor", &[])?;
     let calls = compile(&directory, "calls", &["-static"])?;
     let pause = compile(&directory, "pause", &["-static"])?;

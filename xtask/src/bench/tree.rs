@@ -8,7 +8,8 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use super::programs::Programs;
-use crate::workspace::{cargo, run, say, target_directory};
+use crate::released::Released;
+use crate::workspace::{run, say};
 
 /// How big the big tree is, in bytes.
 const BIG: u64 = 2 << 30;
@@ -76,9 +77,8 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
 /// Installs a small Debian.
 fn install(tree: &Path) -> Result<()> {
     say("Making a tree to start containers in; it is kept for the next time.");
-    cargo(&["build", "--release", "--locked", "--package=redd"])?;
-    let redd = target_directory()?.join("release/redd");
-    run(Command::new(redd).args(["bootstrap", "debian"]).arg(tree)).context("no tree: name one with --tree")
+    let redd = Released::client()?;
+    run(Command::new(redd.build()?).args(["bootstrap", "debian"]).arg(tree)).context("no tree: name one with --tree")
 }
 
 /// Writes a file of a tree of our own.
