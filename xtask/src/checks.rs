@@ -1,10 +1,10 @@
 //! `cargo xtask test`: all that a change must pass. Nothing in it looks at how long anything takes.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::docs::{self, Mark};
 use crate::summary::Summary;
-use crate::workspace::{cargo, cargo_with, find_program, say};
+use crate::workspace::{cargo, cargo_with, find_program, say, target_directory};
 use crate::{layers, packages, sizes};
 
 /// Everything, the quick checks first.
@@ -57,5 +57,8 @@ fn build() -> Result<()> {
 
 /// All tests; one that cannot run here is a failure. The engine's program is there before anything that runs it.
 fn tests() -> Result<()> {
-    cargo_with(&["test", "--workspace", "--locked", "--no-fail-fast"], &[("REDD_REQUIRED", "1")])
+    let redd = target_directory()?.join("debug/redd");
+    let redd = redd.to_str().context("the build directory's name is no text")?;
+    let environment = [("REDD_REQUIRED", "1"), ("REDD_TEST_PROGRAM", redd)];
+    cargo_with(&["test", "--workspace", "--locked", "--no-fail-fast"], &environment)
 }

@@ -257,8 +257,12 @@ fn installed(variable: &str, name: &str, options: &[&str]) -> Result<PathBuf, St
     Ok(tree)
 }
 
-/// The program that installs; a test of another package alone has not built it.
+/// The program that installs. `REDD_TEST_PROGRAM` names it where it has been built; a test of another package alone has not
+/// done that. Cargo builds it with other features of its dependencies than for tests, so that much of them is built again.
 fn build_redd(build: &Path) -> Result<PathBuf, String> {
+    if let Some(path) = std::env::var_os("REDD_TEST_PROGRAM") {
+        return Ok(PathBuf::from(path));
+    }
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command.args(["build", "--locked", "--package=redd", "--manifest-path"]);
