@@ -10,6 +10,7 @@ use testkit::{fixture, run_limited};
 
 use super::case::{Case, End, Payload};
 use super::images;
+use super::tree::Tree;
 
 /// How long one case may take.
 const LIMIT: Duration = Duration::from_secs(40);
@@ -61,6 +62,7 @@ pub(crate) struct Bench {
     directory: tempfile::TempDir,
     name: String,
     images: PathBuf,
+    tree: Tree,
     used: bool,
 }
 
@@ -69,9 +71,8 @@ impl Bench {
     pub(crate) fn new(engine: Engine, name: &str, images: Option<&Path>) -> Self {
         let directory = tempfile::tempdir_in(fixture::place()).expect("a directory");
         let images = images.unwrap_or(Path::new("")).to_owned();
-        let mut bench = Self { engine, directory, name: name.to_owned(), images, used: true };
-        bench.renew();
-        bench
+        let tree = Tree::new(directory.path().join(name));
+        Self { engine, directory, name: name.to_owned(), images, tree, used: false }
     }
 
     /// Where all of its files are.
@@ -83,25 +84,16 @@ impl Bench {
         self.directory.path().join("host")
     }
 
-    fn tree(&self) -> PathBuf {
-        self.directory.path().join(&self.name)
-    }
-
-    /// A new tree, if the last case has changed it.
-    fn renew(&mut self) {
-        if !std::mem::take(&mut self.used) {
-            return;
-        }
-        if self.tree().exists() {
-            fs::remove_dir_all(self.tree()).expect("the last tree goes away");
-        }
-        fs::create_dir(self.tree()).expect("directory");
-        fixture::tree_at(&self.tree());
+    fn tree(&self) -> &Path {
+        self.tree.path()
     }
 
     /// Runs one case; the errors are for people alone.
     pub(crate) fn run(&mut self, case: &Case) -> (Seen, String) {
-        self.renew();
+        // A new one, if the last case has changed it.
+        if std::mem::take(&mut self.used) {
+            self.tree.renew();
+        }
         self.used = case.own_tree && !case.image;
         if self.host().exists() {
             fs::remove_dir_all(self.host()).expect("the last directory goes away");

@@ -15,6 +15,7 @@
 mod bench;
 mod case;
 mod images;
+mod tree;
 
 use std::fmt::Write as _;
 
