@@ -52,5 +52,4 @@ pub use log::{former_log_path, log_path};
 pub use os_release::OsRelease;
 pub use process::Process;
 pub use registry::{Machine, Registry};
-pub use side_by_side::side_by_side;
 pub use state::{Class, State};

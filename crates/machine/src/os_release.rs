@@ -4,13 +4,13 @@
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::mpsc;
 use std::time::Duration;
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat};
 use rustix::io::{self, Errno};
 
 use crate::entrance;
+use crate::side_by_side::within;
 use crate::state::State;
 
 /// How much of the file is read, in bytes.
@@ -49,10 +49,15 @@ impl OsRelease {
         Self::below(rustix::fs::openat(CWD, "/", flags, Mode::empty())?)
     }
 
+    /// Those of many machines, in their order, each as by [`OsRelease::of_machine`].
+    #[must_use]
+    pub fn of_machines(states: Vec<State>) -> Vec<io::Result<Self>> {
+        let read = |state: &State| entrance::root_at_once(state).and_then(|root| read_first(&root));
+        within(PATIENCE, states, read).into_iter().map(told).collect()
+    }
+
     fn below(root: OwnedFd) -> io::Result<Self> {
-        let (sender, receiver) = mpsc::channel();
-        std::thread::spawn(move || sender.send(read_first(&root)));
-        Ok(Self::parse(&receiver.recv_timeout(PATIENCE).unwrap_or(Err(Errno::TIMEDOUT))?))
+        within(PATIENCE, vec![root], read_first).pop().map_or(Err(Errno::TIMEDOUT), told)
     }
 
     /// What a file says.
@@ -113,6 +118,11 @@ fn unquoted(value: &str) -> String {
         }
     }
     result
+}
+
+/// What was read, or that nothing has come.
+fn told(text: Option<io::Result<Vec<u8>>>) -> io::Result<OsRelease> {
+    Ok(OsRelease::parse(&text.unwrap_or(Err(Errno::TIMEDOUT))?))
 }
 
 fn read_first(root: &OwnedFd) -> io::Result<Vec<u8>> {

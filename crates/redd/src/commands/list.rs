@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use machine::addresses::{self, Address};
 use machine::state::{Class, State};
-use machine::{OsRelease, Process, Registry, machines, side_by_side};
+use machine::{OsRelease, Process, Registry, machines};
 use serde_json::{Value, json};
 
 use crate::display;
@@ -96,12 +96,17 @@ fn rows(states: Vec<State>, with_addresses: bool) -> Vec<Row> {
             _ => Vec::new(),
         })
         .collect();
-    let systems = side_by_side(&states, |state| match state.class {
-        Class::Host => OsRelease::of_host().ok(),
-        Class::Container => OsRelease::of_machine(state).ok(),
-        // Its first process is the one on the host.
-        Class::Vm => None,
-    });
+    let containers = states.iter().filter(|state| state.class == Class::Container).cloned().collect();
+    let mut found = OsRelease::of_machines(containers).into_iter();
+    let systems: Vec<Option<OsRelease>> = states
+        .iter()
+        .map(|state| match state.class {
+            Class::Host => OsRelease::of_host().ok(),
+            Class::Container => found.next().and_then(Result::ok),
+            // Its first process is the one on the host.
+            Class::Vm => None,
+        })
+        .collect();
     let parts = states.into_iter().zip(systems).zip(addresses);
     parts.map(|((state, system), addresses)| Row { state, system, addresses }).collect()
 }
