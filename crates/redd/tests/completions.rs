@@ -76,11 +76,11 @@ fn bash_offers_the_names_that_there_are() {
         place.lines(&[&["bash", "--norc", "-c", program, "bash", "redd"], words].concat())
     };
     for verb in ["status", "poweroff", "exec", "stop", "copy-to", "logs"] {
-        assert_eq!(completed(&[verb, ""]), [machine.clone()], "{verb}");
-        assert_eq!(completed(&[verb, "comp"]), [machine.clone()], "{verb}");
+        assert_eq!(completed(&[verb, ""]), std::slice::from_ref(&machine), "{verb}");
+        assert_eq!(completed(&[verb, "comp"]), std::slice::from_ref(&machine), "{verb}");
         assert_eq!(completed(&[verb, "zzz"]), [""; 0], "{verb}");
     }
-    assert_eq!(completed(&["exec", "-t", "comp"]), [machine.clone()]);
+    assert_eq!(completed(&["exec", "-t", "comp"]), std::slice::from_ref(&machine));
     assert_eq!(completed(&["exec", &machine, "comp"]), [""; 0]);
     for verb in ["start", "remove", "clone", "edit", "image-status"] {
         let offered = completed(&[verb, "w"]);
@@ -105,8 +105,8 @@ fn fish_offers_the_names_that_there_are() {
     let machine = place.running.name().to_owned();
     let completed =
         |line: &str| place.lines(&["fish", "--no-config", "-c", "source ./_redd; complete -C $argv[1]", line]);
-    assert_eq!(completed("redd poweroff comp"), [machine.clone()]);
-    assert_eq!(completed("redd exec comp"), [machine.clone()]);
+    assert_eq!(completed("redd poweroff comp"), std::slice::from_ref(&machine));
+    assert_eq!(completed("redd exec comp"), std::slice::from_ref(&machine));
     assert_eq!(completed(&format!("redd exec {machine} comp")), [""; 0]);
     assert_eq!(completed("redd remove mai"), ["mail"]);
     assert_eq!(completed("redd clone w").len(), 2);
