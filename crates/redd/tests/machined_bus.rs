@@ -3,20 +3,21 @@
 
 #[path = "machined_bus/bus.rs"]
 mod bus;
+#[path = "machined_bus/scene.rs"]
+mod scene;
 #[path = "machined_bus/terminals.rs"]
 mod terminals;
 
 use std::collections::BTreeMap;
-use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
-use testkit::disk::Mounted;
-use testkit::{HostState, Isolated, Running, fixture, requires};
+use testkit::{HostState, Running, fixture, requires};
 use zbus::OwnedObjectPath;
 
-use bus::{Bus, Client, LIMIT};
+use bus::{Client, LIMIT};
+use scene::{Scene, service, until};
 
 const REDD: &str = env!("CARGO_BIN_EXE_redd");
 const MANAGER: &str = "/org/freedesktop/machine1";
@@ -24,62 +25,9 @@ const HOST: &str = "/org/freedesktop/machine1/machine/_2ehost";
 /// What the interfaces are.
 const INTERFACES: &str = include_str!("machined_bus/interfaces.txt");
 
-fn policy() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../dist/dbus/org.freedesktop.machine1.conf")
-}
-
-/// A registry, a pool of images, a bus and the service, all of the test's own.
-struct Scene {
-    client: Client,
-    service: Child,
-    bus: Bus,
-    _mounts: [Mounted; 3],
-    _isolated: Isolated,
-}
-
-impl Scene {
-    fn new() -> Self {
-        Self::with(&[])
-    }
-
-    fn with(arguments: &[&str]) -> Self {
-        let isolated = Isolated::enter();
-        let own = |path: &str| {
-            std::fs::create_dir_all(path).expect("directory");
-            Mounted::new(&["-t", "tmpfs", "-o", "mode=755", "tmpfs"], Path::new(path))
-        };
-        let mounts = [own("/run/redd"), own("/run/systemd"), own("/var/lib/machines")];
-        let bus = Bus::start(&policy());
-        let service = service(&bus).args(arguments).spawn().expect("start");
-        let client = Client::connect(&bus);
-        let scene = Self { client, service, bus, _mounts: mounts, _isolated: isolated };
-        until("the service has its name", || scene.client.introspected(MANAGER).is_ok());
-        scene
-    }
-}
-
-/// The service, on this bus.
-fn service(bus: &Bus) -> Command {
-    let mut command = Command::new(REDD);
-    command.arg0("/usr/lib/systemd/systemd-machined").stdin(Stdio::null());
-    command.env("DBUS_SYSTEM_BUS_ADDRESS", bus.address());
-    command
-}
-
-impl Drop for Scene {
-    fn drop(&mut self) {
-        let _ = self.service.kill();
-        let _ = self.service.wait();
-    }
-}
-
-#[track_caller]
-fn until(what: &str, mut reached: impl FnMut() -> bool) {
-    let end = Instant::now() + LIMIT;
-    while !reached() {
-        assert!(Instant::now() < end, "{what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+/// With a pool of images of the test's own.
+fn scene(arguments: &[&str]) -> Scene {
+    Scene::with(&["/var/lib/machines"], arguments)
 }
 
 /// A process that somebody else runs.
@@ -155,7 +103,7 @@ fn described(xml: &str, interface: &str) -> Vec<String> {
 #[test]
 fn the_interfaces_are_those_of_the_table() {
     requires!(root, program "dbus-daemon");
-    let scene = Scene::new();
+    let scene = scene(&[]);
     let image = "/org/freedesktop/machine1/image/_2ehost";
     for (object, interface) in [(MANAGER, "Manager"), (HOST, "Machine"), (image, "Image")] {
         let interface = format!("org.freedesktop.machine1.{interface}");
@@ -175,7 +123,7 @@ fn the_interfaces_are_those_of_the_table() {
 #[test]
 fn properties_are_read_without_the_name_of_an_interface() {
     requires!(root, program "dbus-daemon");
-    let scene = Scene::new();
+    let scene = scene(&[]);
     let client = &scene.client;
     let image = "/org/freedesktop/machine1/image/_2ehost";
     type All = BTreeMap<String, zbus::OwnedVariant>;
@@ -227,7 +175,7 @@ type Listed = Vec<(String, String, String, OwnedObjectPath)>;
 #[test]
 fn machines_of_others_come_and_go() {
     requires!(root, program "dbus-daemon");
-    let scene = Scene::new();
+    let scene = scene(&[]);
     let client = &scene.client;
     let mut signals = client.signals();
     let foreign = Foreign::start();
@@ -311,7 +259,7 @@ fn machines_of_others_come_and_go() {
 #[test]
 fn registrations_in_properties_and_bad_ones() {
     requires!(root, program "dbus-daemon");
-    let scene = Scene::new();
+    let scene = scene(&[]);
     let client = &scene.client;
     let foreign = Foreign::start();
     let pid = foreign.0.id();
@@ -368,7 +316,7 @@ fn registrations_in_properties_and_bad_ones() {
 #[test]
 fn machines_of_ours_are_looked_into() {
     requires!(root, cgroup2, program "dbus-daemon");
-    let scene = Scene::new();
+    let scene = scene(&[]);
     let client = &scene.client;
     let tree = fixture::tree();
     tree.write("etc/os-release", "ID=redd-test\nPRETTY_NAME=\"A test\"\n", 0o644);
@@ -461,7 +409,7 @@ fn files_go_in_and_out(client: &Client, object: &str) {
 #[test]
 fn images_are_made_changed_and_removed() {
     requires!(root, program "dbus-daemon");
-    let scene = Scene::new();
+    let scene = scene(&[]);
     let client = &scene.client;
     let tree = Path::new("/var/lib/machines/bus-image");
     for directory in ["usr", "etc"] {
@@ -555,7 +503,7 @@ fn marks(client: &Client, object: &str) {
 #[test]
 fn the_host_is_there_and_stays() {
     requires!(root, program "dbus-daemon");
-    let scene = Scene::new();
+    let scene = scene(&[]);
     let client = &scene.client;
     assert_eq!(client.property::<String>(HOST, "Machine.Class"), "host");
     assert_eq!(client.property::<u32>(HOST, "Machine.Leader"), 1);
@@ -587,7 +535,7 @@ fn the_host_is_there_and_stays() {
 #[test]
 fn whoever_is_not_root_changes_nothing() {
     requires!(root, program "dbus-daemon", program "busctl", program "setpriv");
-    let scene = Scene::new();
+    let scene = scene(&[]);
     let foreign = Foreign::start();
     let told = ("bus-kept", Vec::<u8>::new(), "test", "vm", foreign.0.id(), "");
     let _: OwnedObjectPath = scene.client.call(MANAGER, "Manager.RegisterMachine", &told).expect("registered");
@@ -628,7 +576,7 @@ fn whoever_is_not_root_changes_nothing() {
 #[test]
 fn without_its_bus_it_ends() {
     requires!(root, program "dbus-daemon");
-    let mut scene = Scene::new();
+    let mut scene = scene(&[]);
     scene.bus.end();
     until("it has ended", || scene.service.try_wait().expect("wait").is_some());
     assert_eq!(scene.service.wait().expect("status").code(), Some(1));
@@ -637,7 +585,7 @@ fn without_its_bus_it_ends() {
 #[test]
 fn calls_keep_it_and_without_them_it_ends() {
     requires!(root, cgroup2, program "mount", program "dbus-daemon");
-    let mut scene = Scene::with(&["--idle=1"]);
+    let mut scene = scene(&["--idle=1"]);
     let end = Instant::now() + Duration::from_secs(2);
     while Instant::now() < end {
         let _: String = scene.client.property(HOST, "Machine.Class");
@@ -650,7 +598,7 @@ fn calls_keep_it_and_without_them_it_ends() {
 #[test]
 fn where_another_one_serves_nothing_is_touched() {
     requires!(root, cgroup2, program "mount", program "dbus-daemon");
-    let mut scene = Scene::new();
+    let mut scene = scene(&[]);
     scene.service.kill().expect("kill");
     scene.service.wait().expect("wait");
     let sockets = "/run/systemd/machine";

@@ -6,18 +6,19 @@ mod bus;
 #[allow(dead_code, reason = "each test takes what it needs")]
 #[path = "machined/client.rs"]
 mod client;
+#[allow(dead_code, reason = "each test takes what it needs")]
+#[path = "machined_bus/scene.rs"]
+mod scene;
 
 use std::os::fd::OwnedFd;
-use std::os::unix::process::CommandExt;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use testkit::disk::Mounted;
-use testkit::{HostState, Isolated, Screen, Terminal, fixture, requires, run_limited};
+use testkit::{HostState, Screen, Terminal, fixture, requires, run_limited};
 
-use bus::{Bus, Client};
+use bus::Client;
+use scene::{Scene, until};
 
 const REDD: &str = env!("CARGO_BIN_EXE_redd");
 const MANAGER: &str = "/org/freedesktop/machine1";
@@ -28,51 +29,6 @@ const SEEMING: &str = "seeming";
 const LIMIT: Duration = Duration::from_secs(120);
 /// Nothing in a list.
 const NONE: [&str; 0] = [];
-
-/// The service, on a bus and a registry of the test's own.
-struct Scene {
-    client: Client,
-    service: Child,
-    _bus: Bus,
-    _mounts: [Mounted; 2],
-    _isolated: Isolated,
-}
-
-impl Scene {
-    fn new() -> Self {
-        let isolated = Isolated::enter();
-        let own = |path: &str| {
-            std::fs::create_dir_all(path).expect("directory");
-            Mounted::new(&["-t", "tmpfs", "-o", "mode=755", "tmpfs"], Path::new(path))
-        };
-        let mounts = [own("/run/redd"), own("/run/systemd")];
-        let bus =
-            Bus::start(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../dist/dbus/org.freedesktop.machine1.conf"));
-        let mut command = Command::new(REDD);
-        command.arg0("/usr/lib/systemd/systemd-machined").stdin(Stdio::null());
-        let service = command.env("DBUS_SYSTEM_BUS_ADDRESS", bus.address()).spawn().expect("start");
-        let client = Client::connect(&bus);
-        let scene = Self { client, service, _bus: bus, _mounts: mounts, _isolated: isolated };
-        until("the service has its name", || scene.client.introspected(MANAGER).is_ok());
-        scene
-    }
-}
-
-impl Drop for Scene {
-    fn drop(&mut self) {
-        let _ = self.service.kill();
-        let _ = self.service.wait();
-    }
-}
-
-#[track_caller]
-fn until(what: &str, mut reached: impl FnMut() -> bool) {
-    let end = Instant::now() + LIMIT;
-    while !reached() {
-        assert!(Instant::now() < end, "{what}");
-        std::thread::sleep(Duration::from_millis(100));
-    }
-}
 
 /// What a command in the machine prints.
 fn inside(words: &[&str]) -> String {
@@ -104,7 +60,7 @@ fn open_in(machine: &str, mode: &str, more: Value) -> (client::Answer, Vec<Owned
 fn terminals_logins_and_shells_of_the_service_manager_inside() {
     requires!(root, cgroup2, idmap, program "mount", program "dbus-daemon");
     let Some(tree) = fixture::debian_tree() else { return };
-    let scene = Scene::new();
+    let scene = Scene::with(&[], &[]);
     let before = HostState::capture(&tree, &[]);
     let mut command = Command::new(REDD);
     let mut console = Terminal::start(command.args(["spawn", "-q", "-xbUD"]).arg(&tree).args(["-M", NAME]));
@@ -214,7 +170,7 @@ fn refused_shells(client: &Client) {
 #[test]
 fn a_machine_that_only_seems_to_be_managed_gets_nothing_of_the_host() {
     requires!(root, cgroup2, program "mount", program "dbus-daemon");
-    let scene = Scene::new();
+    let scene = Scene::with(&[], &[]);
     let tree = fixture::tree();
     // Its first process has systemd's name, and what answers for it is the machine's.
     std::fs::copy(tree.join("usr/bin/sleep"), tree.join("usr/bin/systemd")).expect("program");

@@ -8,7 +8,7 @@ use rustix::fs::{AtFlags, statat};
 use testkit::{HostState, Running, Screen, fixture, requires, run_limited};
 
 use super::bus::{Client, LIMIT};
-use super::{HOST, MANAGER, REDD, Scene, path_of, spawn, until};
+use super::{HOST, MANAGER, REDD, path_of, scene, spawn, until};
 
 const INVALID: &str = "org.freedesktop.DBus.Error.InvalidArgs";
 const MISSING: &str = "org.freedesktop.DBus.Error.FileNotFound";
@@ -33,7 +33,7 @@ fn seen(running: &Running, path: &str) -> rustix::io::Result<(u32, u32)> {
 #[test]
 fn terminals_of_machines() {
     requires!(root, cgroup2, idmap, program "mount", program "dbus-daemon");
-    let scene = Scene::new();
+    let scene = scene(&[]);
     let client = &scene.client;
     let tree = fixture::tree();
     let host = HostState::capture(tree.path(), &[]);
@@ -73,7 +73,7 @@ fn terminals_of_machines() {
 #[test]
 fn what_lies_in_the_place_of_terminals_is_not_believed() {
     requires!(root, cgroup2, program "mount", program "dbus-daemon");
-    let scene = Scene::new();
+    let scene = scene(&[]);
     let client = &scene.client;
     let tree = fixture::tree();
     let running = spawn(tree.path(), "bus-false", &[]);
@@ -98,7 +98,7 @@ fn what_lies_in_the_place_of_terminals_is_not_believed() {
 #[test]
 fn logins_where_no_systemd_runs() {
     requires!(root, cgroup2, idmap, program "mount", program "dbus-daemon", program "busybox");
-    let scene = Scene::new();
+    let scene = scene(&[]);
     let client = &scene.client;
     let tree = fixture::tree_with_login();
     let running = spawn(tree.path(), "bus-login", &["-U"]);
@@ -131,7 +131,7 @@ fn logins_where_no_systemd_runs() {
 #[test]
 fn shells_where_no_systemd_runs() {
     requires!(root, cgroup2, idmap, program "mount", program "dbus-daemon");
-    let mut scene = Scene::new();
+    let mut scene = scene(&[]);
     let tree = fixture::tree();
     let running = spawn(tree.path(), "bus-shell", &["-U"]);
     until("it is known", || scene.client.done(MANAGER, "Manager.GetMachine", &("bus-shell",)).is_ok());
@@ -214,7 +214,7 @@ fn shells_that_are_refused(client: &Client, object: &str) {
 #[test]
 fn terminals_and_shells_of_the_host() {
     requires!(root, program "mount", program "dbus-daemon");
-    let scene = Scene::new();
+    let scene = scene(&[]);
     let client = &scene.client;
     let (master, path) = client.terminal(MANAGER, "Manager.OpenMachinePTY", &(".host",)).expect("opened");
     assert!(Path::new(&path).exists(), "{path}");
