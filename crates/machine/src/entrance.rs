@@ -2,6 +2,7 @@
 //! so that what is entered is that machine's and no other's.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::OnceLock;
 
 use rustix::fs::{CWD, Mode, OFlags, fstat, openat};
 use rustix::io::Errno;
@@ -10,7 +11,7 @@ use rustix::thread::{CapabilitySet, CapabilitySets, LinkNameSpaceType, move_into
 
 use crate::control::client::Described;
 use crate::control::{self, Client};
-use crate::process::has_ended;
+use crate::process::{Process, has_ended};
 use crate::registry::{self, Machine, Registry};
 use crate::state::{Class, State};
 
@@ -182,17 +183,48 @@ pub fn root_directory(state: &State) -> Result<(OwnedFd, OwnedFd), Error> {
 /// # Errors
 /// `EAGAIN` while it has no files yet, `ESRCH` if it has ended, `EACCES` where the caller may not look inside.
 pub fn root_at_once(state: &State) -> rustix::io::Result<OwnedFd> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let root = openat(CWD, format!("/proc/{}/root", state.leader.pid), flags, Mode::empty())?;
-    // Looked at after it was opened: the number is the leader's then, too.
-    if !state.leader.lives() {
-        return Err(Errno::SRCH);
+    Way::of(state).root_at_once()
+}
+
+/// What is needed of a machine's state for [`root_at_once`].
+pub(crate) struct Way {
+    leader: Process,
+    /// Whether its first process may have the host's root directory.
+    may_be_the_hosts: bool,
+}
+
+impl Way {
+    pub(crate) fn of(state: &State) -> Self {
+        let may_be_the_hosts = !state.supervised || state.root_directory.as_deref() == Some("/");
+        Self { leader: state.leader.clone(), may_be_the_hosts }
     }
-    let the_hosts = state.root_directory.as_deref() == Some("/");
-    if state.supervised && !the_hosts && same(&root, &openat(CWD, "/", flags, Mode::empty())?)? {
-        return Err(Errno::AGAIN);
+
+    pub(crate) fn root_at_once(&self) -> rustix::io::Result<OwnedFd> {
+        let root = openat(CWD, format!("/proc/{}/root", self.leader.pid), ROOT, Mode::empty())?;
+        // Looked at after it was opened: if the number is the leader's now it was so then, and only who lives has a root.
+        if self.leader.open_in_this_boot().is_none() {
+            return Err(Errno::SRCH);
+        }
+        if !self.may_be_the_hosts && node(&root)? == own_root()? {
+            return Err(Errno::AGAIN);
+        }
+        Ok(root)
     }
-    Ok(root)
+}
+
+/// How root directories are opened.
+const ROOT: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+/// Device and inode of the directory that is root for us, which stays for as long as we look into machines.
+fn own_root() -> rustix::io::Result<(u64, u64)> {
+    static OWN: OnceLock<(u64, u64)> = OnceLock::new();
+    match OWN.get() {
+        Some(own) => Ok(*own),
+        None => {
+            let own = node(&openat(CWD, "/", ROOT, Mode::empty())?)?;
+            Ok(*OWN.get_or_init(|| own))
+        }
+    }
 }
 
 /// Keeps these capabilities and no others, also where a program were executed.
@@ -259,8 +291,13 @@ fn is(namespace: &OwnedFd, kind: &str) -> rustix::io::Result<bool> {
 }
 
 fn same(one: &OwnedFd, other: &OwnedFd) -> rustix::io::Result<bool> {
-    let (one, other) = (fstat(one)?, fstat(other)?);
-    Ok((one.st_dev, one.st_ino) == (other.st_dev, other.st_ino))
+    Ok(node(one)? == node(other)?)
+}
+
+/// Its device and inode.
+fn node(file: &OwnedFd) -> rustix::io::Result<(u64, u64)> {
+    let stat = fstat(file)?;
+    Ok((stat.st_dev, stat.st_ino))
 }
 
 #[cfg(test)]

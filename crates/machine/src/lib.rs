@@ -40,6 +40,7 @@ pub mod os_release;
 pub mod passwd;
 pub mod process;
 pub mod program;
+mod read;
 pub mod registry;
 pub mod rlimit;
 mod side_by_side;

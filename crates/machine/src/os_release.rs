@@ -1,22 +1,19 @@
 //! What a system says of itself, see os-release(5). A machine owns that file: it is opened inside its root, read within
 //! bounds, and what is in it is only ever shown.
 
-use std::fs::File;
-use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat};
 use rustix::io::{self, Errno};
 
-use crate::entrance;
+use crate::entrance::{self, Way};
+use crate::read::{End, read_at_most};
 use crate::side_by_side::within;
 use crate::state::State;
 
 /// How much of the file is read, in bytes.
-const LONGEST: u64 = 64 << 10;
-/// How long it may be without being read in pieces, in bytes.
-const USUAL: usize = 4 << 10;
+const LONGEST: usize = 64 << 10;
 /// The longest value that is shown, in bytes.
 const LONGEST_VALUE: usize = 256;
 /// How long it may take: a process inside may serve the file system, and already the way to the file then, see fuse(4).
@@ -51,9 +48,9 @@ impl OsRelease {
 
     /// Those of many machines, in their order, each as by [`OsRelease::of_machine`].
     #[must_use]
-    pub fn of_machines(states: Vec<State>) -> Vec<io::Result<Self>> {
-        let read = |state: &State| entrance::root_at_once(state).and_then(|root| read_first(&root));
-        within(PATIENCE, states, read).into_iter().map(told).collect()
+    pub fn of_machines<'a>(states: impl Iterator<Item = &'a State>) -> Vec<io::Result<Self>> {
+        let read = |way: &Way, buffer: &mut Vec<u8>| read_first(&way.root_at_once()?, buffer);
+        within(PATIENCE, states.map(Way::of).collect(), read).into_iter().map(told).collect()
     }
 
     fn below(root: OwnedFd) -> io::Result<Self> {
@@ -121,34 +118,32 @@ fn unquoted(value: &str) -> String {
 }
 
 /// What was read, or that nothing has come.
-fn told(text: Option<io::Result<Vec<u8>>>) -> io::Result<OsRelease> {
-    Ok(OsRelease::parse(&text.unwrap_or(Err(Errno::TIMEDOUT))?))
+fn told(read: Option<io::Result<OsRelease>>) -> io::Result<OsRelease> {
+    read.unwrap_or(Err(Errno::TIMEDOUT))
 }
 
-fn read_first(root: &OwnedFd) -> io::Result<Vec<u8>> {
+fn read_first(root: &OwnedFd, buffer: &mut Vec<u8>) -> io::Result<OsRelease> {
     let mut result = Err(Errno::NOENT);
     for place in PLACES {
-        result = read_file(root, place);
+        result = read_file(root, place, buffer);
         if result.is_ok() {
             break;
         }
     }
-    result
+    result.map(OsRelease::parse)
 }
 
-fn read_file(root: &OwnedFd, path: &str) -> io::Result<Vec<u8>> {
+fn read_file<'a>(root: &OwnedFd, path: &str, buffer: &'a mut Vec<u8>) -> io::Result<&'a [u8]> {
     // Found without being opened: a pipe or a device could do something.
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     let found = sys::open::openat2(root, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve)?;
-    if FileType::from_raw_mode(fstat(&found)?.st_mode) != FileType::RegularFile {
+    let stat = fstat(&found)?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return Err(Errno::NOENT);
     }
     let file = sys::terminal::reopen(found.as_fd(), OFlags::RDONLY)?;
-    // Most fit into this, and are read at once.
-    let mut text = Vec::with_capacity(USUAL);
-    let read = File::from(file).take(LONGEST).read_to_end(&mut text);
-    read.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
-    Ok(text)
+    let end = if stat.st_size > 0 { End::Short } else { End::Empty };
+    read_at_most(file.as_fd(), end, LONGEST, buffer)
 }
 
 #[cfg(test)]

@@ -10,18 +10,19 @@
 //! Trusts the host's root, who alone may write there. The names of entries are machine names, checked when they are read.
 
 use std::ffi::OsStr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use image::lock_file::LockFile;
 use image::run_directory::RunDirectory;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, renameat, unlinkat};
 use rustix::io::Errno;
+use rustix::path::Arg;
 use spec::MachineName;
 use sys::file_lock;
 
 use crate::confinement::Confinement;
-use crate::side_by_side::side_by_side;
+use crate::read::{End, read_at_most};
 use crate::state::{State, VERSION};
 
 /// The names of an entry's files.
@@ -35,7 +36,7 @@ const FILES: [&str; 5] = [NEW_STATE, STATE, CONTROL, CONFINEMENT, LOCK];
 /// What is locked while entries of others change. No machine can be called so.
 const CHANGES: &str = ".lock";
 /// The longest state that is read, in bytes.
-const LONGEST: u64 = 1 << 20;
+const LONGEST: usize = 1 << 20;
 
 /// Why the registry could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -151,8 +152,9 @@ impl Registry {
     pub fn list(&self) -> Result<(Vec<Machine>, Vec<Error>), Error> {
         let names = self.names()?;
         let (mut machines, mut errors) = (Vec::with_capacity(names.len()), Vec::new());
-        for found in side_by_side(&names, |name| self.look(name)) {
-            match found {
+        let (base, mut buffer) = (self.open(), Vec::new());
+        for name in &names {
+            match self.look_at(&base, name, &mut buffer) {
                 Ok(Some(machine)) => machines.push(machine),
                 Ok(None) => {}
                 Err(error) => errors.push(error),
@@ -207,19 +209,38 @@ impl Registry {
 
     /// Nothing if it has ended, or is not there yet.
     fn look(&self, name: &str) -> Result<Option<Machine>, Error> {
+        self.look_at(&self.open(), name, &mut Vec::new())
+    }
+
+    fn open(&self) -> rustix::io::Result<OwnedFd> {
+        open(CWD, &self.directory, OFlags::PATH | OFlags::DIRECTORY)
+    }
+
+    /// The same in our directory, with a buffer that is used again.
+    fn look_at(
+        &self,
+        base: &rustix::io::Result<OwnedFd>,
+        name: &str,
+        buffer: &mut Vec<u8>,
+    ) -> Result<Option<Machine>, Error> {
         let directory = self.directory.join(name);
+        let base = match base {
+            Ok(base) => base.as_fd(),
+            Err(Errno::NOENT) => return Ok(None),
+            Err(source) => return Err(failed("open", &self.directory)(*source)),
+        };
         // Opened before it is asked for: whoever begins meanwhile has another file.
-        let lock = open(&directory.join(LOCK), OFlags::RDONLY);
-        let path = directory.join(STATE);
-        let state = match read(&path) {
+        let lock = open(base, format!("{name}/{LOCK}"), OFlags::RDONLY);
+        let state = match read_at(base, format!("{name}/{STATE}"), buffer) {
             Ok(text) => text,
             Err(Errno::NOENT) => {
                 self.remove_if_stale(name);
                 return Ok(None);
             }
-            Err(source) => return Err(failed("read", &path)(source)),
+            Err(source) => return Err(failed("read", &directory.join(STATE))(source)),
         };
-        let state: State = serde_json::from_slice(&state).map_err(|source| Error::Malformed { path, source })?;
+        let malformed = |source| Error::Malformed { path: directory.join(STATE), source };
+        let state: State = serde_json::from_slice(state).map_err(malformed)?;
         if state.version > VERSION {
             return Err(Error::Later { machine: name.to_owned(), version: state.version });
         }
@@ -254,7 +275,7 @@ impl Registry {
             // Registered by others, or somebody holds it after all.
             Ok(None) => {
                 let Ok(_changes) = self.lock_changes() else { return };
-                match read(&directory.join(STATE)).map(|text| serde_json::from_slice::<State>(&text)) {
+                match read_at(CWD, directory.join(STATE), &mut Vec::new()).map(serde_json::from_slice::<State>) {
                     Ok(Ok(state)) if !state.supervised && !state.leader.lives() => remove(&directory, None),
                     // Fails where somebody is about to fill it.
                     Err(Errno::NOENT) => drop(unlinkat(CWD, &directory, AtFlags::REMOVEDIR)),
@@ -368,7 +389,7 @@ impl Registry {
 
 /// What an entry says, if it can be read.
 fn read_state(directory: &Path) -> Option<State> {
-    serde_json::from_slice(&read(&directory.join(STATE)).ok()?).ok()
+    serde_json::from_slice(read_at(CWD, directory.join(STATE), &mut Vec::new()).ok()?).ok()
 }
 
 /// An entry that is kept.
@@ -451,26 +472,16 @@ fn write(directory: &Path, name: &str, mode: u32, contents: &[u8]) -> Result<(),
     renameat(CWD, &new, CWD, directory.join(name)).map_err(failed("write", &directory.join(name)))
 }
 
-fn open(path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
-    rustix::fs::open(path, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
+fn open(base: BorrowedFd<'_>, path: impl Arg, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+    openat(base, path, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
 }
 
-fn read(path: &Path) -> rustix::io::Result<Vec<u8>> {
-    let file = open(path, OFlags::RDONLY)?;
-    let size = u64::try_from(rustix::fs::fstat(&file)?.st_size).unwrap_or(u64::MAX);
-    if size > LONGEST {
-        return Err(Errno::FBIG);
+fn read_at<'a>(base: BorrowedFd<'_>, path: impl Arg, buffer: &'a mut Vec<u8>) -> rustix::io::Result<&'a [u8]> {
+    let file = open(base, path, OFlags::RDONLY | OFlags::NONBLOCK)?;
+    match read_at_most(file.as_fd(), End::Short, LONGEST + 1, buffer)? {
+        text if text.len() > LONGEST => Err(Errno::FBIG),
+        text => Ok(text),
     }
-    let mut text = vec![0; usize::try_from(size).unwrap_or(0)];
-    let mut length = 0;
-    while length < text.len() {
-        match rustix::io::retry_on_intr(|| rustix::io::read(&file, &mut text[length..]))? {
-            0 => break,
-            more => length += more,
-        }
-    }
-    text.truncate(length);
-    Ok(text)
 }
 
 fn to_json(value: &impl serde::Serialize) -> Vec<u8> {

@@ -96,7 +96,7 @@ fn rows(states: Vec<State>, with_addresses: bool) -> Vec<Row> {
             _ => Vec::new(),
         })
         .collect();
-    let containers = states.iter().filter(|state| state.class == Class::Container).cloned().collect();
+    let containers = states.iter().filter(|state| state.class == Class::Container);
     let mut found = OsRelease::of_machines(containers).into_iter();
     let systems: Vec<Option<OsRelease>> = states
         .iter()
