@@ -22,17 +22,28 @@ const LONGEST: u64 = 64 << 10;
 /// # Errors
 /// [`Error::File`] if our directory cannot be read.
 pub fn all(registry: &Registry) -> Result<(Vec<State>, Vec<Error>), Error> {
-    let (ours, errors) = registry.list()?;
+    let (mut states, errors) = all_seeing(registry, |_| {})?;
+    states.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+    Ok((states, errors))
+}
+
+/// The same in the order in which they are found, and each is told of as soon as it is.
+///
+/// # Errors
+/// [`Error::File`] if our directory cannot be read.
+pub fn all_seeing(registry: &Registry, mut seen: impl FnMut(&State)) -> Result<(Vec<State>, Vec<Error>), Error> {
+    let (ours, errors) = registry.list_seeing(|machine| seen(&machine.state))?;
     let mut states: Vec<State> = ours.into_iter().map(|machine| machine.state).collect();
     let own = states.len();
     if let Ok(names) = std::fs::read_dir(UPSTREAM) {
         for name in names.filter_map(|entry| entry.ok()?.file_name().into_string().ok()) {
             if !states[..own].iter().any(|state| state.name == name) {
-                states.extend(of_upstream(Path::new(UPSTREAM), &name));
+                let state = of_upstream(Path::new(UPSTREAM), &name);
+                state.iter().for_each(&mut seen);
+                states.extend(state);
             }
         }
     }
-    states.sort_unstable_by(|one, other| one.name.cmp(&other.name));
     Ok((states, errors))
 }
 

@@ -9,7 +9,7 @@ use rustix::io::{self, Errno};
 
 use crate::entrance::{self, Way};
 use crate::read::{End, read_at_most};
-use crate::side_by_side::within;
+use crate::side_by_side::SideBySide;
 use crate::state::State;
 
 /// How much of the file is read, in bytes.
@@ -46,15 +46,10 @@ impl OsRelease {
         Self::below(rustix::fs::openat(CWD, "/", flags, Mode::empty())?)
     }
 
-    /// Those of many machines, in their order, each as by [`OsRelease::of_machine`].
-    #[must_use]
-    pub fn of_machines<'a>(states: impl Iterator<Item = &'a State>) -> Vec<io::Result<Self>> {
-        let read = |way: &Way, buffer: &mut Vec<u8>| read_first(&way.root_at_once()?, buffer);
-        within(PATIENCE, states.map(Way::of).collect(), read).into_iter().map(told).collect()
-    }
-
     fn below(root: OwnedFd) -> io::Result<Self> {
-        within(PATIENCE, vec![root], read_first).pop().map_or(Err(Errno::TIMEDOUT), told)
+        let mut reading = SideBySide::new(read_first);
+        reading.add(root);
+        reading.results(PATIENCE).pop().map_or(Err(Errno::TIMEDOUT), told)
     }
 
     /// What a file says.
@@ -89,6 +84,34 @@ impl OsRelease {
     #[must_use]
     pub fn pretty_name(&self) -> Option<&str> {
         self.get("PRETTY_NAME").or_else(|| self.get("NAME"))
+    }
+}
+
+/// Those of many machines, read while others are added.
+pub struct Reading(SideBySide<Way, io::Result<OsRelease>>);
+
+impl Reading {
+    /// Nothing as yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(SideBySide::new(|way, buffer| read_first(&way.root_at_once()?, buffer)))
+    }
+
+    /// Another one.
+    pub fn add(&mut self, state: &State) {
+        self.0.add(Way::of(state));
+    }
+
+    /// In the order in which they were added, each as by [`OsRelease::of_machine`].
+    #[must_use]
+    pub fn results(self) -> Vec<io::Result<OsRelease>> {
+        self.0.results(PATIENCE).into_iter().map(told).collect()
+    }
+}
+
+impl Default for Reading {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

@@ -150,12 +150,23 @@ impl Registry {
     /// # Errors
     /// [`Error::File`] if the directory cannot be read.
     pub fn list(&self) -> Result<(Vec<Machine>, Vec<Error>), Error> {
+        self.list_seeing(|_| {})
+    }
+
+    /// The same, and each is told of as soon as it is found.
+    ///
+    /// # Errors
+    /// As [`Registry::list`].
+    pub fn list_seeing(&self, mut seen: impl FnMut(&Machine)) -> Result<(Vec<Machine>, Vec<Error>), Error> {
         let names = self.names()?;
         let (mut machines, mut errors) = (Vec::with_capacity(names.len()), Vec::new());
         let (base, mut buffer) = (self.open(), Vec::new());
         for name in &names {
             match self.look_at(&base, name, &mut buffer) {
-                Ok(Some(machine)) => machines.push(machine),
+                Ok(Some(machine)) => {
+                    seen(&machine);
+                    machines.push(machine);
+                }
                 Ok(None) => {}
                 Err(error) => errors.push(error),
             }

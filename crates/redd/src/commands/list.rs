@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use machine::addresses::{self, Address};
+use machine::os_release::Reading;
 use machine::state::{Class, State};
 use machine::{OsRelease, Process, Registry, machines};
 use serde_json::{Value, json};
@@ -52,12 +53,16 @@ struct Row {
 
 /// Prints them.
 pub(crate) fn run(arguments: &Arguments, options: &Options) -> Result<ExitCode, Failure> {
-    let (mut states, errors) = machines::all(&Registry::system()).map_err(|error| Failure::new(error, None))?;
+    let mut systems = Reading::new();
+    let seen = |state: &State| match state.class {
+        Class::Container => systems.add(state),
+        // Its first process is the one on the host.
+        Class::Vm | Class::Host => {}
+    };
+    let (states, errors) =
+        machines::all_seeing(&Registry::system(), seen).map_err(|error| Failure::new(error, None))?;
     for error in errors {
         warn(&anyhow::Error::from(error));
-    }
-    if options.all {
-        states.insert(0, machines::host());
     }
     let json = match (options.json(), arguments.output.as_str()) {
         (Json::Off, "json-pretty") => Json::Pretty,
@@ -69,7 +74,11 @@ pub(crate) fn run(arguments: &Arguments, options: &Options) -> Result<ExitCode, 
         _ if options.full || json != Json::Off => usize::MAX,
         Most(most) => most,
     };
-    let rows = rows(states, most > 0);
+    let mut rows = rows(states, systems, most > 0);
+    rows.sort_unstable_by(|one, other| one.state.name.cmp(&other.state.name));
+    if options.all {
+        rows.insert(0, Row::of_host(most > 0));
+    }
     let all: Value = match json {
         Json::Off => Value::Null,
         _ => rows.iter().map(|row| as_json(row, most)).collect(),
@@ -84,34 +93,31 @@ pub(crate) fn run(arguments: &Arguments, options: &Options) -> Result<ExitCode, 
 }
 
 /// What is not known, because the caller may not see it or a machine has just ended, is left out.
-fn rows(states: Vec<State>, with_addresses: bool) -> Vec<Row> {
+fn rows(states: Vec<State>, systems: Reading, with_addresses: bool) -> Vec<Row> {
     let apart = |state: &&State| with_addresses && state.private_network;
     let leaders: Vec<&Process> = states.iter().filter(apart).map(|state| &state.leader).collect();
-    let mut found = addresses::of_machines(&leaders).into_iter();
-    let addresses: Vec<Vec<Address>> = states
-        .iter()
-        .map(|state| match state.class {
-            Class::Host if with_addresses => addresses::of_host().unwrap_or_default(),
-            _ if apart(&state) => found.next().and_then(Result::ok).unwrap_or_default(),
-            _ => Vec::new(),
-        })
-        .collect();
-    let containers = states.iter().filter(|state| state.class == Class::Container);
-    let mut found = OsRelease::of_machines(containers).into_iter();
-    let systems: Vec<Option<OsRelease>> = states
-        .iter()
-        .map(|state| match state.class {
-            Class::Host => OsRelease::of_host().ok(),
-            Class::Container => found.next().and_then(Result::ok),
-            // Its first process is the one on the host.
-            Class::Vm => None,
-        })
-        .collect();
-    let parts = states.into_iter().zip(systems).zip(addresses);
-    parts.map(|((state, system), addresses)| Row { state, system, addresses }).collect()
+    let mut addresses = addresses::of_machines(&leaders).into_iter();
+    let mut systems = systems.results().into_iter();
+    let row = |state: State| Row {
+        addresses: match apart(&&state) {
+            true => addresses.next().and_then(Result::ok).unwrap_or_default(),
+            false => Vec::new(),
+        },
+        system: match state.class {
+            Class::Container => systems.next().and_then(Result::ok),
+            Class::Vm | Class::Host => None,
+        },
+        state,
+    };
+    states.into_iter().map(row).collect()
 }
 
 impl Row {
+    fn of_host(with_addresses: bool) -> Self {
+        let addresses = if with_addresses { addresses::of_host().unwrap_or_default() } else { Vec::new() };
+        Self { state: machines::host(), system: OsRelease::of_host().ok(), addresses }
+    }
+
     fn of_system(&self, field: &str) -> Option<&str> {
         self.system.as_ref()?.get(field)
     }
