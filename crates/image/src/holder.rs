@@ -205,6 +205,7 @@ pub fn remove_dead(place: BorrowedFd<'_>, name: &OsStr) -> Result<bool, remove::
     if owner != rustix::process::geteuid().as_raw() || !outlive(&fd).map_err(error)? {
         return Ok(false);
     }
+    crate::pool::protected::grant(place, fd.as_fd()).map_err(error)?;
     remove::tree(place, name)?;
     Ok(true)
 }

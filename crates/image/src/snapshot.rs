@@ -36,7 +36,7 @@ pub fn take(tree: &Tree, at: BorrowedFd<'_>, name: &OsStr) -> Result<(), Error> 
 
 fn subvolume(source: &OwnedFd, at: BorrowedFd<'_>, name: &OsStr, path: &Path) -> Result<(), Error> {
     let error = |source| Error { path: path.to_owned(), source };
-    sys::btrfs::snapshot(source.as_fd(), at, name).map_err(error)?;
+    sys::btrfs::snapshot(source.as_fd(), at, name, false).map_err(error)?;
     let nested = match sys::btrfs::nested(source.as_fd()) {
         // A kernel before 4.18: there are placeholders instead.
         Err(Errno::NOTTY) => Vec::new(),

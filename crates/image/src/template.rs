@@ -11,6 +11,9 @@ use crate::holder::{self, Holder, Purpose};
 use crate::tree::FileSystem;
 use crate::{Tree, copy, snapshot};
 
+/// What the tree is called in the holder's directory while it is made.
+pub(crate) const TREE: &str = "root";
+
 /// Why there is no new tree.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -52,17 +55,31 @@ pub enum Made {
 /// # Errors
 /// [`Error`]; nothing is left then, unless the removal fails too, which the next start or `--cleanup` makes up for.
 pub fn make(template: &Tree, target: &Path, machine: &str, observe: copy::Observer<'_>) -> Result<Made, Error> {
+    make_and(template, target, machine, observe, |holder, name| {
+        renameat_with(holder.fd(), TREE, holder.place(), name, RenameFlags::NOREPLACE)
+    })
+}
+
+/// The same for one who gives it its name: it is called [`TREE`] in the holder's directory.
+///
+/// # Errors
+/// [`Error`], as [`make`].
+pub(crate) fn make_and(
+    template: &Tree,
+    target: &Path,
+    machine: &str,
+    observe: copy::Observer<'_>,
+    publish: impl FnOnce(&Holder, &OsStr) -> rustix::io::Result<()>,
+) -> Result<Made, Error> {
     let place_error = |source| Error::Place { path: target.to_owned(), source };
     let (Some(place), Some(name)) = (target.parent(), target.file_name()) else {
         return Err(place_error(Errno::INVAL));
     };
     let holder = Holder::create(place, machine, Purpose::Copy)?;
-    let result = fill(template, &holder, observe).and_then(|made| {
-        match renameat_with(holder.fd(), "root", holder.place(), name, RenameFlags::NOREPLACE) {
-            Ok(()) => Ok(made),
-            Err(Errno::EXIST) => Err(Error::Exists(target.to_owned())),
-            Err(source) => Err(place_error(source)),
-        }
+    let result = fill(template, &holder, observe).and_then(|made| match publish(&holder, name) {
+        Ok(()) => Ok(made),
+        Err(Errno::EXIST) => Err(Error::Exists(target.to_owned())),
+        Err(source) => Err(place_error(source)),
     });
     let removed = holder.remove();
     let made = result?;
@@ -71,7 +88,7 @@ pub fn make(template: &Tree, target: &Path, machine: &str, observe: copy::Observ
 }
 
 fn fill(template: &Tree, holder: &Holder, observe: copy::Observer<'_>) -> Result<Made, Error> {
-    let name = OsStr::new("root");
+    let name = OsStr::new(TREE);
     if template.is_subvolume && snapshot::take(template, holder.fd(), name).is_ok() {
         return Ok(Made::Snapshot);
     }

@@ -29,6 +29,7 @@ pub mod bind;
 pub mod confinement;
 pub mod control;
 pub mod entrance;
+mod entry_file;
 mod errand;
 pub mod group;
 pub mod init;

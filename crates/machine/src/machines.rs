@@ -4,6 +4,8 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use rustix::fs::CWD;
+
 use crate::process::{Process, boot_id};
 use crate::registry::{Error, Machine, Registry};
 use crate::state::{Class, State, Timestamp, VERSION};
@@ -15,7 +17,7 @@ const UPSTREAM: &str = "/run/systemd/machines";
 /// `VMADDR_CID_ANY` of vsock(7): none.
 pub const ANY_CID: u32 = u32::MAX;
 /// The longest of these files that is read, in bytes.
-const LONGEST: u64 = 64 << 10;
+const LONGEST: usize = 64 << 10;
 
 /// All of them by name, and what could not be read.
 ///
@@ -37,7 +39,9 @@ pub fn all_seeing(registry: &Registry, mut seen: impl FnMut(&State)) -> Result<(
     let own = states.len();
     if let Ok(names) = std::fs::read_dir(UPSTREAM) {
         for name in names.filter_map(|entry| entry.ok()?.file_name().into_string().ok()) {
-            if !states[..own].iter().any(|state| state.name == name) {
+            // What is said of a damaged one of ours is no better than what is known of it.
+            let damaged = || errors.iter().any(|error| error.entry() == Some(name.as_str()));
+            if !states[..own].iter().any(|state| state.name == name) && !damaged() {
                 let state = of_upstream(Path::new(UPSTREAM), &name);
                 state.iter().for_each(&mut seen);
                 states.extend(state);
@@ -79,7 +83,8 @@ pub fn host() -> State {
     State {
         version: VERSION,
         name: HOST.to_owned(),
-        id: text("/etc/machine-id").and_then(|id| id.trim().parse().ok()),
+        // It may be a link.
+        id: std::fs::read_to_string("/etc/machine-id").ok().and_then(|id| id.trim().parse().ok()),
         service: None,
         class: Class::Host,
         leader: Process::of(1).unwrap_or(leader),
@@ -110,17 +115,12 @@ fn booted() -> u64 {
     realtime.saturating_sub(up)
 }
 
-fn text(path: impl AsRef<Path>) -> Option<String> {
-    use std::io::Read;
-    let mut text = String::new();
-    std::fs::File::open(path).ok()?.take(LONGEST).read_to_string(&mut text).ok()?;
-    Some(text)
-}
-
 /// What a file of systemd-machined says, if its machine lives. Its directory belongs to the host's root.
 fn of_upstream(directory: &Path, name: &str) -> Option<State> {
     spec::MachineName::try_from(name).ok()?;
-    let text = text(directory.join(name))?;
+    let mut buffer = Vec::new();
+    let text = crate::entry_file::read(CWD, directory.join(name), LONGEST, &mut buffer).ok()?;
+    let text = std::str::from_utf8(text).ok()?;
     let fields: HashMap<&str, String> = text
         .lines()
         .filter_map(|line| line.split_once('='))

@@ -22,7 +22,7 @@ use spec::MachineName;
 use sys::file_lock;
 
 use crate::confinement::Confinement;
-use crate::read::{End, read_at_most};
+use crate::entry_file;
 use crate::state::{State, VERSION};
 
 /// The names of an entry's files.
@@ -37,6 +37,8 @@ const FILES: [&str; 5] = [NEW_STATE, STATE, CONTROL, CONFINEMENT, LOCK];
 const CHANGES: &str = ".lock";
 /// The longest state that is read, in bytes.
 const LONGEST: usize = 1 << 20;
+/// The longest confinement, with all its filters.
+const LONGEST_CONFINEMENT: usize = 64 << 20;
 
 /// Why the registry could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -63,13 +65,18 @@ pub enum Error {
         /// Why it failed.
         source: Errno,
     },
-    /// What is in a file.
-    #[error("cannot read {path}", path = .path.display())]
+    /// What is in a file, or in its place.
+    #[error(
+        "{path} is not what a supervisor writes: {why}; end the process that has {lock} open, if fuser(1) shows one, and remove {entry}",
+        path = .path.display(), lock = .entry.join(LOCK).display(), entry = .entry.display()
+    )]
     Malformed {
         /// Which file.
         path: PathBuf,
         /// What is wrong with it.
-        source: serde_json::Error,
+        why: String,
+        /// The directory of the machine's files.
+        entry: PathBuf,
     },
     /// A later redd wrote it.
     #[error(
@@ -81,6 +88,38 @@ pub enum Error {
         /// Which version.
         version: u32,
     },
+}
+
+impl Error {
+    /// The machine whose entry cannot be used.
+    pub(crate) fn entry(&self) -> Option<&str> {
+        match self {
+            Self::Malformed { entry, .. } => entry.file_name()?.to_str(),
+            Self::File { path, .. } => path.parent()?.file_name()?.to_str(),
+            Self::Later { machine, .. } => Some(machine),
+            Self::NoSuchMachine(_) | Self::Exists(_) | Self::Ours(_) | Self::Name(_) => None,
+        }
+    }
+
+    /// Why a file of an entry is of no use.
+    fn unread(directory: &Path, name: &str, longest: usize, source: Unread) -> Self {
+        let path = directory.join(name);
+        let odd = entry_file::oddness(&path, longest);
+        match (odd, source) {
+            (None, Unread::System(source)) => failed("read", &path)(source),
+            (odd, Unread::Nonsense(error)) => {
+                let why = odd.unwrap_or_else(|| error.to_string());
+                Self::Malformed { path, why, entry: directory.to_owned() }
+            }
+            (Some(why), Unread::System(_)) => Self::Malformed { path, why, entry: directory.to_owned() },
+        }
+    }
+}
+
+/// Why a file of an entry was not understood.
+enum Unread {
+    System(Errno),
+    Nonsense(serde_json::Error),
 }
 
 /// The registry.
@@ -117,10 +156,10 @@ impl Machine {
     pub fn confinement(&self) -> Result<Option<Confinement>, Error> {
         let Some(directory) = &self.directory else { return Ok(None) };
         let path = directory.join(CONFINEMENT);
-        match std::fs::read(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !self.state.supervised => Ok(None),
-            Err(error) => Err(failed("read", &path)(errno(&error))),
-            Ok(text) => serde_json::from_slice(&text).map(Some).map_err(|source| Error::Malformed { path, source }),
+        match parsed(CWD, &path, LONGEST_CONFINEMENT, &mut Vec::new()) {
+            Ok(confinement) => Ok(Some(confinement)),
+            Err(Unread::System(Errno::NOENT)) if !self.state.supervised => Ok(None),
+            Err(unread) => Err(Error::unread(directory, CONFINEMENT, LONGEST_CONFINEMENT, unread)),
         }
     }
 }
@@ -224,7 +263,8 @@ impl Registry {
     }
 
     fn open(&self) -> rustix::io::Result<OwnedFd> {
-        open(CWD, &self.directory, OFlags::PATH | OFlags::DIRECTORY)
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        openat(CWD, &self.directory, flags, Mode::empty())
     }
 
     /// The same in our directory, with a buffer that is used again.
@@ -241,25 +281,29 @@ impl Registry {
             Err(source) => return Err(failed("open", &self.directory)(*source)),
         };
         // Opened before it is asked for: whoever begins meanwhile has another file.
-        let lock = open(base, format!("{name}/{LOCK}"), OFlags::RDONLY);
-        let state = match read_at(base, format!("{name}/{STATE}"), buffer) {
-            Ok(text) => text,
-            Err(Errno::NOENT) => {
+        let lock = entry_file::open(base, format!("{name}/{LOCK}"));
+        let held = |lock: &OwnedFd| {
+            let conflict = file_lock::would_conflict(lock.as_fd(), file_lock::Mode::Shared);
+            conflict.map_err(failed("look at", &directory.join(LOCK)))
+        };
+        let state: State = match parsed(base, format!("{name}/{STATE}"), LONGEST, buffer) {
+            Ok(state) => state,
+            Err(Unread::System(Errno::NOENT)) => {
                 self.remove_if_stale(name);
                 return Ok(None);
             }
-            Err(source) => return Err(failed("read", &directory.join(STATE))(source)),
+            // Whatever it says: whoever kept it is dead.
+            Err(_) if lock.as_ref().is_ok_and(|lock| held(lock).is_ok_and(|held| !held)) => {
+                self.remove_if_stale(name);
+                return Ok(None);
+            }
+            Err(unread) => return Err(Error::unread(&directory, STATE, LONGEST, unread)),
         };
-        let malformed = |source| Error::Malformed { path: directory.join(STATE), source };
-        let state: State = serde_json::from_slice(state).map_err(malformed)?;
         if state.version > VERSION {
             return Err(Error::Later { machine: name.to_owned(), version: state.version });
         }
         let lives = match (state.supervised, lock) {
-            (true, Ok(lock)) => {
-                let conflict = file_lock::would_conflict(lock.as_fd(), file_lock::Mode::Shared);
-                conflict.map_err(failed("look at", &directory.join(LOCK)))?
-            }
+            (true, Ok(lock)) => held(&lock)?,
             // It begins or ends just now.
             (true, Err(Errno::NOENT)) => false,
             // Not for us to look at.
@@ -286,10 +330,10 @@ impl Registry {
             // Registered by others, or somebody holds it after all.
             Ok(None) => {
                 let Ok(_changes) = self.lock_changes() else { return };
-                match read_at(CWD, directory.join(STATE), &mut Vec::new()).map(serde_json::from_slice::<State>) {
-                    Ok(Ok(state)) if !state.supervised && !state.leader.lives() => remove(&directory, None),
+                match parsed::<State>(CWD, directory.join(STATE), LONGEST, &mut Vec::new()) {
+                    Ok(state) if !state.supervised && !state.leader.lives() => remove(&directory, None),
                     // Fails where somebody is about to fill it.
-                    Err(Errno::NOENT) => drop(unlinkat(CWD, &directory, AtFlags::REMOVEDIR)),
+                    Err(Unread::System(Errno::NOENT)) => drop(unlinkat(CWD, &directory, AtFlags::REMOVEDIR)),
                     _ => {}
                 }
             }
@@ -400,7 +444,7 @@ impl Registry {
 
 /// What an entry says, if it can be read.
 fn read_state(directory: &Path) -> Option<State> {
-    serde_json::from_slice(read_at(CWD, directory.join(STATE), &mut Vec::new()).ok()?).ok()
+    parsed(CWD, directory.join(STATE), LONGEST, &mut Vec::new()).ok()
 }
 
 /// An entry that is kept.
@@ -441,7 +485,10 @@ fn remove(directory: &Path, lock: Option<LockFile>) {
     for name in FILES {
         // The lock goes last, while it is held.
         if name != LOCK {
-            let _ = unlinkat(CWD, directory.join(name), AtFlags::empty());
+            let path = directory.join(name);
+            if unlinkat(CWD, &path, AtFlags::empty()) == Err(Errno::ISDIR) {
+                let _ = unlinkat(CWD, &path, AtFlags::REMOVEDIR);
+            }
         }
     }
     drop(lock);
@@ -483,16 +530,15 @@ fn write(directory: &Path, name: &str, mode: u32, contents: &[u8]) -> Result<(),
     renameat(CWD, &new, CWD, directory.join(name)).map_err(failed("write", &directory.join(name)))
 }
 
-fn open(base: BorrowedFd<'_>, path: impl Arg, flags: OFlags) -> rustix::io::Result<OwnedFd> {
-    openat(base, path, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
-}
-
-fn read_at<'a>(base: BorrowedFd<'_>, path: impl Arg, buffer: &'a mut Vec<u8>) -> rustix::io::Result<&'a [u8]> {
-    let file = open(base, path, OFlags::RDONLY | OFlags::NONBLOCK)?;
-    match read_at_most(file.as_fd(), End::Short, LONGEST + 1, buffer)? {
-        text if text.len() > LONGEST => Err(Errno::FBIG),
-        text => Ok(text),
-    }
+/// What a file of an entry says.
+fn parsed<T: serde::de::DeserializeOwned>(
+    base: BorrowedFd<'_>,
+    path: impl Arg,
+    longest: usize,
+    buffer: &mut Vec<u8>,
+) -> Result<T, Unread> {
+    let text = entry_file::read(base, path, longest, buffer).map_err(Unread::System)?;
+    serde_json::from_slice(text).map_err(Unread::Nonsense)
 }
 
 fn to_json(value: &impl serde::Serialize) -> Vec<u8> {

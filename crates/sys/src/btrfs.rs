@@ -94,15 +94,16 @@ pub fn create(directory: BorrowedFd<'_>, name: &OsStr) -> Result<()> {
     unsafe { ioctl(directory, Setter::<CREATE, VolumeArgs>::new(args)) }
 }
 
-/// Makes a writable snapshot `name` in the directory, of the subvolume whose root is `source`. Nested subvolumes are
-/// not part of it: empty directories ([`PLACEHOLDER_INODE`]) stand in their places.
+/// Makes a snapshot `name` in the directory, of the subvolume whose root is `source`; one that is read-only is so from its first
+/// moment. Nested subvolumes are not part of it: empty directories ([`PLACEHOLDER_INODE`]) stand in their places.
 ///
 /// # Errors
 /// `EXDEV` when the directory is on another file system, `EINVAL` when the source is no subvolume, and others of
 /// `BTRFS_IOC_SNAP_CREATE_V2`.
-pub fn snapshot(source: BorrowedFd<'_>, directory: BorrowedFd<'_>, name: &OsStr) -> Result<()> {
+pub fn snapshot(source: BorrowedFd<'_>, directory: BorrowedFd<'_>, name: &OsStr, read_only: bool) -> Result<()> {
+    let flags = if read_only { READ_ONLY } else { 0 };
     let args =
-        VolumeArgsV2 { fd: i64::from(source.as_raw_fd()), transaction: 0, flags: 0, unused: [0; 4], name: fill(name)? };
+        VolumeArgsV2 { fd: i64::from(source.as_raw_fd()), transaction: 0, flags, unused: [0; 4], name: fill(name)? };
     // SAFETY: the opcode takes a btrfs_ioctl_vol_args_v2, which VolumeArgsV2 is laid out as; the descriptor in it is
     // borrowed for the call.
     unsafe { ioctl(directory, Setter::<SNAPSHOT, VolumeArgsV2>::new(args)) }

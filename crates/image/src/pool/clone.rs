@@ -8,7 +8,7 @@ use rustix::fs::{CWD, Mode, OFlags, RenameFlags, fchmod, openat, renameat_with};
 use rustix::io::Errno;
 use sys::file_lock;
 
-use super::{Error, Image, Kind, Pool, companion, failed, hold, image};
+use super::{Error, Image, Kind, Pool, companion, failed, hold, image, mark, protected};
 use crate::copy;
 use crate::holder::{Holder, Purpose};
 use crate::template::{self, Made};
@@ -27,8 +27,8 @@ pub struct Cloned {
 
 impl Pool {
     /// Makes an image of the name `new` in [`Pool::path`]: a btrfs snapshot where that is possible, else a copy that shares
-    /// contents with the original where the file system can. It shows up complete or not at all. Its settings files are
-    /// copied, too.
+    /// contents with the original where the file system can. It shows up complete or not at all, and read-only if that is wanted.
+    /// Its settings files are copied, too.
     ///
     /// # Errors
     /// [`Error`]; nothing is left then.
@@ -58,8 +58,8 @@ impl Pool {
         // First, so that there is no moment with an image that lacks them.
         let settings = companion::copy(&companions)?;
         let copied = match original.kind {
-            Kind::Directory | Kind::Subvolume => self.copy_tree(original, new, observe),
-            Kind::Raw => self.copy_file(original, new, observe).map(|made| (made, false)),
+            Kind::Directory | Kind::Subvolume => self.copy_tree(original, new, read_only, observe),
+            Kind::Raw => self.copy_file(original, new, read_only, observe).map(|made| (made, false)),
             Kind::Block => Err(Error::Unsupported {
                 name: original.name.clone(),
                 kind: original.kind,
@@ -67,25 +67,17 @@ impl Pool {
             }),
         };
         let (made, in_use) = copied.inspect_err(|_| companion::take_back(&settings))?;
-        let finish = || {
-            let image = self.find(new)?;
-            if read_only {
-                self.mark(&image, true)?;
-            }
-            self.find(new)
-        };
-        match finish() {
-            Ok(image) => Ok(Cloned { image, made, in_use }),
-            Err(error) => {
-                drop(name);
-                // Nothing half is left; that it could not be made says more than what else fails then.
-                let _ = self.find(new).and_then(|image| self.remove(&image));
-                Err(error)
-            }
-        }
+        drop(name);
+        Ok(Cloned { image: self.find(new)?, made, in_use })
     }
 
-    fn copy_tree(&self, original: &Image, new: &str, observe: copy::Observer<'_>) -> Result<(Made, bool), Error> {
+    fn copy_tree(
+        &self,
+        original: &Image,
+        new: &str,
+        read_only: bool,
+        observe: copy::Observer<'_>,
+    ) -> Result<(Made, bool), Error> {
         let tree = Tree::open_any(&original.path)?;
         let (_lock, in_use) = match hold::lock(self, original, file_lock::Mode::Shared) {
             Ok(lock) => (Some(lock), false),
@@ -94,19 +86,33 @@ impl Pool {
             Err(error) => return Err(error),
         };
         let machine = hold::machine(new);
-        let made =
-            template::make(&tree, &self.own.join(new), machine.as_str(), observe).map_err(|error| match error {
-                template::Error::Holder(error) => Error::Holder(error),
-                template::Error::Copy { source, .. } => Error::Copy { name: original.name.clone(), source },
-                template::Error::Exists(path) => Error::Exists { name: new.to_owned(), path },
-                template::Error::Place { path, source } => failed("make", &path)(source),
-            })?;
+        let target = self.own.join(new);
+        let made = if read_only {
+            template::make_and(&tree, &target, machine.as_str(), observe, protected::publish)
+        } else {
+            template::make(&tree, &target, machine.as_str(), observe)
+        };
+        let made = made.map_err(|error| match error {
+            template::Error::Holder(error) => Error::Holder(error),
+            template::Error::Copy { source, .. } => Error::Copy { name: original.name.clone(), source },
+            template::Error::Exists(path) => Error::Exists { name: new.to_owned(), path },
+            template::Error::Place { source: Errno::NOTTY | Errno::OPNOTSUPP | Errno::INVAL, .. } if read_only => {
+                mark::unsupported(new, Kind::Directory)
+            }
+            template::Error::Place { path, source } => failed("make", &path)(source),
+        })?;
         let in_use = in_use && made != Made::Snapshot;
         Ok((made, in_use))
     }
 
     /// A disk image in use is not copied: its file system would be torn.
-    fn copy_file(&self, original: &Image, new: &str, observe: copy::Observer<'_>) -> Result<Made, Error> {
+    fn copy_file(
+        &self,
+        original: &Image,
+        new: &str,
+        read_only: bool,
+        observe: copy::Observer<'_>,
+    ) -> Result<Made, Error> {
         let _lock = hold::lock(self, original, file_lock::Mode::Shared)?;
         let path = &original.path;
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
@@ -118,7 +124,8 @@ impl Pool {
             let (target, report) = copied.map_err(|source| Error::Copy { name: original.name.clone(), source })?;
             let status = rustix::fs::fstat(&target).map_err(failed("examine", path))?;
             // A writable clone of a template that is not.
-            fchmod(&target, Mode::from_raw_mode(status.st_mode & 0o777 | 0o600)).map_err(failed("make", path))?;
+            let mode = if read_only { status.st_mode & 0o555 | 0o400 } else { status.st_mode & 0o777 | 0o600 };
+            fchmod(&target, Mode::from_raw_mode(mode)).map_err(failed("make", path))?;
             let file = format!("{new}.raw");
             match renameat_with(holder.fd(), inside, holder.place().as_fd(), &file, RenameFlags::NOREPLACE) {
                 Ok(()) => Ok(Made::Copy(report)),

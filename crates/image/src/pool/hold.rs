@@ -9,6 +9,7 @@ use spec::MachineName;
 use sys::file_lock;
 
 use super::{Error, Image, Pool, failed};
+use crate::holder;
 use crate::lock::{NameLock, TreeLock};
 use crate::tree::{Identity, Tree};
 
@@ -55,7 +56,11 @@ impl Held {
     /// [`Error::Running`], [`Error::Lock`] and [`Error::Attached`] while somebody uses it.
     pub(super) fn exclusively(pool: &Pool, image: &Image) -> Result<Self, Error> {
         let name = Name::take(pool, &image.name)?;
-        Ok(Self { _name: name, _lock: lock(pool, image, file_lock::Mode::Exclusive)? })
+        let lock = lock(pool, image, file_lock::Mode::Exclusive)?;
+        // A copy whose maker was killed becomes read-only, if it is to be, before anything else is done with it.
+        let (place, _) = image.place()?;
+        holder::remove_dead_at(&place.join(holder::name(machine(&image.name).as_str(), holder::Purpose::Copy)))?;
+        Ok(Self { _name: name, _lock: lock })
     }
 }
 

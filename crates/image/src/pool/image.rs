@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, Dir, FileType, IFlags, Mode, OFlags, StatVfsMountFlags, StatxFlags, openat, statx};
 use rustix::io::Errno;
 
-use super::{Error, HOST, failed, versions};
+use super::{Error, HOST, failed, protected, versions};
 use crate::tree::FileSystem;
 
 /// Stands for a size or a limit that is not known, as on the bus.
@@ -203,7 +203,11 @@ fn examine(at: &OwnedFd, place: &Path, file: &OsStr, name: &str, ending: Ending)
         return (image.kind.is_tree() != raw).then_some(image);
     }
     let found = openat(at, file, LOOK, Mode::empty()).ok()?;
-    let image = look(&found, name, place.join(file))?;
+    let mut image = look(&found, name, place.join(file))?;
+    if image.kind.is_tree() && !image.read_only {
+        image.read_only =
+            rustix::fs::fstat(&found).is_ok_and(|status| protected::is_wished(at.as_fd(), name, status.st_ino));
+    }
     let fits = match ending {
         Ending::Raw => image.kind == Kind::Raw,
         _ => image.kind != Kind::Raw,

@@ -22,7 +22,7 @@ impl Pool {
     }
 
     /// The same for one who holds it.
-    pub(super) fn mark(&self, image: &Image, read_only: bool) -> Result<(), Error> {
+    fn mark(&self, image: &Image, read_only: bool) -> Result<(), Error> {
         let error = || failed(if read_only { "make read-only" } else { "make writable" }, &image.path);
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let opened = openat(CWD, &image.path, flags, Mode::empty()).map_err(error())?;
@@ -37,11 +37,7 @@ impl Pool {
                     if wanted == flags { Ok(()) } else { rustix::fs::ioctl_setflags(&opened, wanted) }
                 });
                 set.map_err(|source| match source {
-                    Errno::NOTTY | Errno::OPNOTSUPP | Errno::INVAL => Error::Unsupported {
-                        name: image.name.clone(),
-                        kind: image.kind,
-                        problem: "its file system has no flag \"immutable\", by which directories are marked read-only",
-                    },
+                    Errno::NOTTY | Errno::OPNOTSUPP | Errno::INVAL => unsupported(&image.name, image.kind),
                     source => error()(source),
                 })
             }
@@ -52,6 +48,15 @@ impl Pool {
             }
             Kind::Block => sys::grow::set_device_read_only(opened.as_fd(), read_only).map_err(error()),
         }
+    }
+}
+
+/// Why a directory cannot be marked.
+pub(super) fn unsupported(name: &str, kind: Kind) -> Error {
+    Error::Unsupported {
+        name: name.to_owned(),
+        kind,
+        problem: "its file system has no flag \"immutable\", by which directories are marked read-only",
     }
 }
 

@@ -6,6 +6,7 @@
 //! | `hold` | an image kept from others while something is done with it |
 //! | `clone` | a new image made from another one |
 //! | `rename`, `remove`, `mark`, `limit`, `clean` | what their names say |
+//! | `protected` | a new tree that is read-only from the moment on that it is seen |
 //! | `companion` | files that belong to an image by their names |
 //! | [`metadata`] | what the system in an image calls itself |
 //! | `versions` | directories of versions, systemd.v(7) |
@@ -21,6 +22,7 @@ pub mod image;
 mod limit;
 mod mark;
 pub mod metadata;
+pub(crate) mod protected;
 mod remove;
 mod rename;
 #[cfg(test)]

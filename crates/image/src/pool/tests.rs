@@ -141,6 +141,64 @@ fn what_a_killed_call_has_left_of_settings_is_taken_over() {
     assert_eq!(fs::read_to_string(places.at("settings/other.nspawn")).expect("read"), "[Files]\n");
 }
 
+/// A clone that was killed between its name and its mark, as the kernel makes no immutable directory under a name.
+#[test]
+fn a_read_only_clone_is_so_from_the_moment_on_that_it_is_seen() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let places = Places::new();
+    let immutable = |path: &str| {
+        let directory = fs::File::open(places.at(path)).expect("open");
+        rustix::fs::ioctl_getflags(&directory).is_ok_and(|flags| flags.contains(rustix::fs::IFlags::IMMUTABLE))
+    };
+    let writable = |name: &str| {
+        let image = places.pool.find(name).expect("image");
+        places.pool.mark_read_only(&image, false).expect("writable");
+    };
+    places.directory("one/tree/usr");
+    match places.clone("tree", "copy", true) {
+        Err(Error::Unsupported { .. }) => {
+            return assert_eq!(places.names(), ["tree"], "no such flag, and nothing left");
+        }
+        other => assert!(other.expect("clone").image.read_only && immutable("one/copy")),
+    }
+    writable("copy");
+    assert!(!places.pool.find("copy").expect("image").read_only && !immutable("one/copy"));
+    assert_eq!(fs::read_dir(places.at("one")).expect("list").count(), 2);
+    // What its violent death leaves then: the name is given, the mark is not.
+    let leave = |name: &str| {
+        places.directory(&format!("one/.#redd.{name}"));
+        fs::create_dir_all(places.at(&format!("one/{name}/usr"))).expect("tree");
+        let inode =
+            std::os::unix::fs::MetadataExt::ino(&fs::metadata(places.at(&format!("one/{name}"))).expect("there"));
+        places.file(&format!("one/.#redd.{name}/read-only"), &format!("{inode} {name}"));
+    };
+    let read_only = |name: &str| places.pool.find(name).expect("image").read_only;
+    leave("killed");
+    assert!(read_only("killed") && !immutable("one/killed"));
+    assert!(places.pool.list().expect("list").iter().any(|image| image.name == "killed" && image.read_only));
+    places.pool.clean(Clean::Hidden).expect("clean");
+    assert!(read_only("killed") && immutable("one/killed") && !places.at("one/.#redd.killed").exists());
+    writable("killed");
+    leave("killed");
+    places.pool.rename(&places.pool.find("killed").expect("image"), "named").expect("rename");
+    assert!(read_only("named") && immutable("one/named"));
+    leave("other");
+    writable("other");
+    assert!(!read_only("other") && !immutable("one/other"));
+    // One of the same name that has come since is another.
+    leave("gone");
+    fs::rename(places.at("one/gone"), places.at("two/gone")).expect("away");
+    places.directory("one/gone/usr");
+    assert!(!read_only("gone"));
+    places.pool.clean(Clean::Hidden).expect("clean");
+    assert!(!immutable("one/gone"));
+    for name in ["named", "copy"] {
+        places.pool.remove(&places.pool.find(name).expect("image")).expect("remove");
+    }
+}
+
 #[test]
 fn what_must_not_be_changed_stays() {
     let places = Places::new();

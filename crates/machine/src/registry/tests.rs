@@ -202,3 +202,33 @@ fn what_cannot_be_read_hides_nothing_else() {
     assert_eq!(machines.len(), 1);
     assert!(matches!(errors[..], [Error::Later { .. }, Error::Malformed { .. }]), "{errors:?}");
 }
+
+/// Whatever lies in the place of a state: nobody waits, nothing huge is read, and what the dead have left goes.
+#[test]
+fn what_lies_in_the_place_of_a_state_holds_nobody_up() {
+    let (_directory, registry) = registry();
+    type Spoil = fn(&Path);
+    let spoiled: [(&str, Spoil); 5] = [
+        ("a pipe", |path| {
+            rustix::fs::mknodat(CWD, path, rustix::fs::FileType::Fifo, Mode::RUSR, 0).unwrap();
+        }),
+        ("a directory", |path| std::fs::create_dir(path).unwrap()),
+        ("a symbolic link", |path| std::os::unix::fs::symlink("/dev/zero", path).unwrap()),
+        ("bytes", |path| std::fs::File::create(path).unwrap().set_len(8 << 30).unwrap()),
+        ("EOF", |path| std::fs::write(path, "{\"version\":1").unwrap()),
+    ];
+    for (what, spoil) in spoiled {
+        registry.register(&state("odd", myself(), false)).unwrap();
+        let path = registry.directory.join("odd").join(STATE);
+        std::fs::remove_file(&path).unwrap();
+        spoil(&path);
+        let told = registry.find("odd").unwrap_err().to_string();
+        assert!(told.contains(what) && told.contains(path.to_str().unwrap()) && told.contains("remove"), "{told}");
+        assert!(registry.register(&state("odd", myself(), false)).is_err(), "{what}");
+        assert!(path.symlink_metadata().is_ok(), "it is not ours to remove: somebody may live");
+        // With a lock that nobody holds it is a dead supervisor's.
+        std::fs::write(registry.directory.join("odd").join(LOCK), "").unwrap();
+        assert!(names(&registry).is_empty(), "{what}");
+        assert!(!registry.directory.join("odd").exists(), "{what}");
+    }
+}

@@ -1,0 +1,6 @@
+//! What bad input gets: damaged files of the registry, crowded sockets, callers without rights.
+
+mod backlog;
+mod callers;
+mod scene;
+mod states;
