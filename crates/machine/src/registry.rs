@@ -332,8 +332,9 @@ impl Registry {
                 let Ok(_changes) = self.lock_changes() else { return };
                 match parsed::<State>(CWD, directory.join(STATE), LONGEST, &mut Vec::new()) {
                     Ok(state) if !state.supervised && !state.leader.lives() => remove(&directory, None),
-                    // Fails where somebody is about to fill it.
-                    Err(Unread::System(Errno::NOENT)) => drop(unlinkat(CWD, &directory, AtFlags::REMOVEDIR)),
+                    // A registration that was killed, perhaps in the midst of its state: who is at it holds what we hold. Who
+                    // ends just now still has its lock, and does that itself.
+                    Err(Unread::System(Errno::NOENT)) if !directory.join(LOCK).exists() => remove(&directory, None),
                     _ => {}
                 }
             }

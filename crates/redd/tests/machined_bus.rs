@@ -3,6 +3,10 @@
 
 #[path = "machined_bus/bus.rs"]
 mod bus;
+#[path = "killed/mod.rs"]
+mod killed;
+#[path = "machined_bus/killing.rs"]
+mod killing;
 #[path = "machined_bus/scene.rs"]
 mod scene;
 #[path = "machined_bus/terminals.rs"]

@@ -232,3 +232,22 @@ fn what_lies_in_the_place_of_a_state_holds_nobody_up() {
         assert!(!registry.directory.join("odd").exists(), "{what}");
     }
 }
+
+/// A registration that was killed has no lock of its own, and may have come to any step.
+#[test]
+fn what_a_killed_registration_has_left_is_in_nobody_s_way() {
+    let (_directory, registry) = registry();
+    let here = registry.directory.join("vm");
+    for half in [None, Some("{\"version\":1,")] {
+        registry.register(&state("other", myself(), false)).unwrap();
+        std::fs::create_dir(&here).unwrap();
+        if let Some(half) = half {
+            std::fs::write(here.join(NEW_STATE), half).unwrap();
+        }
+        assert_eq!(names(&registry), ["other"]);
+        assert!(!here.exists(), "{half:?}");
+        registry.register(&state("vm", myself(), false)).unwrap();
+        registry.unregister("vm").unwrap();
+        registry.unregister("other").unwrap();
+    }
+}

@@ -4,6 +4,9 @@ mod activation;
 mod client;
 mod connections;
 mod images;
+#[path = "../killed/mod.rs"]
+mod killed;
+mod killing;
 mod machines;
 mod service;
 mod terminals;
