@@ -3,10 +3,16 @@
 
 #[path = "machined_bus/bus.rs"]
 mod bus;
+#[path = "machined_bus/coverage.rs"]
+mod coverage;
+#[path = "covered/mod.rs"]
+mod covered;
 #[path = "killed/mod.rs"]
 mod killed;
 #[path = "machined_bus/killing.rs"]
 mod killing;
+#[path = "machined_bus/refusals.rs"]
+mod refusals;
 #[path = "machined_bus/scene.rs"]
 mod scene;
 #[path = "machined_bus/terminals.rs"]

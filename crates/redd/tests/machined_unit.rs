@@ -47,6 +47,7 @@ fn what_the_unit_opens_is_not_confined_as_the_unit() {
     assert!(host.run("systemctl show -p BusName systemd-machined").output.contains("org.freedesktop.machine1"));
     in_the_machine(&host);
     on_the_host(&host);
+    machines_get_units(&host);
     host.run("/work/bin/redd terminate inner").expect_code(0);
     host.power_off();
     before.assert_same();
@@ -84,4 +85,35 @@ fn on_the_host(host: &ManagedHost) {
     // What is left of the login is forgotten.
     let left = "[ -z \"$(systemctl list-units --all --plain --no-legend 'container-*@*')\" ]";
     host.run(&format!("for _ in $(seq 100); do {left} && exit 0; sleep 0.2; done; exit 1")).expect_code(0);
+}
+
+/// `CreateMachine`, `CreateMachineWithNetwork` and `CreateMachineEx`: the leader is moved to a scope of its own, with the
+/// properties that are asked for.
+fn machines_get_units(host: &ManagedHost) {
+    const BEGIN: &str = "setsid sleep 700 >/dev/null 2>&1 & pid=$!";
+    const LOOK: &str = "unit=$(/work/bin/redd show made -p Unit --value)
+        [ \"$unit\" = machine-made.scope ] || { /work/bin/redd show made; cat /proc/$pid/cgroup; exit 1; }
+        [ $(systemctl show -p MemoryMax --value $unit) = 104857600 ]
+        grep -q $unit /proc/$pid/cgroup
+        /work/bin/redd terminate made
+        until ! systemctl is-active -q $unit; do sleep 0.1; done; ! kill -0 $pid 2>/dev/null";
+    let property = "1 MemoryMax t 104857600";
+    for create in [
+        format!("call CreateMachine 'sayssusa(sv)' made 0 test container $pid '' {property}"),
+        format!("call CreateMachineWithNetwork 'sayssusaia(sv)' made 0 test container $pid '' 1 1 {property}"),
+        format!(
+            "call RegisterMachine sayssus made 0 test container $pid ''
+            object=/org/freedesktop/machine1/machine/made
+            id=$(busctl get-property org.freedesktop.machine1 $object org.freedesktop.machine1.Machine LeaderPIDFDId)
+            call UnregisterMachine s made
+            call CreateMachineEx 'sa(sv)a(sv)' made 4 Class s container Service s test LeaderPID u $pid LeaderPIDFDID $id {property}"
+        ),
+    ] {
+        called(host, &format!("set -e; {BEGIN}; {create}; {LOOK}"));
+        // One that nobody can have: it is told, and nothing is registered.
+        let wrong = create.replace("MemoryMax t 104857600", "MemoryMax s much");
+        let refused = host.run(&format!("{CALL}\n{BEGIN}; {wrong} || code=1; kill $pid; exit ${{code:-0}}"));
+        assert_eq!(refused.code(), 1, "{refused}");
+        assert!(!host.run("/work/bin/redd list").expect_code(0).output.contains("made"), "{refused}");
+    }
 }

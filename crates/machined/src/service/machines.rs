@@ -332,11 +332,14 @@ fn is_of_user(text: &str, uid: u32) -> bool {
 fn unit_in(text: &str) -> Option<(Option<String>, Option<String>)> {
     let path = |prefix: &str| text.lines().find_map(|line| line.strip_prefix(prefix));
     let named = text.lines().find_map(|line| line.split_once(":name=systemd:").map(|(_, path)| path));
-    let path = named.or_else(|| path("0::"))?;
-    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
-    let at = parts.iter().position(|part| part.ends_with(".scope") || part.ends_with(".service"))?;
-    let below = parts[at + 1..].join("/");
-    Some((Some(parts[at].to_owned()), Some(below).filter(|below| !below.is_empty())))
+    // Where systemd manages a container of a hybrid host it has no hierarchy of that name.
+    let unit = |path: &str| {
+        let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+        let at = parts.iter().position(|part| part.ends_with(".scope") || part.ends_with(".service"))?;
+        let below = parts[at + 1..].join("/");
+        Some((Some(parts[at].to_owned()), Some(below).filter(|below| !below.is_empty())))
+    };
+    [named, path("0::")].into_iter().flatten().find_map(unit)
 }
 
 /// Whether a process whose `/proc/PID/cgroup` this is belongs to the machine.
@@ -404,6 +407,7 @@ mod tests {
             (some("machine-a.scope"), some("payload/b.service"))
         );
         assert_eq!(unit("1:name=systemd:/system.slice/x.service\n0::/\n"), (some("x.service"), None));
+        assert_eq!(unit("9:name=systemd:/\n0::/machine.slice/machine-a.scope\n"), (some("machine-a.scope"), None));
         assert_eq!(unit("0::/redd/a\n"), (None, None));
         assert_eq!(unit(""), (None, None));
     }

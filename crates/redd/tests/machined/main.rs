@@ -3,11 +3,15 @@
 mod activation;
 mod client;
 mod connections;
+mod coverage;
+#[path = "../covered/mod.rs"]
+mod covered;
 mod images;
 #[path = "../killed/mod.rs"]
 mod killed;
 mod killing;
 mod machines;
+mod refusals;
 mod service;
 mod terminals;
 mod users;

@@ -148,6 +148,14 @@ impl Client {
         Ok(fd.into())
     }
 
+    /// The same of a method of an object, which needs no name.
+    pub(crate) fn opened_by_object(&self, path: &str, method: &str) -> Result<std::os::fd::OwnedFd, String> {
+        let (interface, method) = method.split_once('.').expect("interface.method");
+        let answer = self.send((path, &format!("{SERVICE}.{interface}"), method), &())?;
+        let fd: zbus::OwnedFd = answer.body().deserialize().expect("a descriptor");
+        Ok(fd.into())
+    }
+
     /// A terminal that a method answers with: our end, and the path of the other end.
     pub(crate) fn terminal<B: Serialize + Type>(
         &self,
