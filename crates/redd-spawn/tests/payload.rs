@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 use testkit::{Ended, Spawn, fixture, requires};
 
 const REDD: &str = env!("CARGO_BIN_EXE_redd-spawn");
+/// The first real-time signal that programs may use, as the GNU C library counts.
+const SIGRTMIN: i32 = 34;
 
 fn run(options: &[&str], script: &str) -> Ended {
     let tree = fixture::tree();
@@ -43,6 +45,33 @@ fn the_stub_init_reaps_orphans() {
     let script = "for i in 1 2 3 4 5; do (sleep 0.1 & exit 0); done; sleep 0.6; \
                   cat /proc/[0-9]*/stat | grep -c ' Z ' | sed 's/^/dead=/'; exit 0";
     assert_eq!(run(&["-a"], script).expect_code(0).value("dead"), "0");
+}
+
+#[test]
+fn the_stub_init_takes_from_inside_what_an_init_takes() {
+    requires!(root, cgroup2, userns);
+    for users in [&[][..], &["-U"]] {
+        let run = |script: &str| run(&[users, &["-a"]].concat(), script);
+        for signal in ["HUP", "QUIT", "USR1", "USR2", "ALRM", "TERM", "PWR", "RTMIN"] {
+            let ended = run(&format!("kill -{signal} 1; sleep 0.2; echo alive=yes")).expect_code(0);
+            assert_eq!(ended.value("alive"), "yes", "{signal}: {ended}");
+        }
+        // Power off: all are asked to end.
+        for number in [3, 4] {
+            let number = SIGRTMIN + number;
+            let ended = run(&format!(
+                "(trap 'echo asked=yes; exit' TERM; while :; do sleep 0.05; done) & sleep 0.2; kill -{number} 1; sleep 30"
+            ));
+            assert_eq!((ended.code(), ended.value("asked")), (0, "yes"), "{number}: {ended}");
+        }
+        // Reboot.
+        for number in [2, SIGRTMIN + 5, SIGRTMIN + 6] {
+            let script =
+                format!("if test -e /again; then echo second=yes; exit 4; fi; : >/again; kill -{number} 1; sleep 30");
+            let ended = run(&script);
+            assert_eq!((ended.code(), ended.value("second")), (4, "yes"), "{number}: {ended}");
+        }
+    }
 }
 
 #[test]

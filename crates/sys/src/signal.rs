@@ -68,10 +68,11 @@ impl std::fmt::Debug for SignalSet {
 /// The number of `rt_sigtimedwait(2)`, as `/proc/PID/syscall` shows a process that waits for signals in it.
 pub const CALL_THAT_WAITS: std::ffi::c_long = libc::SYS_rt_sigtimedwait;
 
-/// `SIGRTMIN`: the first real-time signal that programs may use (the C library keeps some for itself).
+/// `SIGRTMIN` as the GNU C library counts: the first real-time signal that programs may use. musl keeps one more for itself, but
+/// what the numbers mean is between us and the programs of machines, whichever library this one is linked with.
 #[must_use]
-pub fn real_time_minimum() -> i32 {
-    libc::SIGRTMIN()
+pub const fn real_time_minimum() -> i32 {
+    34
 }
 
 /// `SIGRTMAX`: the highest signal number.
@@ -200,19 +201,36 @@ pub fn next(descriptor: BorrowedFd<'_>) -> Result<Option<Delivered>> {
     }
 }
 
+/// A signal that has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// Its number.
+    pub signal: i32,
+    /// The process that sent it, where one did that is in our namespace of process ids.
+    pub sender: Option<rustix::process::Pid>,
+}
+
 /// Waits for one of the signals, which must be blocked, and takes it. Interruptions are none.
 ///
 /// # Errors
 /// Those of [`sigwaitinfo(2)`](https://man7.org/linux/man-pages/man2/sigwaitinfo.2.html).
-pub fn wait(signals: &SignalSet) -> Result<i32> {
+pub fn wait(signals: &SignalSet) -> Result<Received> {
+    let mut details = MaybeUninit::<libc::siginfo_t>::zeroed();
     loop {
-        // SAFETY: the set is initialised, no details are asked for.
-        match unsafe { libc::sigwaitinfo(&raw const signals.0, std::ptr::null_mut()) } {
+        // SAFETY: the set is initialised, and the details are ours to be written.
+        match unsafe { libc::sigwaitinfo(&raw const signals.0, details.as_mut_ptr()) } {
             -1 => match last_errno() {
                 Errno::INTR => {}
                 error => return Err(error),
             },
-            signal => return Ok(signal),
+            signal => {
+                // SAFETY: the call has succeeded, and all bytes were initialised before.
+                let details = unsafe { details.assume_init() };
+                let sent = matches!(details.si_code, libc::SI_USER | libc::SI_TKILL | libc::SI_QUEUE);
+                // SAFETY: what is sent by a process has its number, 0 where we do not see it.
+                let sender = if sent { rustix::process::Pid::from_raw(unsafe { details.si_pid() }) } else { None };
+                return Ok(Received { signal, sender });
+            }
         }
     }
 }
@@ -224,6 +242,23 @@ pub fn wait(signals: &SignalSet) -> Result<i32> {
 pub fn send_to(process: rustix::process::Pid, signal: i32) -> Result<()> {
     // SAFETY: both arguments are numbers.
     match unsafe { libc::kill(process.as_raw_nonzero().get(), signal) } {
+        -1 => Err(last_errno()),
+        _ => Ok(()),
+    }
+}
+
+/// Sends a signal to all processes that the caller may send it to, but itself: for the first process of a namespace of process
+/// ids, which has nobody else in it.
+///
+/// # Errors
+/// Those of [`kill(2)`](https://man7.org/linux/man-pages/man2/kill.2.html); `EPERM` for who is not such a process.
+pub fn send_to_all(signal: i32) -> Result<()> {
+    // What all processes of the host are is not reached by mistake.
+    if rustix::process::getpid() != rustix::process::Pid::INIT {
+        return Err(Errno::PERM);
+    }
+    // SAFETY: both arguments are numbers.
+    match unsafe { libc::kill(-1, signal) } {
         -1 => Err(last_errno()),
         _ => Ok(()),
     }
@@ -253,6 +288,12 @@ mod tests {
     use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
     use super::*;
+
+    #[test]
+    #[cfg(target_env = "gnu")]
+    fn real_time_signals_begin_where_the_gnu_library_says() {
+        assert_eq!(real_time_minimum(), libc::SIGRTMIN());
+    }
 
     #[test]
     fn a_set_holds_what_was_put_in() {

@@ -150,6 +150,16 @@ impl Configuration<'_> {
         if status.success() { Ok(()) } else { Err(Error::Failed { status, output: last.join("\n") }) }
     }
 
+    /// Packages that ask whether they are in a chroot(2) or have an init to restart, such as sysvinit's, are told the former:
+    /// ischroot(1) itself finds that the container's processes have the root directory that its first one has.
+    fn says_chroot(&self) -> Option<String> {
+        let replaced = self.left.iter().any(|item| item.package.name() == "debianutils");
+        let at = |path: &&str| self.tree.exists(path);
+        let yes = ["usr/bin/true", "bin/true"].into_iter().find(at)?;
+        let asked = ["usr/bin/ischroot", "bin/ischroot"].into_iter().find(at)?;
+        (!replaced).then(|| format!("--bind-ro=+/{yes}:/{asked}"))
+    }
+
     fn command(&self) -> Command {
         let mut command = Command::new(&self.container.program);
         command.args(&self.container.arguments);
@@ -173,6 +183,9 @@ impl Configuration<'_> {
             // A colon or a backslash would end the path.
             let file = item.file.to_string_lossy().replace('\\', "\\\\").replace(':', "\\:");
             command.arg(format!("--bind-ro={file}:{PACKAGES}/{}.deb", item.package.name()));
+        }
+        if let Some(bind) = self.says_chroot() {
+            command.arg(bind);
         }
         let dpkg = self.unpacked.iter().find(|one| one.package.name() == "dpkg");
         command.args(["--", "/bin/sh", "-c", SCRIPT, "sh"]);

@@ -27,7 +27,8 @@ pub(super) const ROWS: &[OptionRow] = &[
         help: "Run the program as process 2, below a small init",
         details: "A program that is process 1 has to reap the processes that lose their parent and gets no signal that \
                   it does not handle. With this option a small process of redd does that instead, and the program is \
-                  process 2. Right for programs that are neither an init system nor a shell. Excludes --boot.",
+                  process 2. It powers off at SIGRTMIN+3 and SIGRTMIN+4, reboots at SIGINT, and passes other signals from outside \
+                  on to the program. Right for programs that are neither an init system nor a shell. Excludes --boot.",
         effect: Effect::Patch(as_pid2),
         ..BASE
     },
