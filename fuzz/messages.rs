@@ -25,6 +25,14 @@ pub(crate) fn dbus(data: &[u8]) {
 
 /// Reads a body as its types say, as far as there are functions for them.
 fn read(mut body: Reader<'_>, signature: &str) {
+    if signature == "sa{sv}as" {
+        let _ = body.string().and_then(|_| {
+            body.dictionary(|_, mut value| {
+                let _ = value.i32_variant();
+            })
+        });
+        return;
+    }
     for letter in signature.bytes() {
         let read = match letter {
             b's' | b'o' => body.string().map(drop),
@@ -76,5 +84,6 @@ fn converse(data: &[u8]) -> Result<(), bus::Error> {
     read(reply.body(), &reply.signature);
     let signal = connection.signal()?;
     read(signal.body(), &signal.signature);
+    bus::manager::result_of_start(&mut connection, "/job", "a.service")?;
     Ok(())
 }

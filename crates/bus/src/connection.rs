@@ -193,10 +193,17 @@ impl Connection {
     /// # Errors
     /// An [`Error`]; [`Error::TimedOut`] if none comes.
     pub fn signal(&mut self) -> Result<Message, Error> {
+        self.signal_until(Instant::now() + self.patience)
+    }
+
+    /// The same up to this moment.
+    ///
+    /// # Errors
+    /// As [`signal`](Self::signal).
+    pub fn signal_until(&mut self, until: Instant) -> Result<Message, Error> {
         if let Some(kept) = self.signals.pop_front() {
             return Ok(kept);
         }
-        let until = Instant::now() + self.patience;
         loop {
             let message = self.next(until)?;
             if message.kind == Kind::Signal {

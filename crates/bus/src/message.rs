@@ -87,6 +87,8 @@ impl Call<'_> {
 pub struct Message {
     /// What it is.
     pub kind: Kind,
+    /// The object that it comes from, or empty.
+    pub path: String,
     /// The interface of a signal.
     pub interface: String,
     /// The name of a signal.
@@ -131,17 +133,19 @@ impl Message {
         reader.skip_basic("t")?;
         reader.skip_basic("u")?;
         let end = FIXED + reader.u32()? as usize;
-        let (mut reply_serial, mut interface, mut member, mut error_name, mut signature) = (None, "", "", "", "");
+        let (mut reply_serial, mut path) = (None, "");
+        let (mut interface, mut member, mut error_name, mut signature) = ("", "", "", "");
         while reader.position() < end {
             reader.align(8)?;
             let number = reader.byte()?;
             match (number, reader.signature()?) {
+                (field::PATH, "o") => path = reader.string()?,
                 (field::INTERFACE, "s") => interface = reader.string()?,
                 (field::MEMBER, "s") => member = reader.string()?,
                 (field::ERROR_NAME, "s") => error_name = reader.string()?,
                 (field::REPLY_SERIAL, "u") => reply_serial = Some(reader.u32()?),
                 (field::SIGNATURE, "g") => signature = reader.signature()?,
-                (field::INTERFACE..=field::REPLY_SERIAL | field::SIGNATURE, _) => {
+                (field::PATH..=field::REPLY_SERIAL | field::SIGNATURE, _) => {
                     return Err(Malformed("a header field of the wrong type"));
                 }
                 (_, other) => reader.skip_basic(other)?,
@@ -162,6 +166,7 @@ impl Message {
         };
         Ok(Self {
             kind,
+            path: path.to_owned(),
             interface: interface.to_owned(),
             member: member.to_owned(),
             error_name: error_name.to_owned(),
@@ -232,6 +237,25 @@ pub(crate) mod tests {
             (field::MEMBER, "s", "JobRemoved"),
             (field::SIGNATURE, "g", "uoss"),
         ];
+        encode(4, &fields, None, &body.into_bytes())
+    }
+
+    /// `PropertiesChanged` of a service, as systemd sends it.
+    pub(crate) fn exit_told(unit: &str, code: i32, status: i32) -> Vec<u8> {
+        let mut body = Writer::default();
+        body.string("org.freedesktop.systemd1.Service");
+        let number = |value| crate::Value::I32(value);
+        let result = crate::Value::String("exit-code".into());
+        body.properties(&[("Result", result), ("ExecMainCode", number(code)), ("ExecMainStatus", number(status))]);
+        body.strings(&["ExecStart"]);
+        let unit = unit.replace('@', "_40").replace('.', "_2e");
+        let fields = [
+            (field::PATH, "o", format!("/org/freedesktop/systemd1/unit/{unit}")),
+            (field::INTERFACE, "s", "org.freedesktop.DBus.Properties".into()),
+            (field::MEMBER, "s", "PropertiesChanged".into()),
+            (field::SIGNATURE, "g", "sa{sv}as".into()),
+        ];
+        let fields: Vec<_> = fields.iter().map(|(number, kind, text)| (*number, *kind, text.as_str())).collect();
         encode(4, &fields, None, &body.into_bytes())
     }
 

@@ -336,6 +336,67 @@ impl<'a> Reader<'a> {
         std::str::from_utf8(text).map_err(|_| Malformed("a string that is not UTF-8"))
     }
 
+    /// `a{sv}`: each name, with a reader that is at its variant, for what it is to be read as.
+    ///
+    /// # Errors
+    /// [`Malformed`] if it is longer than the message, or something in it is none of its type.
+    pub fn dictionary(&mut self, mut each: impl FnMut(&'a str, Reader<'a>)) -> Result<(), Malformed> {
+        let end = self.array_of(8)?;
+        while self.at < end {
+            self.align(8)?;
+            let name = self.string()?;
+            each(name, self.clone());
+            let signature = self.signature()?;
+            self.skip_all(signature, DEEPEST)?;
+        }
+        self.ends_at(end)
+    }
+
+    /// The length of an array, up to its first element: where it ends.
+    fn array_of(&mut self, alignment: usize) -> Result<usize, Malformed> {
+        let length = self.u32()? as usize;
+        self.align(alignment)?;
+        let end = self.at.checked_add(length).filter(|end| *end <= self.bytes.len());
+        end.ok_or(Malformed("a length out of range"))
+    }
+
+    fn ends_at(&self, end: usize) -> Result<(), Malformed> {
+        if self.at == end { Ok(()) } else { Err(Malformed("an array that does not end where it says")) }
+    }
+
+    /// Passes over values of these types.
+    fn skip_all(&mut self, mut types: &str, depth: usize) -> Result<(), Malformed> {
+        let depth = depth.checked_sub(1).ok_or(Malformed("it is too deep"))?;
+        while !types.is_empty() {
+            let (first, rest) = split_type(types)?;
+            match first.as_bytes()[0] {
+                b'v' => {
+                    let inner = self.signature()?;
+                    self.skip_all(inner, depth)?;
+                }
+                b'(' | b'{' => {
+                    self.align(8)?;
+                    self.skip_all(&first[1..first.len() - 1], depth)?;
+                }
+                b'a' => {
+                    let element = &first[1..];
+                    let end = self.array_of(alignment(element))?;
+                    while self.at < end {
+                        let before = self.at;
+                        self.skip_all(element, depth)?;
+                        if self.at == before {
+                            return Err(Malformed("an array of nothing"));
+                        }
+                    }
+                    self.ends_at(end)?;
+                }
+                _ => self.skip_basic(first)?,
+            }
+            types = rest;
+        }
+        Ok(())
+    }
+
     /// Passes over a value of a basic type.
     pub(crate) fn skip_basic(&mut self, signature: &str) -> Result<(), Malformed> {
         let width = match signature {
@@ -349,6 +410,35 @@ impl<'a> Reader<'a> {
         };
         self.align(width)?;
         self.take(width).map(drop)
+    }
+}
+
+/// How deep types may be nested: the specification has 32 of each kind.
+const DEEPEST: usize = 64;
+
+/// The first complete type, and what follows it.
+fn split_type(types: &str) -> Result<(&str, &str), Malformed> {
+    let mut open = 0_usize;
+    for (at, letter) in types.bytes().enumerate() {
+        match letter {
+            b'a' => continue,
+            b'(' | b'{' => open += 1,
+            b')' | b'}' => open = open.checked_sub(1).ok_or(Malformed("a type that does not begin"))?,
+            _ => {}
+        }
+        if open == 0 {
+            return types.split_at_checked(at + 1).ok_or(Malformed("a type that is no text"));
+        }
+    }
+    Err(Malformed("a type that does not end"))
+}
+
+fn alignment(kind: &str) -> usize {
+    match kind.bytes().next() {
+        Some(b'y' | b'g' | b'v') => 1,
+        Some(b'n' | b'q') => 2,
+        Some(b'x' | b't' | b'd' | b'(' | b'{') => 8,
+        _ => 4,
     }
 }
 
@@ -405,6 +495,59 @@ mod tests {
             .extend([24, 0, 0, 0, 2, 0, 0, 0, b'/', b'a', 0, 0, 7, 0, 0, 0, 2, 0, 0, 0, b'-', b'a', 0, 0, 1, 0, 0, 0]);
         let bytes = writer.into_bytes();
         assert_eq!(bytes, expected);
+    }
+
+    #[test]
+    fn a_dictionary_of_whatever_types() {
+        let values = [
+            ("Text", Value::String("x".into())),
+            ("Code", Value::I32(7)),
+            ("Pairs", Value::TextNumbers(vec![("a".into(), 1), ("b".into(), 2)])),
+            ("None", Value::Networks(Vec::new())),
+            ("Commands", Value::Commands(vec![("/a".into(), vec!["-a".into()], true)])),
+            ("Marked", Value::Marked(true, vec!["lo".into()])),
+            ("Last", Value::U64(1)),
+        ];
+        let mut writer = Writer::default();
+        writer.properties(&values);
+        writer.u32(9);
+        let bytes = writer.into_bytes();
+        let mut reader = Reader::new(&bytes, false);
+        let (mut names, mut code) = (Vec::new(), None);
+        let read = reader.dictionary(|name, mut value| {
+            names.push(name);
+            if name == "Code" {
+                code = value.i32_variant().ok();
+            }
+        });
+        assert_eq!((read, code, reader.u32()), (Ok(()), Some(7), Ok(9)));
+        assert_eq!(names, values.map(|(name, _)| name));
+        for cut in 0..bytes.len() - 4 {
+            assert!(Reader::new(&bytes[..cut], false).dictionary(|_, _| {}).is_err(), "{cut}");
+        }
+        // Types that are none, that hold nothing, and that never end.
+        for signature in ["(", "a", ")", "()", "a()", "z", "(i", "a{", "\u{e4}"] {
+            let mut writer = Writer::default();
+            writer.array(8, |array| {
+                array.structure();
+                array.string("Name");
+                array.signature(signature);
+                (0..4).for_each(|_| array.u64(0x0000_0008_0000_0008));
+            });
+            let bytes = writer.into_bytes();
+            assert!(Reader::new(&bytes, false).dictionary(|_, _| {}).is_err(), "{signature}");
+        }
+        let deep = format!("{}i", "a".repeat(200));
+        let mut writer = Writer::default();
+        writer.array(8, |array| {
+            array.structure();
+            array.string("Name");
+            array.signature(&deep);
+            (0..200).rev().for_each(|left| array.u32(left * 4 + 4));
+            array.u32(1);
+        });
+        let bytes = writer.into_bytes();
+        assert_eq!(Reader::new(&bytes, false).dictionary(|_, _| {}), Err(Malformed("it is too deep")));
     }
 
     #[test]
@@ -476,6 +619,7 @@ mod tests {
         fn any_bytes_are_read_without_harm(bytes in proptest::collection::vec(any::<u8>(), 0..64), order in any::<bool>()) {
             let mut reader = Reader::new(&bytes, order);
             let _ = (reader.clone().string_variant(), reader.clone().i32_variant(), reader.clone().u32_variant());
+            let _ = reader.clone().dictionary(|_, _| {});
             while reader.string().is_ok() && reader.skip_basic("t").is_ok() && reader.skip_basic("g").is_ok() {}
             prop_assert!(reader.position() <= bytes.len());
         }

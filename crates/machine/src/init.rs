@@ -158,6 +158,16 @@ pub fn takes(pid: i32, signal: i32) -> bool {
     taken(&status, signal) || waits_for_signals(pid)
 }
 
+/// Whether a signal to the first process of a machine is what machinectl(1) powers off with, and means nothing to the init system that
+/// it is: that has another way, see [`Init::means`].
+#[must_use]
+pub fn misses_power_off(pid: i32, signal: i32) -> bool {
+    let known = || Init::of(pid).is_some_and(|init| init != Init::Systemd);
+    // None of them waits for signals of real time; what catches one or holds it back knows better.
+    let taken = || taken(&std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default(), signal);
+    signal == sys::signal::real_time_minimum() + 4 && known() && !taken()
+}
+
 /// Whether it is in [`sigwaitinfo(2)`](https://man7.org/linux/man-pages/man2/sigwaitinfo.2.html): meanwhile the signals that it
 /// waits for are not shown as blocked, though for the kernel they are.
 fn waits_for_signals(pid: i32) -> bool {

@@ -7,11 +7,11 @@
 //! connect to none of them. What comes back is bounded in size and time, and decides nothing but what is told about the session.
 
 use std::ffi::OsString;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use bus::{Connection, Value, Writer};
+use bus::{Connection, Writer};
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
@@ -23,6 +23,10 @@ use crate::process::has_ended;
 use crate::registry::Machine;
 use crate::terminal::{self, Terminal, Watch};
 
+mod service;
+
+use service::{Afterwards, Service, Waits};
+
 /// What carries our words to the manager, and where that listens.
 const BRIDGE: [&str; 2] = ["systemd-stdio-bridge", "--bus-path=unix:path=/run/systemd/private"];
 /// Where the host's listens, and what is there if it manages the host.
@@ -30,6 +34,9 @@ const PRIVATE: &str = "/run/systemd/private";
 const BOOTED: &str = "/run/systemd/system";
 /// How long the manager may take to listen, after the start of the machine.
 const PATIENCE: Duration = Duration::from_secs(25);
+/// How long a bridge may take to end when its words are closed, and how often that is looked at.
+const UNTIL_CLOSED: Duration = Duration::from_millis(500);
+const CLOSING: Duration = Duration::from_millis(2);
 /// How often it is tried.
 const PAUSE: Duration = Duration::from_millis(200);
 /// How often it is looked whether a manager has given up.
@@ -37,9 +44,21 @@ const ATTEMPTS: u32 = 10;
 /// Interface and properties of services.
 const SERVICE: &str = "org.freedesktop.systemd1.Service";
 const UNIT: &str = "org.freedesktop.systemd1.Unit";
-/// Exit codes of systemd's own: no such user, nothing to execute (systemd.exec(5)).
+/// The manager's own.
+const MANAGER: &str = "org.freedesktop.systemd1.Manager";
+const MANAGER_PATH: &str = "/org/freedesktop/systemd1";
+/// Exit codes of systemd's own (systemd.exec(5)): no such user, nothing to execute, and all of them.
 const EXIT_USER: i32 = 217;
 const EXIT_EXEC: i32 = 203;
+const EXITS: std::ops::RangeInclusive<i32> = 200..=245;
+/// Before this version the end of a start that waits for the program (`Type=exec`) is the end of the session where there is one
+/// (`PAMName=`): the helper that holds the session holds the manager's pipe, too.
+const WAITS_FOR_PROGRAMS: u32 = 256;
+/// How long a service of such a manager may take for its terminal, and how often that is looked at.
+const UNTIL_HELD: Duration = Duration::from_secs(10);
+const LOOK: Duration = Duration::from_millis(10);
+/// How long it may take until such a manager says that a program is not there.
+const UNTIL_MISSED: Duration = Duration::from_secs(1);
 /// `CLD_EXITED` of waitid(2).
 const EXITED: i32 = 1;
 
@@ -112,8 +131,27 @@ pub enum Error {
 struct Manager {
     machine: String,
     connection: Connection,
-    /// Waited for by nobody: it ends with us at the latest.
-    _bridge: Option<Running>,
+    /// After the connection, whose end is its own.
+    _bridge: Option<Bridge>,
+}
+
+/// The program that carries our words. It is waited for: one that has ended is still a process of the machine's otherwise, and whoever
+/// shuts that down waits for all of them.
+#[derive(Debug)]
+struct Bridge(Running);
+
+impl Drop for Bridge {
+    fn drop(&mut self) {
+        // What it reads from is closed.
+        (self.0.input, self.0.output, self.0.errors) = (None, None, None);
+        let end = Instant::now() + UNTIL_CLOSED;
+        while !has_ended(&self.0.pidfd) && Instant::now() < end {
+            std::thread::sleep(CLOSING);
+        }
+        // It may be of the machine's own making, and not end by itself. One that has ended takes no signal, and is no other process.
+        let _ = sys::signal::send(self.0.pidfd.as_fd(), rustix::process::Signal::KILL.as_raw());
+        let _ = self.0.wait();
+    }
 }
 
 /// A session that runs.
@@ -169,9 +207,9 @@ pub fn manages_host() -> bool {
 /// # Errors
 /// An [`Error`].
 pub fn login(machine: &Machine) -> Result<Session, Error> {
-    let (mut manager, leader, terminal) = prepare(machine)?;
+    let (mut manager, entrance, terminal) = prepare(machine)?;
     let unit = manager.start_login(terminal.number)?;
-    manager.session(leader, terminal, unit, false)
+    manager.session(entrance.leader, terminal, unit, false)
 }
 
 /// A login that nobody holds from here on: it ends when the terminal's last holder lets go of it. What is left of it then is for
@@ -187,7 +225,7 @@ pub fn open_login(place: Place<'_>) -> Result<(Terminal, Watch), Error> {
 }
 
 /// Waits until the terminal of a login is gone, and lets the manager forget that: it starts logins again, on terminals that are not
-/// there any more, until it gives up and counts them among what has failed. A login that has come to the same number meanwhile is left
+/// there any more, until it gives up and counts them among what has failed. One that does not listen is about to end. A login that has come to the same number meanwhile is left
 /// alone.
 ///
 /// # Errors
@@ -196,7 +234,7 @@ pub fn forget_login(place: Place<'_>, watch: &Watch) -> Result<(), Error> {
     if !watch.await_end() || watch.pause() {
         return Ok(());
     }
-    let (mut manager, _) = place.manager()?;
+    let (mut manager, _) = place.manager(Duration::ZERO)?;
     let unit = login_unit(watch.number());
     for _ in 0..ATTEMPTS {
         let state = manager.state(&unit).map_err(|source| manager.talk(source))?;
@@ -221,22 +259,10 @@ fn login_unit(number: u32) -> String {
 /// An [`Error`].
 pub fn open_shell(place: Place<'_>, command: &Command) -> Result<Terminal, Error> {
     let service = Service::of(command)?;
-    let (mut manager, _, terminal) = prepare_for(place)?;
-    let unit = format!("container-shell@{}.service", terminal.number);
-    match manager.start_shell(&service, &unit, terminal.number, Afterwards::Forgotten) {
-        Ok(()) => Ok(terminal),
-        // What is forgotten cannot be asked why: it is tried again as one that can.
-        Err(Error::Failed { .. }) => match manager.start_shell(&service, &unit, terminal.number, Afterwards::Kept) {
-            Ok(()) => {
-                let again = manager.dismiss(&unit);
-                again.map_err(|source| manager.talk(source))?;
-                let result = "it did not start at first".to_owned();
-                Err(Error::Failed { machine: manager.machine, unit, result })
-            }
-            Err(error) => Err(manager.reason(&service, &unit, error)),
-        },
-        Err(error) => Err(error),
-    }
+    let (mut manager, entrance, terminal) = prepare_for(place)?;
+    let root = entrance.map(|entrance| entrance.root);
+    manager.start_shell(&service, &terminal, root, Afterwards::Forgotten)?;
+    Ok(terminal)
 }
 
 /// A shell, or another command, of a user on a terminal of its own, as `machinectl shell` has it.
@@ -245,21 +271,21 @@ pub fn open_shell(place: Place<'_>, command: &Command) -> Result<Terminal, Error
 /// An [`Error`].
 pub fn shell(machine: &Machine, command: &Command) -> Result<Session, Error> {
     let service = Service::of(command)?;
-    let (mut manager, leader, terminal) = prepare(machine)?;
-    let unit = format!("container-shell@{}.service", terminal.number);
-    match manager.start_shell(&service, &unit, terminal.number, Afterwards::Kept) {
-        Ok(()) => manager.session(leader, terminal, unit, true),
-        Err(error) => Err(manager.reason(&service, &unit, error)),
-    }
+    let (mut manager, Entrance { leader, root, .. }, terminal) = prepare(machine)?;
+    let unit = manager.start_shell(&service, &terminal, Some(root), Afterwards::Kept)?;
+    manager.session(leader, terminal, unit, true)
 }
 
 impl Session {
     /// Whether the machine ends within a moment, which is why its service manager may not have answered.
     #[must_use]
-    pub fn machine_ends(&self) -> bool {
+    pub fn machine_ends(self) -> bool {
+        let Self { manager, leader, .. } = self;
+        // It has nothing to say any more, and whoever shuts the machine down waits for its bridge.
+        drop(manager);
         let until = Instant::now() + PATIENCE;
         while Instant::now() < until {
-            if has_ended(&self.leader) {
+            if has_ended(&leader) {
                 return true;
             }
             std::thread::sleep(PAUSE);
@@ -308,15 +334,6 @@ impl Session {
     }
 }
 
-/// What becomes of a service that has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Afterwards {
-    /// It stays until it is dismissed, so that its exit code can be asked for.
-    Kept,
-    /// Its manager lets go of it, however it has ended.
-    Forgotten,
-}
-
 impl Manager {
     /// That of this host, by its own socket. It is trusted as the host is.
     fn of_host() -> Result<Self, Error> {
@@ -327,15 +344,15 @@ impl Manager {
         }
     }
 
-    /// Waits for it where the machine has just started.
-    fn of(machine: &Machine, leader: &OwnedFd) -> Result<Self, Error> {
+    /// Waits for it for so long where it does not listen: it may have just started.
+    fn of(machine: &Machine, leader: &OwnedFd, patience: Duration) -> Result<Self, Error> {
         let name = &machine.state.name;
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + patience;
         let command = Command { arguments: BRIDGE.map(OsString::from).to_vec(), ..Command::default() };
         loop {
             let bridge = |source| Error::Bridge { machine: name.clone(), source };
-            let mut running = join::spawn(machine, &command).map_err(bridge)?;
-            let ends = (running.output.take(), running.input.take());
+            let mut running = Bridge(join::spawn(machine, &command).map_err(bridge)?);
+            let ends = (running.0.output.take(), running.0.input.take());
             let (Some(reader), Some(writer)) = ends else {
                 return Err(bridge(join::Error::System("talk to the command", Errno::BADF)));
             };
@@ -366,14 +383,22 @@ impl Manager {
         Ok(unit)
     }
 
-    /// A transient service on the terminal of this number.
-    fn start_shell(&mut self, service: &Service, unit: &str, number: u32, after: Afterwards) -> Result<(), Error> {
+    /// A transient service on this terminal, below this root directory: its unit. None is the host's.
+    fn start_shell(
+        &mut self,
+        service: &Service,
+        terminal: &Terminal,
+        root: Option<OwnedFd>,
+        after: Afterwards,
+    ) -> Result<String, Error> {
+        let unit = format!("container-shell@{}.service", terminal.number);
         // A login that was left at this number a moment ago is started again until the manager gives up: it would take this terminal.
-        self.dismiss(&login_unit(number)).map_err(|source| self.talk(source))?;
-        let properties = service.on_terminal(&format!("/dev/pts/{number}"), after);
+        self.dismiss(&login_unit(terminal.number)).map_err(|source| self.talk(source))?;
+        let waits = self.waits().map_err(|source| self.talk(source))?;
+        let properties = service.on_terminal(&terminal.path(), after, waits);
         let ask = |manager: &mut Self| {
             let mut body = Writer::default();
-            body.string(unit);
+            body.string(&unit);
             body.string("fail");
             body.properties(&properties);
             // No further units.
@@ -383,40 +408,85 @@ impl Manager {
         let job = match ask(self) {
             // The number is ours alone now: that of one whose client was killed before it could dismiss it.
             Err(bus::Error::Call { name, .. }) if name == "org.freedesktop.systemd1.UnitExists" => {
-                self.dismiss(unit).map_err(|source| self.talk(source))?;
+                self.dismiss(&unit).map_err(|source| self.talk(source))?;
                 ask(self)
             }
             other => other,
         };
-        self.await_job(unit, job)
+        let job = self.accepted(&unit, job)?;
+        let heard = bus::manager::result_of_start(&mut self.connection, &job, &unit);
+        let (result, mut exit) = heard.map_err(|source| self.talk(source))?;
+        if waits == Waits::ForNothing && exit.is_none() {
+            let awaited = self.await_program(service, &unit, terminal, root);
+            exit = awaited.map_err(|source| self.talk(source))?;
+        }
+        let failure = match exit {
+            Some((EXITED, EXIT_USER)) => {
+                Error::NoSuchUser { machine: self.machine.clone(), user: service.user.clone() }
+            }
+            Some((EXITED, EXIT_EXEC)) => Error::NoProgram(service.program.clone()),
+            Some((EXITED, code)) if EXITS.contains(&code) && result != "done" => {
+                self.failed(&unit, format!("{result}, with systemd's exit code {code}"))
+            }
+            // It has run, if only for a moment.
+            Some(_) => return Ok(unit),
+            None if result == "done" => return Ok(unit),
+            None => self.failed(&unit, result),
+        };
+        // What keeps it from being forgotten is of no interest beside this.
+        let _ = self.dismiss(&unit);
+        Err(failure)
     }
 
-    /// Why a service has not started. It says so if it is asked before it is dismissed.
-    fn reason(mut self, service: &Service, unit: &str, error: Error) -> Error {
-        if !matches!(error, Error::Failed { .. }) {
-            return error;
+    /// Waits in place of the manager: until the terminal is held by the service, because it seems to have been left before, and a
+    /// while longer where the program seems not to be there. How the main process has ended, if it has.
+    fn await_program(
+        &mut self,
+        service: &Service,
+        unit: &str,
+        terminal: &Terminal,
+        root: Option<OwnedFd>,
+    ) -> Result<Option<bus::manager::Exit>, bus::Error> {
+        let until = Instant::now() + UNTIL_HELD;
+        while !terminal.is_held() && Instant::now() < until {
+            let exit = bus::manager::exit_until(&mut self.connection, unit, Instant::now() + LOOK)?;
+            if exit.is_some() {
+                return Ok(exit);
+            }
         }
-        let code = self.path(unit).and_then(|path| self.exit(&path));
-        let _ = self.dismiss(unit);
-        match code {
-            Ok(Some((EXITED, EXIT_USER))) => Error::NoSuchUser { machine: self.machine, user: service.user.clone() },
-            Ok(Some((EXITED, EXIT_EXEC))) => Error::NoProgram(service.program.clone()),
-            _ => error,
-        }
+        let missed = Instant::now() + UNTIL_MISSED;
+        if service.is_there(root) { Ok(None) } else { bus::manager::exit_until(&mut self.connection, unit, missed) }
+    }
+
+    /// Whether it can be had to wait for the program of a service.
+    fn waits(&mut self) -> Result<Waits, bus::Error> {
+        let read = |value: &mut bus::Reader<'_>| value.string_variant().map(str::to_owned);
+        let version = bus::manager::property(&mut self.connection, MANAGER_PATH, (MANAGER, "Version"), read)?;
+        Ok(if major(&version).is_some_and(|major| major < WAITS_FOR_PROGRAMS) {
+            Waits::ForNothing
+        } else {
+            Waits::ForPrograms
+        })
+    }
+
+    fn failed(&self, unit: &str, result: String) -> Error {
+        Error::Failed { machine: self.machine.clone(), unit: unit.to_owned(), result }
+    }
+
+    /// A job that was asked for.
+    fn accepted(&self, unit: &str, job: Result<String, bus::Error>) -> Result<String, Error> {
+        job.map_err(|source| match source {
+            source @ bus::Error::Call { .. } => {
+                Error::Refused { machine: self.machine.clone(), unit: unit.to_owned(), source }
+            }
+            source => self.talk(source),
+        })
     }
 
     fn await_job(&mut self, unit: &str, job: Result<String, bus::Error>) -> Result<(), Error> {
-        let refused = |source| Error::Refused { machine: self.machine.clone(), unit: unit.to_owned(), source };
-        let job = match job {
-            Ok(job) => job,
-            Err(source @ bus::Error::Call { .. }) => return Err(refused(source)),
-            Err(source) => return Err(self.talk(source)),
-        };
+        let job = self.accepted(unit, job)?;
         let result = bus::manager::result_of(&mut self.connection, &job).map_err(|source| self.talk(source))?;
-        match result.as_str() {
-            "done" => Ok(()),
-            _ => Err(Error::Failed { machine: self.machine.clone(), unit: unit.to_owned(), result }),
-        }
+        if result == "done" { Ok(()) } else { Err(self.failed(unit, result)) }
     }
 
     fn session(mut self, leader: OwnedFd, terminal: Terminal, unit: String, transient: bool) -> Result<Session, Error> {
@@ -472,12 +542,12 @@ impl Manager {
 
 impl Place<'_> {
     /// Its manager, and the way in where it is a machine.
-    fn manager(self) -> Result<(Manager, Option<Entrance>), Error> {
+    fn manager(self, patience: Duration) -> Result<(Manager, Option<Entrance>), Error> {
         match self {
             Self::Host => Ok((Manager::of_host()?, None)),
             Self::Machine(machine) => {
                 let entrance = Entrance::of(&machine.state)?;
-                Ok((Manager::of(machine, &entrance.leader)?, Some(entrance)))
+                Ok((Manager::of(machine, &entrance.leader, patience)?, Some(entrance)))
             }
         }
     }
@@ -485,7 +555,7 @@ impl Place<'_> {
 
 /// The manager, the way in, and a terminal that it can see.
 fn prepare_for(place: Place<'_>) -> Result<(Manager, Option<Entrance>, Terminal), Error> {
-    let (manager, entrance) = place.manager()?;
+    let (manager, entrance) = place.manager(PATIENCE)?;
     let terminal = match &entrance {
         Some(entrance) => Terminal::in_machine(entrance)?,
         None => Terminal::on_host()?,
@@ -493,86 +563,28 @@ fn prepare_for(place: Place<'_>) -> Result<(Manager, Option<Entrance>, Terminal)
     Ok((manager, entrance, terminal))
 }
 
-/// The manager, the machine's first process, and a terminal.
-fn prepare(machine: &Machine) -> Result<(Manager, OwnedFd, Terminal), Error> {
+/// The manager, the way in, and a terminal.
+fn prepare(machine: &Machine) -> Result<(Manager, Entrance, Terminal), Error> {
     let entrance = Entrance::of(&machine.state)?;
-    let manager = Manager::of(machine, &entrance.leader)?;
+    let manager = Manager::of(machine, &entrance.leader, PATIENCE)?;
     let terminal = Terminal::in_machine(&entrance)?;
-    Ok((manager, entrance.leader, terminal))
+    Ok((manager, entrance, terminal))
 }
 
-/// A transient service for a command.
-struct Service {
-    user: String,
-    program: String,
-    arguments: Vec<String>,
-    environment: Vec<String>,
-    directory: String,
+/// The number that a version of systemd begins with, such as `252.39-1~deb12u2` or `v260-rc1`.
+fn major(version: &str) -> Option<u32> {
+    let version = version.strip_prefix('v').unwrap_or(version);
+    let end = version.bytes().position(|byte| !byte.is_ascii_digit()).unwrap_or(version.len());
+    version[..end].parse().ok()
 }
 
-impl Service {
-    fn of(command: &Command) -> Result<Self, Error> {
-        let text = |word: &OsString| word.to_str().map(str::to_owned).ok_or_else(|| Error::NotText(word.clone()));
-        let arguments = command.arguments.iter().map(text).collect::<Result<Vec<_>, _>>()?;
-        let (program, arguments) = match arguments.first().cloned() {
-            Some(program) if !program.starts_with('/') => return Err(Error::NotAbsolute(program)),
-            Some(program) => {
-                let mut words = arguments;
-                if let Some(called) = &command.called {
-                    words[0] = text(called)?;
-                }
-                (program, words)
-            }
-            // systemd knows the user's shell, wherever it has its users from.
-            None => ("/bin/sh".into(), ["-sh", "-c", "exec \"${SHELL:-/bin/sh}\" -l"].map(str::to_owned).to_vec()),
-        };
-        // Otherwise systemd would put variables of the service in their place, see systemd.service(5).
-        let arguments = arguments.into_iter().map(|word| word.replace('$', "$$")).collect();
-        let mut environment = Vec::new();
-        let term = std::env::var("TERM").ok().filter(|term| !term.is_empty()).unwrap_or_else(|| "vt220".into());
-        environment.push(format!("TERM={term}"));
-        for (name, value) in &command.environment {
-            environment.push(format!("{}={}", text(name)?, text(value)?));
-        }
-        let directory = command.directory.as_ref().map(|path| text(&path.clone().into_os_string())).transpose()?;
-        Ok(Self {
-            user: command.user.clone().unwrap_or_else(|| "root".into()),
-            program,
-            arguments,
-            environment,
-            // The user's home, if it is there.
-            directory: directory.unwrap_or_else(|| "-~".into()),
-        })
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    fn on_terminal(&self, tty: &str, after: Afterwards) -> Vec<(&'static str, Value)> {
-        let text = |value: &str| Value::String(value.to_owned());
-        let after = match after {
-            Afterwards::Kept => ("RemainAfterExit", Value::Boolean(true)),
-            Afterwards::Forgotten => ("CollectMode", text("inactive-or-failed")),
-        };
-        vec![
-            ("Description", Value::String(format!("Shell for User {}", self.user))),
-            // What cannot be executed has failed to start.
-            ("Type", text("exec")),
-            after,
-            ("ExecStart", Value::Commands(vec![(self.program.clone(), self.arguments.clone(), false)])),
-            ("User", text(&self.user)),
-            ("PAMName", text("login")),
-            ("WorkingDirectory", text(&self.directory)),
-            ("Environment", Value::Strings(self.environment.clone())),
-            ("StandardInput", text("tty")),
-            ("StandardOutput", text("tty")),
-            ("StandardError", text("tty")),
-            ("TTYPath", text(tty)),
-            ("TTYReset", Value::Boolean(true)),
-            ("UtmpIdentifier", text(tty.trim_start_matches("/dev/"))),
-            ("UtmpMode", text("user")),
-            ("KillMode", text("mixed")),
-            ("IgnoreSIGPIPE", Value::Boolean(false)),
-            ("SendSIGHUP", Value::Boolean(true)),
-            // Who leaves does not wait long for what ignores the hangup.
-            ("TimeoutStopUSec", Value::U64(5_000_000)),
-        ]
+    #[test]
+    fn versions() {
+        let all = ["252.39-1~deb12u2", "262", "v260-rc1", "systemd", "", "99999999999"].map(major);
+        assert_eq!(all, [Some(252), Some(262), Some(260), None, None, None]);
     }
 }

@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, ResolveFlags, Uid, openat2};
 use rustix::io::Errno;
+use rustix::termios::{InputModes, OptionalActions, tcgetattr, tcsetattr};
 
 use crate::entrance::{self, Entrance};
 use crate::join;
@@ -64,6 +65,13 @@ impl Terminal {
         format!("/dev/pts/{}", self.number)
     }
 
+    /// Whether somebody has its other end open.
+    pub(crate) fn is_held(&self) -> bool {
+        let mut ends = [PollFd::new(&self.master, PollFlags::empty())];
+        let polled = poll(&mut ends, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
+        polled.is_ok() && !ends[0].revents().contains(PollFlags::HUP)
+    }
+
     pub(crate) fn in_machine(entrance: &Entrance) -> Result<Self, Error> {
         Self::make(entrance).map_err(|source| Error::Make { machine: entrance.machine.clone(), source })
     }
@@ -81,6 +89,10 @@ impl Terminal {
     }
 
     fn with(master: OwnedFd) -> rustix::io::Result<Self> {
+        // As service managers have it, and not the kernel by itself: what is erased is a character, not a byte.
+        let mut settings = tcgetattr(&master)?;
+        settings.input_modes |= InputModes::IUTF8 | InputModes::IMAXBEL;
+        tcsetattr(&master, OptionalActions::Now, &settings)?;
         let number = sys::pty::number(master.as_fd())?;
         Ok(Self { master, number })
     }
@@ -155,6 +167,11 @@ mod tests {
     fn one_of_the_host() {
         let terminal = Terminal::on_host().expect("a terminal");
         assert!(std::path::Path::new(&terminal.path()).exists(), "{}", terminal.path());
+        let other_end = std::fs::File::open(terminal.path()).expect("its other end");
+        assert!(tcgetattr(&other_end).expect("settings").input_modes.contains(InputModes::IUTF8));
+        assert!(terminal.is_held());
+        drop(other_end);
+        assert!(!terminal.is_held());
         let path = terminal.path();
         let watch = Watch::of(None, terminal.number).expect("its place");
         assert!(watch.is_there());

@@ -7,8 +7,12 @@ mod asking;
 mod background;
 #[path = "clients/host.rs"]
 mod host;
+#[path = "clients/sockets.rs"]
+mod sockets;
 #[path = "clients/steering.rs"]
 mod steering;
+#[path = "clients/typed.rs"]
+mod typed;
 
 use host::{Replaced, Version};
 use testkit::{HostState, managed_host, requires};
@@ -20,6 +24,10 @@ fn on_a_host(suite: &str, version: Version) {
     let before = HostState::capture(&tree, &[]);
     let on = Replaced::boot(&tree, version);
     asking::machines_are_seen(&on);
+    typed::sessions(&on);
+    if version == Version::New {
+        sockets::all(&on);
+    }
     steering::files(&on);
     steering::images(&on);
     steering::permission(&on);

@@ -136,6 +136,7 @@ fn shells(client: &Client) {
         screen.write_line("");
     }
     until("they are forgotten", || units("container-shell@*", "active,inactive,failed") == 0);
+    short_ones(client);
     // The user's own shell, which ends with its terminal.
     let call = (NAME, "", "", &NONE[..], &NONE[..]);
     let (master, path) = client.terminal(MANAGER, "Manager.OpenMachineShell", &call).expect("opened");
@@ -145,6 +146,22 @@ fn shells(client: &Client) {
     screen.expect(&format!("bash in /root on {path} end"), LIMIT);
     drop(screen);
     until("it is hung up and forgotten", || units("container-shell@*", "active,inactive,failed") == 0);
+}
+
+/// However soon a command ends, and with whatever code: it runs once, and what it has written is there.
+fn short_ones(client: &Client) {
+    // Clients say what their terminal is, and variables may be said twice.
+    let environment = ["TERM=vt100", "A=b", "A=c"];
+    let script = "echo ran >>/root/runs; echo \"[$TERM $A]\"; exit $1";
+    for code in ["0", "7", "1"].into_iter().cycle().take(6) {
+        let call = (NAME, "", "/bin/sh", &["sh", "-c", script, "sh", code][..], &environment[..]);
+        let (master, _) = client.terminal(MANAGER, "Manager.OpenMachineShell", &call).expect("opened");
+        until("it is forgotten", || units("container-shell@*", "active,activating,inactive,failed") == 0);
+        Screen::of(master).expect("[vt100 c]", LIMIT);
+    }
+    assert_eq!(inside(&["/bin/cat", "/root/runs"]), "ran\n".repeat(6));
+    // What carries our words to the service manager is gone with them.
+    until("no process is left of it", || !inside(&["/bin/ps", "-e"]).contains("systemd-stdio"));
 }
 
 fn refused_shells(client: &Client) {

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use machine::control::Client;
 use machine::control::protocol::Whom;
+use machine::init::misses_power_off;
 use machine::machines::{ANY_CID, HOST, host};
 use machine::registry::Machine;
 use machine::state::{Class, State, Timestamp, VERSION};
@@ -246,7 +247,8 @@ impl Service {
         Ok(Client::of(&self.guest(which, "ending")?).terminate()?)
     }
 
-    /// Sends a signal.
+    /// Sends a signal. The one that machinectl(1) powers off with is lost to init systems other than systemd: they are asked in their
+    /// own way then.
     ///
     /// # Errors
     /// [`Error::Invalid`]; as [`Service::terminate`].
@@ -254,7 +256,12 @@ impl Service {
         let number = i32::try_from(signal).ok().filter(|_| (1..=LAST_SIGNAL).contains(&signal));
         let why = || format!("{signal} is no signal");
         let signal = number.ok_or_else(|| Error::Invalid { parameter: "signal", why: why() })?;
-        Ok(Client::of(&self.guest(which, "signalling")?).kill(whom, signal)?)
+        let machine = self.guest(which, "signalling")?;
+        let client = Client::of(&machine);
+        if whom == Whom::Leader && misses_power_off(machine.state.leader.pid, signal) {
+            return Ok(client.power_off(None).map(drop)?);
+        }
+        Ok(client.kill(whom, signal)?)
     }
 
     /// Stops all its processes where they are, or lets them go on.

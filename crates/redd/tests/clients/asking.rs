@@ -30,10 +30,17 @@ pub(crate) fn machines_are_seen(on: &Replaced) {
     // BusyBox has neither a bus nor a journal.
     on.refuses(on.run("systemctl -M box is-system-running"), 1, &["Failed to connect"]);
     on.says("journalctl -M box", &["No entries"]);
+    on.refuses(on.run("journalctl -M nosuch"), 1, &["Failed to open"]);
+    on.refuses(on.run("loginctl -M nosuch list-users"), 1, &["Failed to"]);
     for command in ["machinectl status nosuch", "machinectl show nosuch", "machinectl image-status nosuch"] {
         on.refuses(on.run(command), 1, &["nosuch is known"]);
     }
-    on.refuses(on.run("getent hosts nosuch"), 2, &[]);
+    on.says("getent hosts deb", &[" deb"]);
+    on.says("getent ahostsv4 deb", &["10.9.0.2 STREAM deb"]);
+    // One has no addresses, the other one is not there.
+    for name in ["box", "nosuch"] {
+        on.refuses(on.run(&format!("getent hosts {name}")), 2, &[]);
+    }
     on_the_bus(on);
     inside(on);
     users(on);
@@ -120,6 +127,24 @@ fn inside(on: &Replaced) {
     on.refuses(on.run("systemd-run -M deb -q --wait --pipe sh -c 'exit 7'"), 7, &[]);
     on.says("systemd-run -M deb -q --wait echo written inside", &[]);
     on.until("journalctl -M deb -o cat | grep -qx 'written inside'");
+    let refused = on.run("journalctl -M deb -o cat --grep='never written' -n 1");
+    assert!(refused.code() == 1 && !refused.output.contains("written inside"), "{refused}");
+    lingering(on);
+}
+
+/// Who asks from outside has no session inside, nor a process that is seen there. 262 looks for both, and refuses it; of upstream's
+/// systemd-machined, too (`upstream_machined.rs`).
+fn lingering(on: &Replaced) {
+    let asked = on.run("loginctl -M deb enable-linger root");
+    match on.version {
+        Version::Old => drop(asked.expect_code(0)),
+        Version::New => {
+            on.refuses(asked, 1, &["Could not enable linger: No such process"]);
+            on.says("systemd-run -M deb -q --wait --pipe loginctl enable-linger root", &[]);
+        }
+    }
+    on.says("loginctl -M deb list-users --no-legend", &["0 root yes"]);
+    on.says("systemd-run -M deb -q --wait --pipe loginctl disable-linger root", &[]);
 }
 
 fn users(on: &Replaced) {
@@ -128,6 +153,9 @@ fn users(on: &Replaced) {
     on.says("getent passwd $(id -u vu-deb-33)", &["vu-deb-33:x:"]);
     on.says("userdbctl user vu-deb-0", &["Disposition: container", "Service: io.systemd.Machine"]);
     on.says("userdbctl group vg-deb-5", &["Disposition: container", "GID 5 of Container deb"]);
+    on.refuses(on.run("userdbctl user vu-nosuch-0"), 1, &["vu-nosuch-0"]);
+    on.refuses(on.run("getent passwd vu-nosuch-0"), 2, &[]);
+    on.refuses(on.run("userdbctl group vg-box-4000000000"), 1, &["vg-box-4000000000"]);
     on.says("userdbctl services --no-legend", &["io.systemd.Machine yes"]);
     on.says("ps -o user:20= -p $(machinectl show -p Leader --value deb)", &["vu-deb-0"]);
 }

@@ -3,10 +3,12 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use testkit::{Ended, ManagedHost, fixture};
+use testkit::{Ended, ManagedHost, Terminal, fixture};
 
 use crate::{REDD, background};
 
+const ENVIRONMENT: &str =
+    "export PATH=/usr/bin:/usr/sbin:/bin:/sbin:/usr/local/bin SYSTEMD_PAGER=cat SYSTEMD_COLORS=0 LC_ALL=C.UTF-8";
 const REPLACE: &str = include_str!("replace.sh");
 /// How long anything may take.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
@@ -43,13 +45,24 @@ impl Replaced {
 
     /// Runs a command of the host's own; systemd's clients are found before those of redd.
     pub(crate) fn run(&self, command: &str) -> Ended {
-        let environment = "export PATH=/usr/bin:/usr/sbin:/bin:/sbin:/usr/local/bin SYSTEMD_PAGER=cat SYSTEMD_COLORS=0";
-        self.host.run(&format!("{environment} LC_ALL=C.UTF-8\n{command}"))
+        self.host.run(&format!("{ENVIRONMENT}\n{command}"))
+    }
+
+    /// Types a command on a terminal of the host's.
+    pub(crate) fn typed(&self, command: &str) -> Terminal {
+        let mut exec = Command::new(REDD);
+        exec.args(["exec", "-t", self.host.name(), "--", "/bin/sh", "-c"]);
+        Terminal::start(exec.arg(format!("{ENVIRONMENT} TERM=vt220\nexec {command}")))
     }
 
     /// The same for a user who is not root.
     pub(crate) fn run_as(&self, uid: u32, command: &str) -> Ended {
         self.run(&format!("setpriv --reuid={uid} --regid={uid} --clear-groups {command}"))
+    }
+
+    /// What another user types.
+    pub(crate) fn typed_as(&self, uid: u32, command: &str) -> Terminal {
+        self.typed(&format!("setpriv --reuid={uid} --regid={uid} --clear-groups {command}"))
     }
 
     /// It works, and says all of these; runs of blanks are one.

@@ -24,13 +24,17 @@ mkdir /work/elsewhere
 cp -a /work/box /work/elsewhere/box
 ln -s /work/elsewhere/box /var/lib/machines/box
 
-# Two users that are not root: to one of them polkit permits something.
+# Two users that are not root: to one of them polkit permits something: a signal, and sessions in one machine, shells there of one user.
 useradd -u 1500 refused
 useradd -u 1501 granted
 mkdir -p /etc/polkit-1/rules.d
 cat > /etc/polkit-1/rules.d/10-granted.rules <<'RULE'
 polkit.addRule(function(action, subject) {
     if (action.id == "org.freedesktop.machine1.manage-machines" && action.lookup("verb") == "kill" && subject.user == "granted")
+        return polkit.Result.YES;
+    if (subject.user == "granted" && action.lookup("machine") == "deb" && (
+            action.id == "org.freedesktop.machine1.open-pty" || action.id == "org.freedesktop.machine1.login" ||
+            action.id == "org.freedesktop.machine1.shell" && action.lookup("user") == "www-data"))
         return polkit.Result.YES;
 });
 RULE

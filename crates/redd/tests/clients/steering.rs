@@ -1,6 +1,6 @@
 //! What systemd's machinectl does to machines and images, and who may do it.
 
-use crate::host::{Replaced, Version};
+use crate::host::{LIMIT, Replaced, Version};
 
 pub(crate) fn files(on: &Replaced) {
     on.says("echo words >/tmp/file && mkdir -p /tmp/some/where && cp /tmp/file /tmp/some/where", &[]);
@@ -54,6 +54,57 @@ pub(crate) fn permission(on: &Replaced) {
         on.refuses(on.run_as(granted, &call("Terminate", "")), 1, asked);
     }
     on.says("machinectl show box -p State", &["State=running"]);
+    terminals(on, refused, granted);
+}
+
+/// What polkit permits is looked at by machine and user, as its rules name them.
+fn terminals(on: &Replaced, refused: u32, granted: u32) {
+    let call = |method: &str| {
+        let manager = "org.freedesktop.machine1 /org/freedesktop/machine1 org.freedesktop.machine1.Manager";
+        format!("busctl call {manager} {method}")
+    };
+    let shell = |name: &str| format!("machinectl -q shell {name} /bin/sh -c 'echo as $(id -un)'");
+    let login = |name: &str| format!("machinectl login {name}");
+    for (user, command) in [
+        (refused, shell("www-data@deb")),
+        (refused, login("deb")),
+        (refused, call("OpenMachinePTY s deb")),
+        (granted, shell("root@deb")),
+        (granted, shell("www-data@box")),
+        (granted, shell("www-data@.host")),
+        (granted, login("box")),
+        (granted, login(".host")),
+        (granted, call("OpenMachinePTY s box")),
+        (granted, call("OpenMachinePTY s .host")),
+    ] {
+        let ended = on.run_as(user, &command);
+        assert!(ended.code() == 1 && ended.errors.contains("Access denied"), "{user} {command}: {ended}");
+    }
+    on.run_as(granted, &call("OpenMachinePTY s deb")).expect_code(0);
+    let mut typed = on.typed_as(granted, "machinectl shell www-data@deb /bin/sh");
+    typed.expect("$ ", LIMIT);
+    typed.write_line("echo $(id -un) on $(tty) e\"\"nd");
+    typed.expect("www-data on /dev/pts/", LIMIT);
+    typed.write("\x1d\x1d\x1d");
+    assert_eq!(typed.wait(LIMIT).code(), Some(0));
+    let mut typed = on.typed_as(granted, &login("deb"));
+    typed.expect("login: ", LIMIT);
+    typed.write("\x1d\x1d\x1d");
+    assert_eq!(typed.wait(LIMIT).code(), Some(0));
+    if on.version == Version::New {
+        let open = |name: &str, mode: &str| {
+            let socket = "/run/systemd/machine/io.systemd.Machine";
+            format!("varlinkctl call {socket} io.systemd.Machine.Open '{{\"name\":\"{name}\",\"mode\":\"{mode}\"}}'")
+        };
+        for (user, name, mode) in
+            [(refused, "deb", "tty"), (refused, "deb", "login"), (granted, "box", "tty"), (granted, "deb", "shell")]
+        {
+            let asked = &["io.systemd.InteractiveAuthenticationRequired"];
+            on.refuses(on.run_as(user, &open(name, mode)), 1, asked);
+        }
+        let ended = on.run_as(granted, &open("deb", "tty")).expect_code(0);
+        assert!(ended.output.contains("/dev/pts/"), "{ended}");
+    }
 }
 
 /// Signals, reboots and ends.
@@ -68,7 +119,12 @@ pub(crate) fn lives(on: &Replaced) {
     on.until(
         "! machinectl show deb 2>/dev/null && systemctl show -p Result systemd-nspawn@deb | grep -qx Result=success",
     );
-    on.says("machinectl terminate box", &[]);
+    // To BusyBox the signal of systemd's machinectl means nothing: ours asks it in its own way.
+    on.says("machinectl poweroff box", &[]);
+    on.until(
+        "! machinectl show box 2>/dev/null && systemctl show -p Result systemd-nspawn@box | grep -qx Result=success",
+    );
+    on.says("machinectl start box && machinectl terminate box", &[]);
     on.until("! machinectl show box 2>/dev/null && ! systemctl is-active systemd-nspawn@box");
     on.says("machinectl list", &["No machines."]);
     on.until("test -z \"$(ls /run/systemd/machines)\"");

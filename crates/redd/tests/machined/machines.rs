@@ -5,8 +5,9 @@ use std::process::Command;
 use serde_json::{Value, json};
 use testkit::{HostState, fixture, requires};
 
+use crate::background::busybox;
 use crate::client::Client;
-use crate::service::{Foreign, Machined, isolate, machines, names, note, refused, spawn, until};
+use crate::service::{Foreign, Machined, REDD, isolate, machines, names, note, refused, spawn, until};
 
 #[test]
 fn machines_of_others_are_registered_found_signalled_and_taken_out() {
@@ -152,6 +153,38 @@ fn machines_of_ours_are_listed_and_ended() {
     running.end();
     until("its note is gone", || !note("machined-own").exists());
     host.assert_same();
+}
+
+/// What upstream's `machinectl poweroff` does: the signal means something to systemd alone.
+#[test]
+fn the_signal_of_machinectl_poweroff_reaches_other_init_systems() {
+    requires!(root, cgroup2, program "mount", program "busybox");
+    let _isolated = isolate();
+    let tree = busybox();
+    let _service = Machined::start();
+    let mut client = machines();
+    let start = |words: &[&str]| {
+        let mut command = Command::new(REDD);
+        command.args(["spawn", "-q", "--pipe", "-M", "machined-init", "-D"]).arg(tree.path()).args(words);
+        testkit::Running::start(command, "machined-init")
+    };
+    let signal = sys::signal::real_time_minimum() + 4;
+    let kill = json!({ "name": "machined-init", "whom": "leader", "signal": signal });
+    let running = start(&["-b"]);
+    // All processes, or another signal: as they are.
+    for (whom, signal) in [("all", signal - 3), ("leader", signal - 1)] {
+        let other = json!({ "name": "machined-init", "whom": whom, "signal": signal });
+        client.call("io.systemd.Machine.Kill", other).expect("signalled");
+    }
+    assert_eq!(names(), [".host", "machined-init"]);
+    client.call("io.systemd.Machine.Kill", kill.clone()).expect("asked");
+    assert_eq!(running.end().code(), Some(0));
+    // Who is no init system gets the signal itself.
+    tree.write("take", format!("trap 'exit 5' {signal}; : >/ready; while :; do sleep 0.1; done"), 0o644);
+    let running = start(&["/bin/sh", "/take"]);
+    until("it takes the signal", || tree.join("ready").exists());
+    client.call("io.systemd.Machine.Kill", kill).expect("signalled");
+    assert_eq!(running.end().code(), Some(5));
 }
 
 #[test]

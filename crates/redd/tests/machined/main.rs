@@ -1,6 +1,8 @@
 //! `systemd-machined`: its Varlink interfaces on machines of ours and of others, and on images.
 
 mod activation;
+#[path = "../background/mod.rs"]
+mod background;
 mod client;
 mod connections;
 mod coverage;
