@@ -38,6 +38,7 @@ pub(crate) fn sessions(on: &Replaced) {
     of_busybox(on);
     of_the_host(on);
     runs(on);
+    by_ours(on);
     // Nothing of them is left.
     for place in ["", "-M deb"] {
         let units = "list-units --all --plain --no-legend 'container-shell@*' 'container-getty@*'";
@@ -138,4 +139,25 @@ fn runs(on: &Replaced) {
     }
     let (said, code) = ended(on, "systemd-run -M nosuch -t true");
     assert_eq!(code, Some(1), "{said}");
+}
+
+/// Our machinectl asks the same service managers.
+fn by_ours(on: &Replaced) {
+    let mut terminal = on.typed("/work/bin/machinectl shell deb");
+    ask(&mut terminal, "root");
+    terminal.write_line("exit 9");
+    assert_eq!(terminal.wait(LIMIT).code(), Some(9));
+    for name in ["deb", "box"] {
+        let script = "'echo ran >>/root/ran; echo se\"\"en; exit 7'";
+        let (said, code) = ended(on, &format!("/work/bin/machinectl shell {name} -E TERM=vt100 /bin/sh -c {script}"));
+        assert!(code == Some(7) && said.contains("seen"), "{code:?} {said}");
+        assert_eq!(on.run(&format!("cat /var/lib/machines/{name}/root/ran")).expect_code(0).output, "ran\n");
+        let (said, code) = ended(on, &format!("/work/bin/machinectl shell {name} /bin/nosuch"));
+        assert!(code == Some(127) && said.contains("/bin/nosuch"), "{code:?} {said}");
+        let (said, code) = ended(on, &format!("/work/bin/machinectl shell nobody-here@{name}"));
+        assert!(code == Some(1) && said.contains("has no user nobody-here"), "{code:?} {said}");
+        let mut terminal = on.typed(&format!("/work/bin/machinectl login {name}"));
+        terminal.expect("login: ", LIMIT);
+        leave(terminal);
+    }
 }
