@@ -66,14 +66,24 @@ fn socket(fd: OwnedFd) -> Result<Socket, Error> {
     Ok((listener, if users { Face::Users } else { Face::Machines }))
 }
 
-/// The sockets that were not passed, made by ourselves. Anybody may connect.
-///
-/// # Errors
-/// [`Error::Served`], [`Error::System`].
-pub(crate) fn missing(passed: &[Socket]) -> Result<Vec<Socket>, Error> {
-    let all = MACHINES.map(|path| (path, Face::Machines)).into_iter().chain(USERS.map(|path| (path, Face::Users)));
-    let all = all.filter(|(path, _)| !are_at(passed, Path::new(path)));
-    all.map(|(path, face)| Ok((listen(path)?, face))).collect()
+/// The sockets that were not passed.
+#[derive(Debug)]
+pub(crate) struct Missing(Vec<(&'static str, Face)>);
+
+impl Missing {
+    /// Those that are not among these.
+    pub(crate) fn beside(passed: &[Socket]) -> Self {
+        let all = MACHINES.map(|path| (path, Face::Machines)).into_iter().chain(USERS.map(|path| (path, Face::Users)));
+        Self(all.filter(|(path, _)| !are_at(passed, Path::new(path))).collect())
+    }
+
+    /// Makes them. Anybody may connect.
+    ///
+    /// # Errors
+    /// [`Error::Served`], [`Error::System`].
+    pub(crate) fn make(self) -> Result<Vec<Socket>, Error> {
+        self.0.into_iter().map(|(path, face)| Ok((listen(path)?, face))).collect()
+    }
 }
 
 /// Whether one of the sockets is there: at the path itself, or behind the link that a service manager has put there

@@ -155,15 +155,24 @@ async fn run(passed: Vec<activation::Socket>, idle: Option<Duration>) -> Result<
     let mut terminate = signal(SignalKind::terminate()).map_err(failed("take signals"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed("take signals"))?;
     let service = Arc::new(Service::system());
+    let connections = Connections::default();
+    let serve = |sockets: Vec<activation::Socket>| -> Result<(), Error> {
+        for (listener, face) in sockets {
+            let listener = UnixListener::from_std(listener).map_err(failed("serve a socket"))?;
+            tokio::spawn(varlink::serve(listener, face, service.clone(), connections.clone()));
+        }
+        Ok(())
+    };
+    let missing = activation::Missing::beside(&passed);
+    // A bus that starts asks who users are before it takes anybody, and its question comes here (nss-systemd(8)): it is not waited for.
+    let (users, others) = passed.into_iter().partition(|(_, face)| *face == varlink::Face::Users);
+    serve(users)?;
     // Where another one serves nothing is touched that is its.
     let bus = if dbus::is_there() { Some(dbus::connect().await?) } else { None };
-    let made = activation::missing(&passed)?;
+    let made = missing.make()?;
     service.begin()?;
-    let connections = Connections::default();
-    for (listener, face) in passed.into_iter().chain(made) {
-        let listener = UnixListener::from_std(listener).map_err(failed("serve a socket"))?;
-        tokio::spawn(varlink::serve(listener, face, service.clone(), connections.clone()));
-    }
+    serve(others)?;
+    serve(made)?;
     service::watch::start(service.clone()).map_err(failed("watch the registry"))?;
     let calls = match &bus {
         Some(bus) => dbus::serve(bus, &service).await?,

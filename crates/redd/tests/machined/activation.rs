@@ -55,6 +55,24 @@ fn sockets_that_are_passed_are_served() {
 }
 
 #[test]
+fn a_bus_that_starts_gets_to_know_users_before_it_answers() {
+    requires!(root);
+    let _isolated = isolate();
+    let mut command = activated("--idle=never");
+    let bus = "/run/systemd/bus-that-starts";
+    let _silent = UnixListener::bind(bus).expect("socket");
+    command.env("DBUS_SYSTEM_BUS_ADDRESS", format!("unix:path={bus}"));
+    let mut asks = Client::connect(USERDB);
+    let name = json!({ "userName": "messagebus", "service": "io.systemd.Machine" });
+    asks.send(&json!({ "method": "io.systemd.UserDatabase.GetUserRecord", "parameters": name }));
+    let _service = Machined(command.spawn().expect("start"));
+    let (name, _) = asks.answer().0.expect_err("no such user");
+    assert_eq!(name, "io.systemd.UserDatabase.NoRecordFound");
+    // What changes something waits until it is sure that nobody else serves.
+    assert!(!std::path::Path::new(MACHINES).exists());
+}
+
+#[test]
 fn it_ends_when_nobody_needs_it() {
     requires!(root);
     let _isolated = isolate();
