@@ -9,6 +9,11 @@ use crate::scope::{Manager, connect};
 /// Units have time limits of their own; this one is for a service manager that forgets.
 const PATIENCE: Duration = Duration::from_secs(30 * 60);
 
+/// How long the service manager may take to begin what it was asked for.
+const UNTIL_IT_BEGINS: Duration = Duration::from_secs(5);
+/// How often a state is looked at that nobody tells of.
+const AGAIN: Duration = Duration::from_millis(5);
+
 /// What the service manager calls a unit that there is not, when it is started and when it is enabled.
 const MISSING: [&str; 2] = ["org.freedesktop.systemd1.NoSuchUnit", "org.freedesktop.DBus.Error.FileNotFound"];
 
@@ -91,6 +96,49 @@ fn request(connection: &mut Connection, unit: &str) -> Result<String, Error> {
     let reply = call(connection, ("StartUnit", "ss"), body, &[unit])?;
     expect(&reply, "o")?;
     Ok(reply.body().string().map_err(malformed)?.to_owned())
+}
+
+/// Has the system's service manager stop the service whose main process this is, and waits until it has begun to: what the process
+/// then ends with is no failure that it would be started again for. False if this is the main process of no such service.
+///
+/// # Errors
+/// An [`Error`].
+pub fn begin_to_stop(unit: &str, main_process: i32) -> Result<bool, Error> {
+    let mut connection = connect(Manager::System).map_err(Error::Unreachable)?;
+    let connection = &mut connection;
+    let mut body = Writer::default();
+    body.string(unit);
+    let path = match manager::object(connection, "GetUnit", "s", body) {
+        Ok(path) => path,
+        Err(bus::Error::Call { .. }) => return Ok(false),
+        Err(error) => return Err(Error::Unreachable(error)),
+    };
+    let service = ("org.freedesktop.systemd1.Service", "MainPID");
+    match manager::property(connection, &path, service, |value| value.u32_variant()) {
+        Ok(process) if i32::try_from(process) == Ok(main_process) => {}
+        // A scope has none.
+        Ok(_) | Err(bus::Error::Call { .. }) => return Ok(false),
+        Err(error) => return Err(Error::Unreachable(error)),
+    }
+    let mut body = Writer::default();
+    body.string(unit);
+    body.string("replace");
+    call(connection, ("StopUnit", "ss"), body, &[unit])?;
+    let end = Instant::now() + UNTIL_IT_BEGINS;
+    loop {
+        let state = ("org.freedesktop.systemd1.Unit", "ActiveState");
+        match manager::property(connection, &path, state, |value| value.string_variant().map(stops)) {
+            // It may be gone and forgotten.
+            Ok(true) | Err(bus::Error::Call { .. }) => return Ok(true),
+            Ok(false) if Instant::now() >= end => return Err(Error::Unreachable(bus::Error::TimedOut)),
+            Ok(false) => std::thread::sleep(AGAIN),
+            Err(error) => return Err(Error::Unreachable(error)),
+        }
+    }
+}
+
+fn stops(state: &str) -> bool {
+    matches!(state, "deactivating" | "inactive" | "failed")
 }
 
 /// Has units started at boot (the `[Install]` sections of their files), and tells the service manager so.

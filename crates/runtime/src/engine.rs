@@ -172,6 +172,14 @@ pub fn run(spec: &ContainerSpec, caller: CallerFacts, say: &dyn Fn(&str)) -> Res
         Ok(Outcome::Rebooted | Outcome::PoweredOff) => 0,
         Err(_) => 1,
     };
+    if plan.supervision.boot && !plan.quiet {
+        // Whoever sits at its console has not asked for that, perhaps.
+        match &result {
+            Ok(Outcome::Rebooted | Outcome::PoweredOff) => say(&format!("{} has powered off.", plan.machine)),
+            Ok(Outcome::Killed(signal)) => say(&format!("{} was killed (signal {signal}).", plan.machine)),
+            _ => {}
+        }
+    }
     watcher.tell(&format!("EXIT_STATUS={code}\n"));
     if let Some(upstream) = &watcher.upstream {
         upstream.finish();

@@ -239,12 +239,19 @@ impl Service {
         }
     }
 
-    /// Kills all its processes at once.
+    /// Kills all its processes at once. Where it is a service of the service manager's, that is told before, so that it takes this for
+    /// an end that was asked for.
     ///
     /// # Errors
     /// [`Error::NotSupported`] for the host; those of steering it.
     pub fn terminate(&self, which: &Which) -> Result<(), Error> {
-        Ok(Client::of(&self.guest(which, "ending")?).terminate()?)
+        let client = Client::of(&self.guest(which, "ending")?);
+        let stops = begin_to_stop(client.state());
+        match client.terminate() {
+            // One that does not boot has ended by that alone.
+            Err(machine::control::Error::Ended(_)) if stops => Ok(()),
+            done => Ok(done?),
+        }
     }
 
     /// Sends a signal. The one that machinectl(1) powers off with is lost to init systems other than systemd: they are asked in their
@@ -290,6 +297,18 @@ impl Service {
             "running"
         })
     }
+}
+
+/// False where it is no service.
+fn begin_to_stop(state: &State) -> bool {
+    let (Some(unit), Some(supervisor)) = (&state.unit, &state.supervisor) else { return false };
+    if !unit.ends_with(".service") || !cgroup::scope::Manager::System.is_available() {
+        return false;
+    }
+    cgroup::unit::begin_to_stop(unit, supervisor.pid).unwrap_or_else(|error| {
+        crate::log::warn(&error);
+        false
+    })
 }
 
 /// Whether the caller looks after this machine of ours.

@@ -3,9 +3,11 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use machine::control::Error;
+
 use crate::background;
 use crate::failure::Failure;
-use crate::machinectl::{Options, ending, steering};
+use crate::machinectl::{Options, ending, steering, units};
 
 /// How long the end of what was killed may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -29,8 +31,12 @@ pub(crate) fn run(arguments: &Arguments, options: &Options) -> Result<ExitCode, 
         let terminated = steering::find(name, options).and_then(|client| {
             // Held before: afterwards its number could be another one's.
             let held = ending::Held::of(client);
-            held.client().terminate().map_err(steering::failure)?;
-            Ok(held)
+            let stops = units::begin_to_stop(held.client().state());
+            match held.client().terminate() {
+                // A service that does not boot has ended by its unit's stopping alone.
+                Err(Error::Ended(_)) if stops => Ok(held),
+                done => done.map(|()| held).map_err(steering::failure),
+            }
         });
         match terminated {
             Ok(held) => ending.add(held, (), Instant::now() + PATIENCE),

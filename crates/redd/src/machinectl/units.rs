@@ -7,7 +7,7 @@ use cgroup::scope::Manager;
 use cgroup::unit::{self, Change};
 use spec::MachineName;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, warn};
 
 /// All of them belong to it.
 const TARGET: &str = "machines.target";
@@ -48,6 +48,19 @@ fn unit(name: &MachineName) -> String {
 pub(crate) fn start(names: &[MachineName]) -> Result<(), Failure> {
     let units: Vec<String> = names.iter().map(unit).collect();
     unit::start(&units).map_err(failure)
+}
+
+/// Where a machine is a service of the service manager's, has that begin to stop it: whoever kills it then does not make the unit
+/// fail, or start it again. False where it is none.
+pub(crate) fn begin_to_stop(machine: &machine::State) -> bool {
+    let (Some(unit), Some(supervisor)) = (&machine.unit, &machine.supervisor) else { return false };
+    if !unit.ends_with(".service") || !managed() || !rustix::process::geteuid().is_root() {
+        return false;
+    }
+    unit::begin_to_stop(unit, supervisor.pid).unwrap_or_else(|error| {
+        warn(&anyhow!(error).context(format!("cannot stop the unit {unit} of {}", machine.name)));
+        false
+    })
 }
 
 /// Has them started at boot, and the target that they belong to.

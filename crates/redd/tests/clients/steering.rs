@@ -125,7 +125,8 @@ pub(crate) fn lives(on: &Replaced) {
         "! machinectl show box 2>/dev/null && systemctl show -p Result systemd-nspawn@box | grep -qx Result=success",
     );
     on.says("machinectl start box && machinectl terminate box", &[]);
-    on.until("! machinectl show box 2>/dev/null && ! systemctl is-active systemd-nspawn@box");
+    on.until("! machinectl show box 2>/dev/null && systemctl is-active systemd-nspawn@box | grep -qx inactive");
+    on.says("systemctl show -p Result systemd-nspawn@box", &["Result=success"]);
     on.says("machinectl list", &["No machines."]);
     on.until("test -z \"$(ls /run/systemd/machines)\"");
     for verb in ["status", "terminate", "poweroff", "kill"] {

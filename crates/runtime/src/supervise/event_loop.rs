@@ -235,6 +235,7 @@ fn watch(
     Ok(match reap(supervised.pidfd)? {
         // Whoever asked for the end does not want a new beginning.
         Outcome::Rebooted if stop.is_requested() => Outcome::PoweredOff,
+        Outcome::Killed(signal) if signal == Signal::KILL.as_raw() && stop.died_as_asked() => Outcome::PoweredOff,
         other => other,
     })
 }

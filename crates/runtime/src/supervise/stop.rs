@@ -33,7 +33,9 @@ enum State {
     Terminating {
         deadline: Instant,
     },
-    Killed,
+    Killed {
+        as_asked: bool,
+    },
 }
 
 /// How far stopping has come.
@@ -56,6 +58,11 @@ impl Stop {
                 self.state = State::Asked { deadline: now + STOP_TIMEOUT, gently: false };
                 Action::Send(signal)
             }
+            // Who has been asked gently has not been asked by us before: a service manager that stops everything waits for it, too.
+            (State::Asked { deadline, gently: true }, Some(signal)) => {
+                self.state = State::Asked { deadline: deadline.min(now + STOP_TIMEOUT), gently: false };
+                Action::Send(signal)
+            }
             _ => self.kill(),
         }
     }
@@ -72,7 +79,7 @@ impl Stop {
                 *deadline = until.min(*deadline);
                 false
             }
-            State::Terminating { .. } | State::Killed => false,
+            State::Terminating { .. } | State::Killed { .. } => false,
         }
     }
 
@@ -89,8 +96,21 @@ impl Stop {
 
     /// Somebody wants the container to be killed.
     pub(super) fn kill(&mut self) -> Action {
-        self.state = State::Killed;
+        self.state = State::Killed { as_asked: false };
         Action::Kill
+    }
+
+    /// The same; where its end was asked for by a signal before, that is how it was meant to end: a service manager stops the unit
+    /// of a machine that is to be terminated, and takes what comes of that for a success.
+    pub(super) fn terminate(&mut self) -> Action {
+        let as_asked = matches!(self.state, State::Asked { gently: false, .. } | State::Killed { as_asked: true });
+        self.state = State::Killed { as_asked };
+        Action::Kill
+    }
+
+    /// Whether its death is the end that was asked for.
+    pub(super) fn died_as_asked(&self) -> bool {
+        self.state == State::Killed { as_asked: true }
     }
 
     /// Time has passed.
@@ -134,6 +154,34 @@ mod tests {
         assert!(stop.is_requested());
         assert_eq!(stop.request(now), Action::Kill);
         assert_eq!(stop.deadline(), None);
+    }
+
+    #[test]
+    fn who_was_asked_gently_is_asked_by_a_signal_too_and_not_killed() {
+        let now = Instant::now();
+        let second = Duration::from_secs(1);
+        let mut stop = Stop::new(Some(37));
+        assert!(stop.ask(now + 9 * second));
+        assert_eq!(stop.request(now), Action::Send(37));
+        assert_eq!(stop.deadline(), Some(now + 9 * second), "no later");
+        assert_eq!(stop.request(now), Action::Kill);
+    }
+
+    #[test]
+    fn who_is_terminated_after_it_was_asked_by_a_signal_dies_as_asked() {
+        let now = Instant::now();
+        let mut stop = Stop::new(Some(37));
+        stop.request(now);
+        assert_eq!(stop.terminate(), Action::Kill);
+        assert_eq!(stop.terminate(), Action::Kill);
+        assert!(stop.died_as_asked());
+        let mut unasked = Stop::new(Some(37));
+        assert_eq!(unasked.terminate(), Action::Kill);
+        let mut late = Stop::new(Some(37));
+        late.request(now);
+        assert_eq!(late.expire(now + STOP_TIMEOUT), Action::Kill);
+        late.terminate();
+        assert!(!unasked.died_as_asked() && !late.died_as_asked());
     }
 
     #[test]

@@ -78,7 +78,7 @@ impl Loop<'_> {
             Call::PowerOff { timeout } => self.power_off(state, timeout.unwrap_or(STOP_TIMEOUT), now),
             Call::Reboot => self.reboot(state, now),
             Call::Terminate => {
-                let action = self.stop.kill();
+                let action = self.stop.terminate();
                 self.act(action, now).map_err(refused("kill"))?;
                 Ok(json!({}))
             }
