@@ -45,13 +45,18 @@ impl Background {
         Self { _isolated: isolated, _mounts: mounts, _changes: changes, names: RefCell::default() }
     }
 
-    /// Puts a link to a tree or image where machines are looked for; its name is this run's alone, as control groups
-    /// are everybody's.
-    pub(crate) fn machine(&self, word: &str, place: &Path) -> String {
+    /// A name for a machine that this run alone has, as control groups are everybody's.
+    pub(crate) fn name(&self, word: &str) -> String {
         let name = format!("boot-{word}-{}", std::process::id());
+        self.names.borrow_mut().push(name.clone());
+        name
+    }
+
+    /// Puts a link to a tree or image where machines are looked for.
+    pub(crate) fn machine(&self, word: &str, place: &Path) -> String {
+        let name = self.name(word);
         let suffix = if place.is_dir() { "" } else { ".raw" };
         std::os::unix::fs::symlink(place, format!("{MACHINES}/{name}{suffix}")).expect("link");
-        self.names.borrow_mut().push(name.clone());
         name
     }
 }
