@@ -254,6 +254,14 @@ mod tests {
     }
 
     #[test]
+    fn the_seed_for_fuzzing_is_what_it_should_be() {
+        let seed = include_bytes!("../../../fuzz/seeds/dbus/properties_changed");
+        let message = Message::parse(seed).expect("a message");
+        assert_eq!(exit_of(&message, &path_of("a.service")), Ok(Some(Some((1, 203)))));
+        assert_eq!(exit_of(&message, &path_of("b.service")), Ok(None));
+    }
+
+    #[test]
     fn a_job_is_waited_for_among_others() {
         let mut said = encode(2, &[(8, "g", "o")], Some(1), b"\x06\0\0\0/job/7\0");
         said.extend(job_removed("/job/6", "failed"));

@@ -54,11 +54,9 @@ const EXITS: std::ops::RangeInclusive<i32> = 200..=245;
 /// Before this version the end of a start that waits for the program (`Type=exec`) is the end of the session where there is one
 /// (`PAMName=`): the helper that holds the session holds the manager's pipe, too.
 const WAITS_FOR_PROGRAMS: u32 = 256;
-/// How long a service of such a manager may take for its terminal, and how often that is looked at.
-const UNTIL_HELD: Duration = Duration::from_secs(10);
+/// How long the program of such a manager's service may take, and how often that is looked at.
+const UNTIL_EXECUTED: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(10);
-/// How long it may take until such a manager says that a program is not there.
-const UNTIL_MISSED: Duration = Duration::from_secs(1);
 /// `CLD_EXITED` of waitid(2).
 const EXITED: i32 = 1;
 
@@ -259,9 +257,8 @@ fn login_unit(number: u32) -> String {
 /// An [`Error`].
 pub fn open_shell(place: Place<'_>, command: &Command) -> Result<Terminal, Error> {
     let service = Service::of(command)?;
-    let (mut manager, entrance, terminal) = prepare_for(place)?;
-    let root = entrance.map(|entrance| entrance.root);
-    manager.start_shell(&service, &terminal, root, Afterwards::Forgotten)?;
+    let (mut manager, _, terminal) = prepare_for(place)?;
+    manager.start_shell(&service, &terminal, Afterwards::Forgotten)?;
     Ok(terminal)
 }
 
@@ -271,9 +268,9 @@ pub fn open_shell(place: Place<'_>, command: &Command) -> Result<Terminal, Error
 /// An [`Error`].
 pub fn shell(machine: &Machine, command: &Command) -> Result<Session, Error> {
     let service = Service::of(command)?;
-    let (mut manager, Entrance { leader, root, .. }, terminal) = prepare(machine)?;
-    let unit = manager.start_shell(&service, &terminal, Some(root), Afterwards::Kept)?;
-    manager.session(leader, terminal, unit, true)
+    let (mut manager, entrance, terminal) = prepare(machine)?;
+    let unit = manager.start_shell(&service, &terminal, Afterwards::Kept)?;
+    manager.session(entrance.leader, terminal, unit, true)
 }
 
 impl Session {
@@ -383,14 +380,8 @@ impl Manager {
         Ok(unit)
     }
 
-    /// A transient service on this terminal, below this root directory: its unit. None is the host's.
-    fn start_shell(
-        &mut self,
-        service: &Service,
-        terminal: &Terminal,
-        root: Option<OwnedFd>,
-        after: Afterwards,
-    ) -> Result<String, Error> {
+    /// A transient service on this terminal: its unit.
+    fn start_shell(&mut self, service: &Service, terminal: &Terminal, after: Afterwards) -> Result<String, Error> {
         let unit = format!("container-shell@{}.service", terminal.number);
         // A login that was left at this number a moment ago is started again until the manager gives up: it would take this terminal.
         self.dismiss(&login_unit(terminal.number)).map_err(|source| self.talk(source))?;
@@ -417,8 +408,7 @@ impl Manager {
         let heard = bus::manager::result_of_start(&mut self.connection, &job, &unit);
         let (result, mut exit) = heard.map_err(|source| self.talk(source))?;
         if waits == Waits::ForNothing && exit.is_none() {
-            let awaited = self.await_program(service, &unit, terminal, root);
-            exit = awaited.map_err(|source| self.talk(source))?;
+            exit = self.await_program(&unit, terminal).map_err(|source| self.talk(source))?;
         }
         let failure = match exit {
             Some((EXITED, EXIT_USER)) => {
@@ -438,24 +428,17 @@ impl Manager {
         Err(failure)
     }
 
-    /// Waits in place of the manager: until the terminal is held by the service, because it seems to have been left before, and a
-    /// while longer where the program seems not to be there. How the main process has ended, if it has.
-    fn await_program(
-        &mut self,
-        service: &Service,
-        unit: &str,
-        terminal: &Terminal,
-        root: Option<OwnedFd>,
-    ) -> Result<Option<bus::manager::Exit>, bus::Error> {
-        let until = Instant::now() + UNTIL_HELD;
-        while !terminal.is_held() && Instant::now() < until {
+    /// Waits in place of the manager until the program is executed: who takes the terminal is named in parentheses before that. How it
+    /// has ended, if it has.
+    fn await_program(&mut self, unit: &str, terminal: &Terminal) -> Result<Option<bus::manager::Exit>, bus::Error> {
+        let until = Instant::now() + UNTIL_EXECUTED;
+        while Instant::now() < until {
             let exit = bus::manager::exit_until(&mut self.connection, unit, Instant::now() + LOOK)?;
-            if exit.is_some() {
+            if exit.is_some() || terminal.owner().is_some_and(|name| !name.starts_with('(')) {
                 return Ok(exit);
             }
         }
-        let missed = Instant::now() + UNTIL_MISSED;
-        if service.is_there(root) { Ok(None) } else { bus::manager::exit_until(&mut self.connection, unit, missed) }
+        Ok(None)
     }
 
     /// Whether it can be had to wait for the program of a service.

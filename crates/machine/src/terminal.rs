@@ -9,9 +9,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, ResolveFlags, Uid, openat2};
 use rustix::io::Errno;
-use rustix::termios::{InputModes, OptionalActions, tcgetattr, tcsetattr};
+use rustix::termios::{InputModes, OptionalActions, tcgetattr, tcgetsid, tcsetattr};
 
 use crate::entrance::{self, Entrance};
+use crate::init::name_of;
 use crate::join;
 use crate::machines::HOST;
 use crate::state::State;
@@ -65,11 +66,10 @@ impl Terminal {
         format!("/dev/pts/{}", self.number)
     }
 
-    /// Whether somebody has its other end open.
-    pub(crate) fn is_held(&self) -> bool {
-        let mut ends = [PollFd::new(&self.master, PollFlags::empty())];
-        let polled = poll(&mut ends, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
-        polled.is_ok() && !ends[0].revents().contains(PollFlags::HUP)
+    /// What the process is called whose session has it, if there is one: the machine's word.
+    pub(crate) fn owner(&self) -> Option<String> {
+        let owner = tcgetsid(&self.master).ok()?;
+        Some(name_of(owner.as_raw_nonzero().get())).filter(|name| !name.is_empty())
     }
 
     pub(crate) fn in_machine(entrance: &Entrance) -> Result<Self, Error> {
@@ -161,6 +161,8 @@ impl Watch {
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+
     use super::*;
 
     #[test]
@@ -169,9 +171,22 @@ mod tests {
         assert!(std::path::Path::new(&terminal.path()).exists(), "{}", terminal.path());
         let other_end = std::fs::File::open(terminal.path()).expect("its other end");
         assert!(tcgetattr(&other_end).expect("settings").input_modes.contains(InputModes::IUTF8));
-        assert!(terminal.is_held());
+        assert_eq!(terminal.owner(), None);
         drop(other_end);
-        assert!(!terminal.is_held());
+        let mut command = Command::new("setsid");
+        let mut program = command.args(["-c", "sleep", "1000"]);
+        for stream in [Command::stdin, Command::stdout, Command::stderr] {
+            let end = std::fs::File::options().read(true).write(true).open(terminal.path()).expect("its other end");
+            program = stream(program, end);
+        }
+        let mut program = program.spawn().expect("setsid");
+        while terminal.owner().as_deref() != Some("sleep") {
+            assert!(program.try_wait().expect("a child").is_none());
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        program.kill().expect("killed");
+        program.wait().expect("ended");
+        assert_eq!(terminal.owner(), None);
         let path = terminal.path();
         let watch = Watch::of(None, terminal.number).expect("its place");
         assert!(watch.is_there());

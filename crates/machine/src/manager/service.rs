@@ -1,18 +1,11 @@
 //! A command as a transient service on a terminal.
 
 use std::ffi::OsString;
-use std::os::fd::OwnedFd;
-use std::time::Duration;
 
 use bus::Value;
-use rustix::fs::{Mode, OFlags, ResolveFlags};
 
 use super::Error;
 use crate::join::Command;
-use crate::side_by_side::SideBySide;
-
-/// How long it may take to look for something in a machine: a process inside may serve the file system.
-const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What becomes of a service that has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,19 +109,6 @@ impl Service {
             ("TimeoutStopUSec", Value::U64(5_000_000)),
         ]
     }
-    /// Whether its program is there, as far as can be told without running it: below this root directory, or the host's. The machine
-    /// may not answer.
-    pub(super) fn is_there(&self, root: Option<OwnedFd>) -> bool {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let root = root.map_or_else(|| rustix::fs::open("/", flags, Mode::empty()), Ok);
-        let Ok(root) = root else { return false };
-        let mut looking = SideBySide::new(|(root, program): &(OwnedFd, String), _| {
-            let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-            sys::open::openat2(root, program, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve).is_ok()
-        });
-        looking.add((root, self.program.clone()));
-        looking.results(PATIENCE).pop().flatten().unwrap_or(false)
-    }
 }
 
 #[cfg(test)]
@@ -150,20 +130,5 @@ mod tests {
         assert_eq!(service.environment, ["TERM=vt100", "B=2", "A=3"]);
         let service = Service::of(&command(&["/bin/sh"], &[])).expect("a service");
         assert!(matches!(&service.environment[..], [term] if term.starts_with("TERM=") && term.len() > 5));
-    }
-
-    #[test]
-    fn what_is_there_is_seen_below_a_root() {
-        let tree = tempfile::tempdir().expect("directory");
-        std::fs::create_dir(tree.path().join("bin")).expect("directory");
-        std::fs::write(tree.path().join("bin/tool"), "").expect("file");
-        std::os::unix::fs::symlink("/bin/tool", tree.path().join("bin/link")).expect("link");
-        let is_there = |program: &str| {
-            let root = rustix::fs::open(tree.path(), OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).expect("root");
-            Service::of(&command(&[program], &[])).expect("a service").is_there(Some(root))
-        };
-        assert!(is_there("/bin/tool") && is_there("/bin/link"));
-        assert!(!is_there("/bin/none") && !is_there("/bin/sh"));
-        assert!(Service::of(&command(&["/bin/sh"], &[])).expect("a service").is_there(None));
     }
 }
