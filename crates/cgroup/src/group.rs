@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, Mode, chownat, mkdirat, unlinkat};
+use rustix::fs::{AtFlags, Mode, chownat, mkdirat, statat, unlinkat};
 use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
 
@@ -191,12 +191,21 @@ impl Group {
         // The kernel removes a group only if nobody is in it, so where that works there was nobody to kill.
         if unlinkat(&self.machine, PAYLOAD, AtFlags::REMOVEDIR).is_ok() {
             let Some((common, name)) = &self.place else { return Ok(()) };
-            if unlinkat(common, name, AtFlags::REMOVEDIR).is_ok() {
+            // Or somebody has removed it, in which nobody was.
+            if matches!(unlinkat(common, name, AtFlags::REMOVEDIR), Ok(()) | Err(Errno::NOENT)) {
                 return Ok(());
             }
         }
+        if self.is_gone() {
+            return Ok(());
+        }
         self.kill()?;
         self.remove()
+    }
+
+    /// Whether somebody who shares the hierarchy and not `/run` has removed it: nobody was in it, and it was not new.
+    fn is_gone(&self) -> bool {
+        self.place.is_some() && statat(&self.machine, "cgroup.procs", AtFlags::empty()).err() == Some(Errno::NOENT)
     }
 
     /// Kills every process in it, at once (`cgroup.kill`, Linux 5.14).

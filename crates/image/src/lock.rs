@@ -408,13 +408,6 @@ fn is_supervised(directory: &Path, name: &OsStr) -> bool {
     noted.is_none_or(|pid| rustix::fs::access(format!("/proc/{pid}"), rustix::fs::Access::EXISTS).is_ok())
 }
 
-/// Whether there is a lock file for the name, held or not.
-#[must_use]
-pub fn is_known(run: &RunDirectory, name: &MachineName) -> bool {
-    let path = run.locks().join(format!("{NAME_PREFIX}{name}"));
-    rustix::fs::access(path, rustix::fs::Access::EXISTS).is_ok()
-}
-
 /// The machines that have lock files, alive or not.
 ///
 /// # Errors

@@ -71,6 +71,8 @@ impl Init {
         match Self::by_program(&program(pid)?) {
             // That of System V does not know this one: another one of the same name.
             Some(Self::SysV) if takes(pid, Signal::TERM.as_raw()) => None,
+            // A shell, or whatever else it can be.
+            Some(Self::BusyBox) if !is_init(&command_line(pid)) => None,
             other => other,
         }
     }
@@ -122,6 +124,20 @@ impl Init {
         };
         Means::Signal(signal.as_raw())
     }
+}
+
+fn command_line(pid: i32) -> Vec<u8> {
+    std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default()
+}
+
+/// Whether BusyBox was called as an init system.
+fn is_init(command_line: &[u8]) -> bool {
+    let mut words = command_line.split(|byte| *byte == 0).map(|word| {
+        let name = word.rsplit(|byte| *byte == b'/').next().unwrap_or(word);
+        name.strip_prefix(b"-").unwrap_or(name)
+    });
+    let called = words.find(|word| !word.starts_with(b"busybox"));
+    matches!(called, Some(b"init" | b"linuxrc"))
 }
 
 /// The path of a process's program, as it is inside.

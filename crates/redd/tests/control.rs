@@ -286,6 +286,25 @@ fn what_a_killed_supervisor_leaves_is_gone_with_the_next_list() {
     assert!(!entry(name("left")).exists());
 }
 
+/// Who shares the control groups and not `/run` knows nothing of it: an empty lock file there, as another one who tidies up makes
+/// it for a moment, says nothing of whether it lives.
+#[test]
+fn a_machine_of_another_run_directory_is_left_alone() {
+    requires!(root, cgroup2, program "mount");
+    let _isolated = isolate();
+    let (tree, other) = (fixture::tree(), fixture::tree());
+    let running = Running::script(tree.path(), name("elsewhere"), POLITE);
+    {
+        let _other = Mounted::new(&["-t", "tmpfs", "-o", "mode=755", "tmpfs"], Path::new("/run/redd"));
+        std::fs::create_dir("/run/redd/locks").expect("directory");
+        std::fs::write(format!("/run/redd/locks/name-{}", name("elsewhere")), "").expect("lock file");
+        succeeds(&["spawn", "--cleanup", "-q", "-M", name("elsewhere"), "-D", other.path().to_str().expect("path")]);
+    }
+    assert_eq!(listed(), [name("elsewhere")]);
+    succeeds(&["poweroff", name("elsewhere")]);
+    assert_eq!(running.wait().code(), Some(7));
+}
+
 /// In a thread of another user, from whom nothing is taken back.
 fn as_nobody<T: Send + 'static>(act: impl FnOnce() -> T + Send + 'static) -> T {
     let thread = std::thread::spawn(move || {
@@ -438,10 +457,8 @@ fn debian_reboots_as_the_same_machine() {
     before.assert_same();
 }
 
-#[test]
-fn busybox_init_is_asked_in_its_own_way() {
-    requires!(root, cgroup2, program "mount", program "busybox");
-    let _isolated = isolate();
+/// One in which everything is BusyBox.
+fn busybox_tree() -> fixture::Tree {
     let tree = fixture::empty();
     for name in ["bin", "sbin", "usr", "etc", "proc", "sys", "dev", "tmp", "run", "root", "var"] {
         std::fs::create_dir_all(tree.join(name)).expect("directory");
@@ -454,6 +471,29 @@ fn busybox_init_is_asked_in_its_own_way() {
         std::os::unix::fs::symlink("/bin/busybox", tree.join(name)).expect("link");
     }
     tree.write("etc/os-release", "ID=busybox\n", 0o644);
+    tree
+}
+
+#[test]
+fn a_shell_of_busybox_is_no_init_system() {
+    requires!(root, cgroup2, program "mount", program "busybox");
+    let _isolated = isolate();
+    let tree = busybox_tree();
+    std::os::unix::fs::symlink("/bin/busybox", tree.join("bin/sleep")).expect("link");
+    let running = Running::script(tree.path(), name("shell"), POLITE);
+    let begun = Instant::now();
+    let asked = succeeds(&["poweroff", name("shell")]);
+    assert!(!asked.contains("init"), "{asked}");
+    assert_eq!(running.wait().code(), Some(7));
+    // It was asked at once.
+    assert!(begun.elapsed() < Duration::from_millis(1200), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn busybox_init_is_asked_in_its_own_way() {
+    requires!(root, cgroup2, program "mount", program "busybox");
+    let _isolated = isolate();
+    let tree = busybox_tree();
     tree.write("etc/inittab", "::sysinit:/bin/sh /boot\n::shutdown:/bin/sh /halt\n::respawn:/bin/sleep 1000\n", 0o644);
     tree.write("boot", "/bin/busybox echo x >> /booted\n", 0o755);
     tree.write("halt", "/bin/busybox echo x >> /halted\n", 0o755);

@@ -11,6 +11,8 @@ mod covered;
 mod killed;
 #[path = "machined_bus/killing.rs"]
 mod killing;
+#[path = "machined_bus/many.rs"]
+mod many;
 #[path = "machined_bus/refusals.rs"]
 mod refusals;
 #[path = "machined_bus/scene.rs"]

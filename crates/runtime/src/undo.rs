@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use cgroup::Certainty;
 use image::holder::Purpose;
-use image::lock::{self, NameLock};
+use image::lock::NameLock;
 use image::lock_file::LockFile;
 use image::record::Entry;
 use image::{RunDirectory, holder};
@@ -99,7 +99,6 @@ impl Groups {
 /// Undoes what a dead run of this machine has left in these places too, if there is one.
 fn by_name(run: &RunDirectory, name: &str, places: &[PathBuf], groups: &Groups, undone: &mut Undone) {
     let Ok(machine) = MachineName::try_from(name) else { return };
-    let known = lock::is_known(run, &machine);
     let lock = match NameLock::take_if_free(run, &machine) {
         Ok(Some(lock)) => lock,
         Ok(None) => return,
@@ -107,6 +106,8 @@ fn by_name(run: &RunDirectory, name: &str, places: &[PathBuf], groups: &Groups, 
     };
     let before = undone.errors.len();
     let mut left = lock.left().to_vec();
+    // A file without a record is no trace of a run: somebody else who tidies up has made it, or we.
+    let known = !left.is_empty();
     if let Some(group) = groups.layout.as_ref().map(|layout| layout.machine(name))
         && !left.contains(&Entry::Group(group.clone()))
     {

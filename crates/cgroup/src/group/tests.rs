@@ -48,6 +48,18 @@ fn a_group_ends_with_its_processes_and_all_groups_below() {
     assert!(!exists(&layout, &machine));
 }
 
+/// Who shares the hierarchy and not `/run` takes an empty group that is not new for a dead one's.
+#[test]
+fn a_group_that_somebody_else_has_removed_has_ended() {
+    testkit::requires!(root, cgroup2);
+    let layout = layout();
+    let machine = name("taken");
+    let group = Group::create(&layout, &machine).expect("create");
+    assert!(crate::remove_dead(&layout.machine(&machine), Certainty::Dead).expect("removed"));
+    group.end().expect("it has ended");
+    assert!(!exists(&layout, &machine));
+}
+
 #[test]
 fn a_name_in_use_is_refused_and_what_is_left_of_one_is_replaced() {
     testkit::requires!(root, cgroup2);

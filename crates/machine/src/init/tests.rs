@@ -27,6 +27,16 @@ fn programs_are_known_by_their_names() {
 }
 
 #[test]
+fn busybox_is_an_init_system_where_it_is_called_so() {
+    for line in [&b"init\0"[..], b"/sbin/init\0", b"/bin/busybox\0init\0", b"-init\0", b"linuxrc\0x\0"] {
+        assert!(is_init(line), "{}", String::from_utf8_lossy(line));
+    }
+    for line in [&b""[..], b"/bin/sh\0-c\0init\0", b"busybox\0", b"/bin/busybox.static\0sh\0/sbin/init\0", b"sleep\0"] {
+        assert!(!is_init(line), "{}", String::from_utf8_lossy(line));
+    }
+}
+
+#[test]
 fn each_is_asked_in_its_way() {
     let minimum = sys::signal::real_time_minimum();
     let none = 0;

@@ -2,5 +2,6 @@
 
 mod backlog;
 mod callers;
+mod machines;
 mod scene;
 mod states;

@@ -39,7 +39,7 @@ fn pipe(path: &Path) {
 /// Every verb that is given a machine, and under which names it can be asked for.
 const BOTH: &[Face] = &[Face::Redd, Face::Machinectl];
 const OWN: &[Face] = &[Face::Redd];
-const VERBS: [(&[&str], &[Face]); 19] = [
+pub(crate) const VERBS: [(&[&str], &[Face]); 19] = [
     (&["status", "NAME"], BOTH),
     (&["show", "NAME"], BOTH),
     (&["kill", "NAME"], BOTH),
