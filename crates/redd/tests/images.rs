@@ -228,6 +228,40 @@ fn limits_hold() {
     redd(&["set-limit", "images-small", "much"]).expect_code(2);
 }
 
+/// It is of all images: those that are there, and those that come to be.
+#[test]
+fn the_limit_of_all_images_holds_for_each() {
+    requires!(root, loop, program "mkfs.btrfs", program "btrfs");
+    let _place = Place::new();
+    subvolume("images-one");
+    fs::create_dir(at("images-one/usr")).expect("tree");
+    fs::write(at("images-one/file"), vec![1; 20 << 20]).expect("room");
+    // It is counted when it is on the disk.
+    run(Command::new("sync").arg("-f").arg(IMAGES));
+    let pool = |name: &str| {
+        let shown = redd(&["show", "-p", name, "--value"]).expect_code(0).output;
+        shown.trim().parse::<u64>().expect("a number")
+    };
+    redd(&["set-limit", "64M"]).expect_code(0);
+    assert_eq!(pool("PoolLimit"), 64 << 20);
+    assert!((20 << 20..24 << 20).contains(&pool("PoolUsage")), "{}", pool("PoolUsage"));
+    redd(&["clone", "images-one", "images-two"]).expect_code(0);
+    redd(&["clone", "--read-only", "images-one", "images-three"]).expect_code(0);
+    run(Command::new("btrfs").args(["quota", "rescan", "-w", IMAGES]));
+    let write = |path: &str, size: usize| {
+        let file = fs::write(at(path), vec![2; size]).and_then(|()| fs::File::open(at(path)));
+        file.and_then(|file| file.sync_all()).map_err(|error| error.raw_os_error())
+    };
+    assert_eq!(write("images-two/more", 80 << 20), Err(Some(122)), "EDQUOT in a new one");
+    fs::remove_file(at("images-two/more")).expect("removed");
+    run(Command::new("sync").arg("-f").arg(IMAGES));
+    assert_eq!(write("images-one/more", 80 << 20), Err(Some(122)), "EDQUOT in one that was there");
+    fs::remove_file(at("images-one/more")).expect("removed");
+    run(Command::new("sync").arg("-f").arg(IMAGES));
+    redd(&["set-limit", "-"]).expect_code(0);
+    assert_eq!(write("images-two/more", 80 << 20), Ok(()));
+}
+
 #[test]
 fn bad_names_change_nothing() {
     requires!(root, loop, program "mkfs.btrfs");

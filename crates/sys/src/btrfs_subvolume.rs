@@ -7,7 +7,7 @@
 use std::os::fd::BorrowedFd;
 
 use rustix::io::{Errno, Result};
-use rustix::ioctl::{Getter, Opcode, Setter, Updater, ioctl, opcode};
+use rustix::ioctl::{Getter, NoArg, Opcode, Setter, Updater, ioctl, opcode};
 
 const MAGIC: u8 = 0x94;
 /// The tree that quotas are kept in, and the kinds of its items.
@@ -86,6 +86,29 @@ struct LimitArgs {
 
 #[repr(C)]
 #[derive(Clone, Copy)]
+struct Assignment {
+    assign: u64,
+    group: u64,
+    above: u64,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct NewGroup {
+    make: u64,
+    group: u64,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Rescan {
+    flags: u64,
+    progress: u64,
+    reserved: [u64; 6],
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
 struct QuotaControl {
     command: u64,
     status: u64,
@@ -93,6 +116,10 @@ struct QuotaControl {
 
 const SEARCH: Opcode = opcode::read_write::<Search>(MAGIC, 17);
 const QUOTA_CONTROL: Opcode = opcode::read_write::<QuotaControl>(MAGIC, 40);
+const ASSIGN: Opcode = opcode::write::<Assignment>(MAGIC, 41);
+const MAKE_GROUP: Opcode = opcode::write::<NewGroup>(MAGIC, 42);
+const RESCAN: Opcode = opcode::write::<Rescan>(MAGIC, 44);
+const AWAIT_RESCAN: Opcode = opcode::none(MAGIC, 46);
 const SET_LIMIT: Opcode = opcode::read::<LimitArgs>(MAGIC, 43);
 const INFO: Opcode = opcode::read::<Info>(MAGIC, 60);
 
@@ -155,8 +182,7 @@ pub fn quota(file: BorrowedFd<'_>, id: u64) -> Result<Option<Quota>> {
 /// # Errors
 /// `ENOTCONN` where quotas are not in use, `EPERM` without privilege, and others of `BTRFS_IOC_QGROUP_LIMIT`.
 pub fn set_limit(file: BorrowedFd<'_>, id: u64, limit: Option<u64>) -> Result<()> {
-    let has_subtree = item(file, QGROUP_INFO, subtree(id)).is_ok_and(|item| item.is_some());
-    for group in [Some(id), has_subtree.then(|| subtree(id))].into_iter().flatten() {
+    for group in [Some(id), is_counted_together(file, id).then(|| subtree(id))].into_iter().flatten() {
         let args = LimitArgs {
             group,
             flags: LIMIT_REFERENCED,
@@ -181,6 +207,64 @@ pub fn enable_quotas(file: BorrowedFd<'_>) -> Result<()> {
         Err(Errno::EXIST) => Ok(()),
         other => other,
     }
+}
+
+/// Counts the subvolume with this number together with those that are added to it by [`count_in`], from now on.
+///
+/// # Errors
+/// `ENOTCONN` where quotas are not in use, `EPERM` without privilege, and others of `BTRFS_IOC_QGROUP_CREATE`.
+pub fn count_together(file: BorrowedFd<'_>, id: u64) -> Result<()> {
+    let args = NewGroup { make: 1, group: subtree(id) };
+    // SAFETY: the opcode takes a btrfs_ioctl_qgroup_create_args, which NewGroup is laid out as.
+    match unsafe { ioctl(file, Setter::<MAKE_GROUP, NewGroup>::new(args)) } {
+        Ok(()) | Err(Errno::EXIST) => count_in(file, id, id),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether more than the subvolume with this number is counted together with it.
+#[must_use]
+pub fn is_counted_together(file: BorrowedFd<'_>, id: u64) -> bool {
+    item(file, QGROUP_INFO, subtree(id)).is_ok_and(|item| item.is_some())
+}
+
+/// Counts the subvolume `id` together with `whole`, for which [`count_together`] was called.
+///
+/// # Errors
+/// As [`count_together`].
+pub fn count_in(file: BorrowedFd<'_>, id: u64, whole: u64) -> Result<()> {
+    let args = Assignment { assign: 1, group: id, above: subtree(whole) };
+    // SAFETY: the opcode takes a btrfs_ioctl_qgroup_assign_args, which Assignment is laid out as.
+    match unsafe { ioctl(file, Setter::<ASSIGN, Assignment>::new(args)) } {
+        Err(Errno::EXIST) => Ok(()),
+        other => other,
+    }
+}
+
+/// Begins to count everything anew, after the last time that somebody has begun with it is over: what is shared is not known when
+/// subvolumes are added. Until that is done limits may not hold.
+///
+/// # Errors
+/// Those of `BTRFS_IOC_QUOTA_RESCAN` and `BTRFS_IOC_QUOTA_RESCAN_WAIT`.
+pub fn count_anew(file: BorrowedFd<'_>) -> Result<()> {
+    let args = Rescan { flags: 0, progress: 0, reserved: [0; 6] };
+    loop {
+        // SAFETY: the opcode takes a btrfs_ioctl_quota_rescan_args, which Rescan is laid out as.
+        match unsafe { ioctl(file, Setter::<RESCAN, Rescan>::new(args)) } {
+            // It has not seen what was added.
+            Err(Errno::INPROGRESS) => await_count(file)?,
+            other => return other,
+        }
+    }
+}
+
+/// Waits until that is done.
+///
+/// # Errors
+/// Those of `BTRFS_IOC_QUOTA_RESCAN_WAIT`.
+pub fn await_count(file: BorrowedFd<'_>) -> Result<()> {
+    // SAFETY: the opcode takes no argument.
+    unsafe { ioctl(file, NoArg::<AWAIT_RESCAN>::new()) }
 }
 
 fn subtree(id: u64) -> u64 {
@@ -217,3 +301,4 @@ fn item(file: BorrowedFd<'_>, kind: u32, group: u64) -> Result<Option<[u64; 5]>>
 }
 
 const _: () = assert!(size_of::<Info>() == 504 && size_of::<Search>() == 4096 && size_of::<LimitArgs>() == 48);
+const _: () = assert!(size_of::<Assignment>() == 24 && size_of::<NewGroup>() == 16 && size_of::<Rescan>() == 64);

@@ -68,7 +68,13 @@ impl Pool {
         };
         let (made, in_use) = copied.inspect_err(|_| companion::take_back(&settings))?;
         drop(name);
-        Ok(Cloned { image: self.find(new)?, made, in_use })
+        let image = self.find(new)?;
+        if let Err(error) = self.count_new(&image) {
+            // Nothing that goes uncounted is left; that it could not be counted says more than what else fails then.
+            let _ = self.remove(&image);
+            return Err(error);
+        }
+        Ok(Cloned { image, made, in_use })
     }
 
     fn copy_tree(

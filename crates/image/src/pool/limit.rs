@@ -46,7 +46,8 @@ impl Pool {
         })
     }
 
-    /// Limits the space of all images in [`Pool::path`] together, and begins to count it if nobody does yet.
+    /// Limits the space of all images in [`Pool::path`] together, and begins to count it if nobody does yet. Subvolumes are counted
+    /// that are there now, and those that are cloned later.
     ///
     /// # Errors
     /// [`Error::NotBtrfs`], [`Error::System`].
@@ -58,7 +59,43 @@ impl Pool {
         }
         let subvolume = sys::btrfs_subvolume::information(opened.as_fd()).map_err(failed("examine", path))?;
         sys::btrfs_subvolume::enable_quotas(opened.as_fd()).map_err(failed("count the space of", path))?;
+        sys::btrfs_subvolume::count_together(opened.as_fd(), subvolume.id)
+            .map_err(failed("count the space of", path))?;
+        for image in super::image::all_in(path)? {
+            self.count(&image)?;
+        }
+        let counted = sys::btrfs_subvolume::count_anew(opened.as_fd())
+            .and_then(|()| sys::btrfs_subvolume::await_count(opened.as_fd()));
+        counted.map_err(failed("count the space of", path))?;
         sys::btrfs_subvolume::set_limit(opened.as_fd(), subvolume.id, limit).map_err(failed("limit", path))
+    }
+
+    /// Counts a new image with all others, if they are counted together. It is not waited for that.
+    pub(super) fn count_new(&self, image: &Image) -> Result<(), Error> {
+        if !self.count(image)? {
+            return Ok(());
+        }
+        let opened = openat(CWD, &image.path, DIRECTORY, Mode::empty()).map_err(failed("open", &image.path))?;
+        sys::btrfs_subvolume::count_anew(opened.as_fd()).map_err(failed("count the space of", &image.path))
+    }
+
+    /// Counts an image with all others of [`Pool::path`], if they are counted together and it is a subvolume there; false if not.
+    fn count(&self, image: &Image) -> Result<bool, Error> {
+        if image.kind != Kind::Subvolume || image.path.parent() != Some(self.path()) {
+            return Ok(false);
+        }
+        let open = |path: &std::path::Path| openat(CWD, path, DIRECTORY, Mode::empty()).map_err(failed("open", path));
+        let number = |opened: &std::os::fd::OwnedFd, path| {
+            let subvolume = sys::btrfs_subvolume::information(opened.as_fd());
+            subvolume.map(|subvolume| subvolume.id).map_err(failed("examine", path))
+        };
+        let (pool, own) = (open(self.path())?, open(&image.path)?);
+        let (whole, id) = (number(&pool, self.path())?, number(&own, &image.path)?);
+        if !sys::btrfs_subvolume::is_counted_together(pool.as_fd(), whole) {
+            return Ok(false);
+        }
+        let added = sys::btrfs_subvolume::count_in(pool.as_fd(), id, whole);
+        added.map(|()| true).map_err(failed("count the space of", &image.path))
     }
 
     /// What all images in [`Pool::path`] take together, where that is on btrfs with quotas.
