@@ -110,13 +110,18 @@ fn start_time(pid: i32) -> rustix::io::Result<u64> {
     rest.split_ascii_whitespace().nth(19).and_then(|field| field.parse().ok()).ok_or(Errno::INVAL)
 }
 
-/// The id of the host's boot.
+/// The id of the host's boot. It is read once.
 ///
 /// # Errors
 /// `EINVAL` where proc does not have it.
 pub fn boot_id() -> rustix::io::Result<Uuid> {
+    static BOOT: OnceLock<Uuid> = OnceLock::new();
+    if let Some(id) = BOOT.get() {
+        return Ok(*id);
+    }
     let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").map_err(|_| Errno::INVAL)?;
-    text.trim().parse().map_err(|_| Errno::INVAL)
+    let id = text.trim().parse().map_err(|_| Errno::INVAL)?;
+    Ok(*BOOT.get_or_init(|| id))
 }
 
 #[cfg(test)]

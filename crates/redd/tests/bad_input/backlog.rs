@@ -110,7 +110,7 @@ fn a_service_that_accepts_nobody_holds_no_machine_up() {
     assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
     // Whoever waited in the queue is served when it goes on.
     go_on();
-    let answered = connections.last().map(|socket| {
+    let answered = connections.first().map(|socket| {
         rustix::fs::fcntl_setfl(socket, rustix::fs::OFlags::empty()).expect("waits");
         rustix::io::write(socket, b"{\"method\":\"io.systemd.service.Ping\"}\0").expect("asked");
         rustix::io::read(socket, &mut [0; 64]).expect("answered")
