@@ -12,7 +12,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use host::{Replaced, Version};
-use person::{LIMIT, Person, log_in};
+use person::{LIMIT, Person, log_in, plain};
 use testkit::{HostState, Terminal, managed_host, requires, run_limited};
 
 const REDD: &str = env!("CARGO_BIN_EXE_redd");
@@ -121,7 +121,8 @@ fn see_and_steer(on: &Replaced) {
     console.begin("systemd-nspawn -bD ~/MyContainer");
     console.terminal.expect("login: ", LIMIT);
     person.says("machinectl terminate MyContainer", &[]);
-    console.prompted();
+    let said = plain(&console.prompted());
+    assert!(said.ends_with("systemd-nspawn: MyContainer was killed (signal 9).\r\n[host]% "), "{said}");
     person.says("machinectl list", &["No machines."]);
     for person in [console, person, one, two] {
         person.leave();
