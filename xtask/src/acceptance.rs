@@ -10,6 +10,7 @@ use anyhow::{Result, bail};
 use crate::conformance::{self, Conformance};
 use crate::docs::{self, Mark};
 use crate::packages;
+use crate::released::musl_target;
 use crate::summary::Summary;
 use crate::workspace::{cargo, cargo_with, find_program, root, run, say, target_directory};
 
@@ -42,10 +43,11 @@ pub(crate) struct Acceptance {
 
 type Step = (&'static str, fn() -> Result<()>);
 
-const STEPS: [Step; 10] = [
+const STEPS: [Step; 11] = [
     ("packages", packages::install),
     ("release build", || cargo(&["build", "--release", "--locked"])),
     ("long tests", long_tests),
+    ("tests with musl", musl_tests),
     ("owners of a million files", million_files),
     ("conformance", || conformance::compare(&Conformance::everything())),
     ("first command of the README", first_start),
@@ -73,6 +75,15 @@ pub(crate) fn acceptance(wanted: &Acceptance) -> Result<()> {
 fn long_tests() -> Result<()> {
     let words = ["test", "--workspace", "--locked", "--no-fail-fast", "--", "--ignored", "--nocapture"];
     cargo_with(&[&words[..], &["--skip", MILLION_FILES]].concat(), &[("REDD_REQUIRED", "1")])
+}
+
+/// The programs are installed with the musl C library where that can be done, and tested with the usual one otherwise.
+fn musl_tests() -> Result<()> {
+    let Some(triple) = musl_target() else { bail!("there is no Rust target for musl, or no C compiler for it") };
+    let words = ["test", "--locked", "--no-fail-fast", "--target", &triple];
+    let packages = ["redd-sys", "redd-machine", "redd-runtime", "redd-machined", "redd-spawn", "redd"];
+    let packages = packages.iter().flat_map(|package| ["-p", package]);
+    cargo_with(&words.into_iter().chain(packages).collect::<Vec<_>>(), &[("REDD_REQUIRED", "1")])
 }
 
 /// The one test that is about a time, which is that of the program as it is installed.

@@ -52,6 +52,11 @@ impl Released {
     }
 }
 
+/// The target of programs for musl, where all is there to build both.
+pub(crate) fn musl_target() -> Option<String> {
+    Some(musl()).filter(|triple| has_target(triple) && has_compiler(triple))
+}
+
 fn musl() -> String {
     format!("{}-unknown-linux-musl", std::env::consts::ARCH)
 }

@@ -248,11 +248,13 @@ fn links_in_a_hostile_tree_lead_nowhere_but_into_it() {
         let ended = Spawn::redd(BINARY, tree.path()).arg("-P").arg("--inaccessible=/dst/secret").script("true").run();
         assert_eq!(ended.code(), 1, "there is nothing inside that could be hidden: {ended}");
     }
-    for (to, word) in [("/dst", "symbolic links"), ("dst", "symbolic links"), ("../dst/x", "symbolic links")] {
+    for to in ["/dst", "dst", "../dst/x"] {
         let tree = link("dst", to);
         let ended = Spawn::redd(BINARY, tree.path()).arg("-P").arg("--tmpfs=/dst").script("true").run();
         assert_eq!(ended.code(), 1, "{ended}");
-        assert!(ended.errors.contains(word), "{to}: {ended}");
+        // In the words of the one C library or the other.
+        let loops = ended.errors.contains("levels of symbolic links") || ended.errors.contains("Symbolic link loop");
+        assert!(loops, "{to}: {ended}");
     }
     // A source in the tree is found there, too.
     let tree = link("dst", &format!("{escape}/secret"));
