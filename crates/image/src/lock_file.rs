@@ -146,7 +146,10 @@ pub(crate) fn read_all(fd: &OwnedFd) -> rustix::io::Result<Vec<u8>> {
 }
 
 /// The names in a directory, without `.` and `..`; none if it does not exist.
-pub(crate) fn list(directory: &Path) -> rustix::io::Result<Vec<OsString>> {
+///
+/// # Errors
+/// Those of openat(2) and getdents(2).
+pub fn list(directory: &Path) -> rustix::io::Result<Vec<OsString>> {
     use std::os::unix::ffi::OsStrExt;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let fd = match rustix::fs::open(directory, flags, rustix::fs::Mode::empty()) {

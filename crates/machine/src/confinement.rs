@@ -44,6 +44,7 @@ pub struct Limit {
 #[serde(rename_all = "camelCase")]
 pub struct Filter {
     /// Instructions of classic BPF: code, jump if true, jump if false, operand.
+    #[serde(with = "crate::instructions")]
     pub instructions: Vec<(u16, u8, u8, u32)>,
     /// All that it does but allowing a call is logged.
     #[serde(default)]

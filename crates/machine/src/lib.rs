@@ -33,6 +33,7 @@ mod entry_file;
 mod errand;
 pub mod group;
 pub mod init;
+mod instructions;
 pub mod join;
 pub mod log;
 pub mod machines;

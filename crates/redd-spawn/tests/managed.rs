@@ -9,6 +9,7 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use serde_json::{Value, json};
@@ -21,10 +22,14 @@ const GIVEN: u32 = 0x0012_0000;
 /// The ranges for containers inside, two of which are neighbours.
 const PASSED_ON: [u32; 3] = [0x0013_0000, 0x0014_0000, 0x0016_0000];
 
-/// The thread's own `/run/systemd`.
-fn own_run() -> (Isolated, Mounted) {
+/// The service of each test gives the same range, which one container can have.
+static RANGE: Mutex<()> = Mutex::new(());
+
+/// The thread's own `/run/systemd`, and the range for as long.
+fn own_run() -> (Isolated, Mounted, MutexGuard<'static, ()>) {
+    let range = RANGE.lock().unwrap_or_else(PoisonError::into_inner);
     let isolated = Isolated::enter();
-    (isolated, Mounted::new(&["-t", "tmpfs", "-o", "mode=755", "tmpfs"], Path::new("/run/systemd")))
+    (isolated, Mounted::new(&["-t", "tmpfs", "-o", "mode=755", "tmpfs"], Path::new("/run/systemd")), range)
 }
 
 /// One call, and the descriptors that came with it.

@@ -42,6 +42,15 @@ pub struct Filters {
     pub usual: Option<Filter>,
     /// The bundle's.
     pub profile: Option<Filter>,
+    /// Whether the usual one lets through what a stage inside does before the payload is executed.
+    early: bool,
+}
+
+impl Filters {
+    /// The usual one, if it can be loaded before the last stage is done.
+    pub(crate) fn early(&self) -> Option<&Filter> {
+        self.usual.as_ref().filter(|_| self.early)
+    }
 }
 
 /// Compiles them. Of names that are unknown a person is told even with `--quiet`: what a misspelled one was to refuse is
@@ -57,21 +66,26 @@ pub(crate) fn compile(limits: &Limits, say: &dyn Fn(&str)) -> Result<Filters, Er
                 "{name:?} in --system-call-filter= is no system call or group that is known, and has no effect."
             ));
         }
-        return Ok(Filters { usual: Some(usual(limits, policy)?), profile: None });
+        let policy = changed(limits, policy);
+        let early = policy.lets_the_usual_through();
+        return Ok(Filters { usual: Some(usual(&policy)?), profile: None, early });
     };
     // It takes the place of the list of calls, but not of what is said of sockets and disks.
     let usual = (limits.suppress_sync || !limits.address_families.is_open())
         .then(|| {
             let all = seccomp::Edit { allow: true, name: "@known".to_owned(), refusal: None };
-            usual(limits, seccomp::Policy::container_default(u64::MAX, &[all]))
+            usual(&changed(limits, seccomp::Policy::container_default(u64::MAX, &[all])))
         })
         .transpose()?;
-    Ok(Filters { usual, profile: Some(bundle(profile)?) })
+    Ok(Filters { usual, profile: Some(bundle(profile)?), early: false })
 }
 
-fn usual(limits: &Limits, policy: seccomp::Policy) -> Result<Filter, Error> {
-    let policy = policy.with_suppressed_sync(limits.suppress_sync).with_families(families(&limits.address_families));
-    let program = seccomp::compile(&policy, seccomp::Arch::native())?;
+fn changed(limits: &Limits, policy: seccomp::Policy) -> seccomp::Policy {
+    policy.with_suppressed_sync(limits.suppress_sync).with_families(families(&limits.address_families))
+}
+
+fn usual(policy: &seccomp::Policy) -> Result<Filter, Error> {
+    let program = seccomp::compile(policy, seccomp::Arch::native())?;
     Ok(Filter { program: for_kernel(&program), flags: Flags::default() })
 }
 

@@ -249,7 +249,8 @@ impl Start<'_> {
         let Some(Made { pid, pidfd: first, joiner }) = made_it.map_err(failed)? else {
             drop((go, told));
             self.sender.die_with_supervisor();
-            self.become_payload(Before::Meanwhile(Gate { wait, tell }))
+            let filter = self.prepared.filters.early();
+            self.become_payload(Before::Meanwhile(Gate { wait, tell, filter }))
         };
         drop((wait, tell));
         let numbers = [Some(pid), joiner].map(|pid| pid.map_or(0, |pid| pid.as_raw_nonzero().get()).to_ne_bytes());
@@ -262,19 +263,21 @@ impl Start<'_> {
             }
         }
         // Only who has something to do meanwhile is woken for it.
-        let network = self.plan.namespaces.network;
-        let (early, late) = if network { (&b"m"[..], &b"g"[..]) } else { (&b""[..], &b"mg"[..]) };
+        let busy = self.plan.namespaces.network || self.prepared.filters.early().is_some();
+        let (early, late) = if busy { (&b"m"[..], &b"g"[..]) } else { (&b""[..], &b"mg"[..]) };
         rustix::io::write(&go, early).map_err(failed)?;
         let inside = outer::Inside::of(pid, first, told).map_err(failed)?;
         outer::run(self.plan, self.launched, Some(&inside), self.sender)?;
         rustix::io::write(&go, late).map_err(failed)?;
-        inside.await_taking_over();
+        inside.await_payload();
         Ok(())
     }
 
-    fn become_payload(&self, before: Before) -> ! {
-        // What the payload starts with. This early, because whoever gets users waits for them now.
-        sys::signal::reset_dispositions();
+    fn become_payload(&self, before: Before<'_>) -> ! {
+        if let Before::Done(_) = before {
+            // Otherwise it is done while the mounts are waited for.
+            sys::signal::reset_dispositions();
+        }
         match inner::run(self.plan, self.launched, before, self.sender) {
             Ok(inside) => {
                 // Becoming the container's root has disarmed it.

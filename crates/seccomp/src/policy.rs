@@ -197,6 +197,13 @@ impl Policy {
         &self.allow
     }
 
+    /// Whether it lets all through, whatever the arguments, that the list lets every container do, but for sockets of the
+    /// audit system.
+    #[must_use]
+    pub fn lets_the_usual_through(&self) -> bool {
+        ALWAYS.without(&self.allow) == CallSet::EMPTY && !self.suppress_sync && self.families.is_none()
+    }
+
     pub(crate) fn action(&self, id: u16) -> Action {
         if self.allow.has(id) {
             if self.suppress_sync {

@@ -448,3 +448,19 @@ fn families_are_looked_at_where_that_was_asked_for() {
     let call = |name| run(&plain, Arch::X86.audit(), Arch::X86.number(name).unwrap(), [1; 6]).returned;
     assert_eq!((call("socketcall"), call("io_uring_setup")), (ALLOW, ALLOW));
 }
+
+#[test]
+fn a_policy_knows_whether_it_lets_the_usual_through() {
+    let edit = |allow, name: &str| Edit { allow, name: name.to_owned(), refusal: None };
+    let usual = |capabilities, edits: &[Edit]| Policy::container_default(capabilities, edits);
+    assert!(usual(u64::MAX, &[]).lets_the_usual_through());
+    assert!(usual(0, &[edit(true, "@keyring")]).lets_the_usual_through());
+    // Only where the usual is meant.
+    assert!(usual(0, &[edit(false, "kexec_load"), edit(false, "no-such-call")]).lets_the_usual_through());
+    for name in ["mount", "@mount", "execve", "umask", "@file-system"] {
+        assert!(!usual(u64::MAX, &[edit(false, name)]).lets_the_usual_through(), "{name}");
+    }
+    assert!(!usual(0, &[]).with_suppressed_sync(true).lets_the_usual_through());
+    let families = Families { known: 1 << 1, others: false };
+    assert!(!usual(0, &[]).with_families(Some(families)).lets_the_usual_through());
+}

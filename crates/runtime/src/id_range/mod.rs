@@ -12,7 +12,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use image::RunDirectory;
-use image::lock_file::{LockFile, is_locked};
+use image::lock_file::{LockFile, is_locked, list};
 use rustix::io::Errno;
 use spec::UidRange;
 use sys::file_lock::Mode;
@@ -128,11 +128,10 @@ fn range_of(name: &str) -> Option<(UidRange, Use)> {
 
 /// Whether somebody holds ids of the range in this way.
 fn in_use(directory: &Path, range: UidRange, how: Use) -> bool {
-    let Ok(entries) = std::fs::read_dir(directory) else { return false };
-    entries.flatten().any(|entry| {
-        let name = entry.file_name();
+    let Ok(names) = list(directory) else { return false };
+    names.iter().any(|name| {
         let held = name.to_str().and_then(range_of);
-        held.is_some_and(|(held, as_what)| as_what == how && held.overlaps(range)) && is_locked(directory, &name)
+        held.is_some_and(|(held, as_what)| as_what == how && held.overlaps(range)) && is_locked(directory, name)
     })
 }
 

@@ -13,7 +13,8 @@ use sys::mount::{Change, Propagation, set_attributes};
 
 use super::files::{About, Failure, Files, write_all};
 use super::launch::Launched;
-use super::{host_file, journal, overlay};
+use super::{host_file, journal, overlay, payload};
+use crate::filter::Filter;
 use crate::proto::{Report, Sender, Stage};
 
 /// What this stage hands over: to the supervisor, and to the payload.
@@ -26,27 +27,33 @@ pub struct Inside {
     notify: Option<OwnedFd>,
     kmsg: Option<OwnedFd>,
     journal: Option<OwnedFd>,
+    /// Whether the usual filter is loaded.
+    pub filtered: bool,
+    /// It ends when the program is executed.
+    _gate: Option<OwnedFd>,
 }
 
 /// How this stage comes by the mounts of the outer one.
 #[derive(Debug)]
-pub enum Before {
+pub enum Before<'a> {
     /// It ran in this process, and has left off here.
     Done(Files),
     /// It runs in another process, at the same time.
-    Meanwhile(Gate),
+    Meanwhile(Gate<'a>),
 }
 
 /// What the process that carries the outer stage out and this one tell each other.
 #[derive(Debug)]
-pub struct Gate {
+pub struct Gate<'a> {
     /// A byte comes when the user namespace maps ids, another one when the mounts are made.
     pub wait: OwnedFd,
-    /// A byte goes when the network is made, and its end when the mounts are taken over.
+    /// A byte goes when the network is made, and its end when the payload is executed.
     pub tell: OwnedFd,
+    /// The system call filter, if it does not stand in the way of this stage.
+    pub filter: Option<&'a Filter>,
 }
 
-impl Gate {
+impl Gate<'_> {
     fn pass(&self) {
         let mut word = [0; 1];
         if rustix::io::retry_on_intr(|| rustix::io::read(&self.wait, &mut word)) != Ok(1) {
@@ -66,8 +73,9 @@ impl Gate {
 ///
 /// # Errors
 /// The number of the step, and why.
-pub fn run(plan: &Plan, launched: &Launched, before: Before, sender: &Sender) -> Result<Inside, (usize, Failure)> {
-    let mut inside = Inside { master: None, console: None, notify: None, kmsg: None, journal: None };
+pub fn run(plan: &Plan, launched: &Launched, before: Before<'_>, sender: &Sender) -> Result<Inside, (usize, Failure)> {
+    let mut inside =
+        Inside { master: None, console: None, notify: None, kmsg: None, journal: None, filtered: false, _gate: None };
     let (mut files, mut gate) = match before {
         Before::Done(files) => (Some(files), None),
         Before::Meanwhile(gate) => (None, Some(gate)),
@@ -78,7 +86,8 @@ pub fn run(plan: &Plan, launched: &Launched, before: Before, sender: &Sender) ->
         if let Some(open) = &gate {
             files = meanwhile(step, open).map_err(failed)?;
             if files.is_some() {
-                gate = None;
+                inside.filtered = open.filter.is_some();
+                inside._gate = gate.take().map(|gate| gate.tell);
             }
             continue;
         }
@@ -177,7 +186,7 @@ fn carry_out(
 }
 
 /// A step that takes none of the mounts, or the one that brings them.
-fn meanwhile(step: &InnerStep, gate: &Gate) -> Result<Option<Files>, Failure> {
+fn meanwhile(step: &InnerStep, gate: &Gate<'_>) -> Result<Option<Files>, Failure> {
     match step {
         InnerStep::BecomeRoot => {
             gate.pass();
@@ -187,6 +196,9 @@ fn meanwhile(step: &InnerStep, gate: &Gate) -> Result<Option<Files>, Failure> {
         InnerStep::BringUpLoopback => sys::loopback::bring_up()?,
         InnerStep::SetHostname(name) => rustix::system::sethostname(name.as_bytes())?,
         InnerStep::TakeMountsOver => {
+            // What the payload starts with, and what the kernel takes longest for. The mounts are not made yet.
+            sys::signal::reset_dispositions();
+            payload::load(gate.filter)?;
             gate.pass();
             return Ok(Some(take_mounts_over()?));
         }

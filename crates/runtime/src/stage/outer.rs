@@ -33,7 +33,7 @@ pub struct Inside {
     processes: OwnedFd,
     /// The first process.
     first: OwnedFd,
-    /// A byte comes from there when it has made a network of its own, and its end when it has taken the mounts over.
+    /// A byte comes from there when it has made a network of its own, and its end when the payload is executed.
     told: OwnedFd,
 }
 
@@ -48,11 +48,11 @@ impl Inside {
         Ok(Self { users, processes, first, told })
     }
 
-    /// Waits until the first process has taken the mounts over, or is gone.
+    /// Waits until the first process executes the payload, or is gone.
     ///
-    /// Whoever leaves a mount namespace last takes it down, and waits until all processors have seen that. That shall not
-    /// be the process that others wait for.
-    pub fn await_taking_over(&self) {
+    /// Whoever leaves a mount namespace last takes it down, and waits until all processors have seen that. That shall
+    /// neither be the process that others wait for, nor be in the way of what that one mounts.
+    pub fn await_payload(&self) {
         let _ = rustix::io::retry_on_intr(|| rustix::io::read(&self.told, &mut [0; 1]));
     }
 }

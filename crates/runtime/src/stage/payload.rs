@@ -76,7 +76,7 @@ fn try_start(
     // Loaded last where no privilege is needed for that, so that it need not allow what is done here until then.
     let late = plan.limits.no_new_privileges && !payload.stub_init;
     confine(&plan.limits)?;
-    load(prepared.filters.usual.as_ref())?;
+    load(prepared.filters.usual.as_ref().filter(|_| !inside.filtered))?;
     load(prepared.filters.profile.as_ref().filter(|_| !late))?;
     if payload.stub_init {
         stub_init::split(&plan.limits)?;
@@ -201,7 +201,11 @@ fn confine(limits: &Limits) -> Result<(), Failure> {
     Ok(())
 }
 
-fn load(filter: Option<&Filter>) -> Result<(), Failure> {
+/// Loads a filter, if there is one.
+///
+/// # Errors
+/// Those of seccomp(2).
+pub(super) fn load(filter: Option<&Filter>) -> Result<(), Failure> {
     let Some(filter) = filter else { return Ok(()) };
     sys::seccomp::load(&filter.program, filter.flags).about("the system call filter")
 }

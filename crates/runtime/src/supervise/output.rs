@@ -83,18 +83,19 @@ impl Output {
     /// # Errors
     /// Those of read(2).
     pub(super) fn fill(&mut self, master: BorrowedFd<'_>, now: Instant) -> rustix::io::Result<bool> {
-        let mut lost = [0; 4096];
+        // A terminal hands no more out at once.
+        let mut bytes = [0; 4096];
         let lose = matches!(self.sink, Sink::Closed) || (self.buffer.space() == 0 && self.stall.is_stalled());
-        let room = if lose { &mut lost[..] } else { self.buffer.room() };
-        match rustix::io::read(master, &mut *room) {
+        let most = if lose { bytes.len() } else { self.buffer.space().min(bytes.len()) };
+        match rustix::io::read(master, &mut bytes[..most]) {
             // What was written before is never still on its way: the kernel hands that on before it says so.
             Ok(0) | Err(Errno::IO | Errno::AGAIN) => Ok(false),
             Err(Errno::INTR) => Ok(true),
             Err(errno) => Err(errno),
             Ok(count) => {
-                self.overheard.hear(&room[..count]);
+                self.overheard.hear(&bytes[..count]);
                 if !lose {
-                    self.buffer.commit(count);
+                    self.buffer.push(&bytes[..count]);
                 }
                 if self.buffer.space() == 0 {
                     self.stall.full(now);

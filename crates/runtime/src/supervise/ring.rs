@@ -2,9 +2,11 @@
 
 use std::io::IoSlice;
 
-/// The bytes between a reader and a writer. Memory is touched only as far as it is used.
+/// The bytes between a reader and a writer. Memory is taken with the first byte, and touched only as far as it is used.
 #[derive(Debug)]
 pub(super) struct Ring {
+    capacity: usize,
+    /// None, or as many as there is room for.
     bytes: Box<[u8]>,
     start: usize,
     length: usize,
@@ -13,7 +15,7 @@ pub(super) struct Ring {
 impl Ring {
     /// An empty one with room for `capacity` bytes.
     pub(super) fn new(capacity: usize) -> Self {
-        Self { bytes: vec![0; capacity].into_boxed_slice(), start: 0, length: 0 }
+        Self { capacity, bytes: Box::default(), start: 0, length: 0 }
     }
 
     /// How many bytes it holds.
@@ -28,7 +30,7 @@ impl Ring {
 
     /// How many more bytes fit.
     pub(super) fn space(&self) -> usize {
-        self.bytes.len() - self.length
+        self.capacity - self.length
     }
 
     /// What it holds, oldest first, in two parts.
@@ -42,8 +44,11 @@ impl Ring {
         self.parts().map(IoSlice::new)
     }
 
-    /// Free room, not all of it perhaps, to read into; then [`Ring::commit`].
-    pub(super) fn room(&mut self) -> &mut [u8] {
+    /// Free room, not all of it perhaps.
+    fn room(&mut self) -> &mut [u8] {
+        if self.bytes.is_empty() {
+            self.bytes = vec![0; self.capacity].into_boxed_slice();
+        }
         if self.length == 0 {
             self.start = 0;
         }
@@ -54,12 +59,6 @@ impl Ring {
         }
     }
 
-    /// Says that the first `count` bytes of [`Ring::room`] were filled.
-    pub(super) fn commit(&mut self, count: usize) {
-        debug_assert!(count <= self.space());
-        self.length += count.min(self.space());
-    }
-
     /// Adds as many of `bytes` as fit and tells how many those were.
     pub(super) fn push(&mut self, bytes: &[u8]) -> usize {
         let mut added = 0;
@@ -67,7 +66,7 @@ impl Ring {
             let room = self.room();
             let count = room.len().min(bytes.len() - added);
             room[..count].copy_from_slice(&bytes[added..added + count]);
-            self.commit(count);
+            self.length += count;
             added += count;
         }
         added
@@ -76,7 +75,7 @@ impl Ring {
     /// Removes the oldest `count` bytes, or all.
     pub(super) fn consume(&mut self, count: usize) {
         let count = count.min(self.length);
-        self.start = (self.start + count) % self.bytes.len();
+        self.start = (self.start + count) % self.capacity;
         self.length -= count;
     }
 }
