@@ -129,7 +129,10 @@ start --user --register=no -M mine --memory=200M -- sleep 300 & supervisor=$!
 until_active mine.scope --user
 systemctl --user show mine.scope -p MemoryMax -p Slice -p ControlGroup
 kill $supervisor; wait $supervisor
-echo "left $(systemctl --user list-units --all --plain --no-legend '*.scope' | grep -cv '^init[.]scope')"
+scopes_of_user() { systemctl --user list-units --all --plain --no-legend '*.scope' | grep -cv '^init[.]scope'; }
+# The manager hears of an empty group in its own time.
+for _ in $(seq 100); do [ "$(scopes_of_user)" = 0 ] && break; sleep 0.05; done
+echo "left $(scopes_of_user)"
 systemctl stop user@0.service
 
 echo "== left"

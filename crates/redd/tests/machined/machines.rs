@@ -170,7 +170,7 @@ fn the_signal_of_machinectl_poweroff_reaches_other_init_systems() {
     };
     let signal = sys::signal::real_time_minimum() + 4;
     let kill = json!({ "name": "machined-init", "whom": "leader", "signal": signal });
-    tree.write("etc/inittab", "::sysinit:/bin/touch /ready\n", 0o644);
+    tree.write("etc/inittab", "::sysinit:/bin/busybox touch /ready\n", 0o644);
     let running = start(&["-b"]);
     // It takes signals by then: earlier ones are lost, as the kernel spares first processes those that they do not handle.
     until("it is up", || tree.join("ready").exists());
