@@ -25,6 +25,7 @@ pub mod holder;
 pub mod locate;
 pub mod lock;
 pub mod lock_file;
+mod marks;
 pub mod pool;
 pub mod record;
 pub mod remove;

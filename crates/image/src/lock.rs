@@ -8,7 +8,8 @@
 //!
 //! **Nested trees.** If tree A lies inside tree B, whoever writes B may change A and the other way round. So a lock is
 //! also refused while a tree above or below, by path, is held in a mode that does not go with it. Each holder writes its
-//! path into its lock file *before* it looks at the others, so of two that start at once at least one sees the other.
+//! path into its lock file and marks it ([`crate::marks`]) *before* it looks at the others, so of two that start at once at
+//! least one sees the other.
 //! The same tree reached through a bind mount at another path is recognised (its inode is the same), a tree nested in
 //! it by such a path is not.
 //!
@@ -28,11 +29,11 @@ use sys::file_lock::{self, Mode};
 
 use crate::escape::{escape, unescape};
 use crate::lock_file::{LockFile, list, read_all};
+use crate::marks::{self, Mark};
 use crate::record::{self, Entry, Record};
 use crate::run_directory::{RunDirectory, open_file};
 use crate::tree::{Identity, Tree};
 
-const TREE_PREFIX: &[u8] = b"inode-";
 const NAME_PREFIX: &str = "name-";
 const ATTEMPTS: u32 = 4;
 /// How long the processes that a dead supervisor has made may take to be gone.
@@ -109,8 +110,34 @@ impl<'a> From<&'a Tree> for Target<'a> {
 pub struct TreeLock {
     /// Released in this order: first the peer's, then ours.
     _peer: Option<LockFile>,
-    _own: LockFile,
+    _own: Marked,
     dead: Vec<String>,
+}
+
+/// Our lock, and the mark that tells others of its tree's path.
+#[derive(Debug)]
+struct Marked {
+    lock: LockFile,
+    run: RunDirectory,
+    name: OsString,
+    path: PathBuf,
+    mode: Mode,
+}
+
+impl Drop for Marked {
+    fn drop(&mut self) {
+        // Who shares a lock leaves the mark: others may have found the tree by the same path. The last one removes all.
+        if !self.lock.become_sole() {
+            return;
+        }
+        marks::unset(&self.run, &self.path, &self.name);
+        if self.mode == Mode::Shared {
+            let contents = self.lock.contents().unwrap_or_default();
+            for holder in contents.split(|&byte| byte == b'\n').filter_map(Holder::parse) {
+                marks::unset(&self.run, &holder.path, &self.name);
+            }
+        }
+    }
 }
 
 impl TreeLock {
@@ -155,13 +182,23 @@ impl TreeLock {
             None => outlive(&directory, &name, mode, || holders(&directory, &name).is_empty())?
                 .ok_or_else(|| busy(&directory, &name, tree, mode))?,
         };
-        let dead = dead_holders(&own).map_err(|source| Error::File { path: own.path().to_owned(), source })?;
+        let failed = |source| Error::File { path: directory.join(&name), source };
+        let dead = dead_holders(&own).map_err(failed)?;
         let line = Holder::line(mode, holder.as_str(), tree.path);
-        own.append(line.as_bytes()).map_err(|source| Error::File { path: own.path().to_owned(), source })?;
-        if !tree.is_host_root {
-            refuse_nested(&directory, &name, tree, mode)?;
+        own.append(line.as_bytes()).map_err(failed)?;
+        if mode == Mode::Exclusive {
+            dead.iter().for_each(|holder| marks::unset(run, &holder.path, &name));
         }
-        Ok(Self { _peer: take_peer(run, &name, tree, mode)?, _own: own, dead })
+        let own = Marked { lock: own, run: run.clone(), name: name.clone(), path: tree.path.to_owned(), mode };
+        if !tree.is_host_root {
+            marks::set(run, tree.path, &name).map_err(|source| Error::File { path: run.trees(), source })?;
+            refuse_nested(run, &name, tree, mode)?;
+        }
+        Ok(Self {
+            _peer: take_peer(run, &name, tree, mode)?,
+            _own: own,
+            dead: dead.into_iter().map(|holder| holder.machine).collect(),
+        })
     }
 
     /// The machines that held this lock and died without releasing it, if nobody holds it now.
@@ -173,13 +210,13 @@ impl TreeLock {
 
 /// The file exists only while somebody holds it, so if nobody else does, all that is in it was left by the dead. It is
 /// emptied then.
-fn dead_holders(own: &LockFile) -> rustix::io::Result<Vec<String>> {
+fn dead_holders(own: &LockFile) -> rustix::io::Result<Vec<Holder>> {
     if own.is_empty()? || !own.is_alone()? {
         return Ok(Vec::new());
     }
     let contents = own.contents()?;
     own.clear()?;
-    Ok(contents.split(|&byte| byte == b'\n').filter_map(Holder::parse).map(|holder| holder.machine).collect())
+    Ok(contents.split(|&byte| byte == b'\n').filter_map(Holder::parse).collect())
 }
 
 /// Whether somebody writes to the tree, or to one above or below it; changes nothing.
@@ -198,7 +235,7 @@ pub fn is_written(run: &RunDirectory, tree: &Tree) -> Result<bool, Error> {
             Ok(_) => {}
         }
     }
-    match refuse_nested(&directory, &name, &Target::from(tree), Mode::Shared) {
+    match refuse_nested(run, &name, &Target::from(tree), Mode::Shared) {
         Ok(()) => Ok(false),
         Err(Error::NestedBusy { .. }) => Ok(true),
         Err(error) => Err(error),
@@ -249,29 +286,24 @@ fn busy(directory: &Path, name: &OsStr, tree: &Target<'_>, mode: Mode) -> Error 
     Error::TreeBusy { path: tree.path.to_owned(), machine, wanted: mode }
 }
 
-/// Looks at every other lock file for a tree above or below that is held in a mode that `mode` does not go with. A lock
-/// file that cannot be read is that of a tree whose holder has just gone.
-fn refuse_nested(directory: &Path, own: &OsStr, tree: &Target<'_>, mode: Mode) -> Result<(), Error> {
-    let names = list(directory).map_err(|source| Error::File { path: directory.to_owned(), source })?;
-    for name in names.iter().filter(|name| name.as_bytes().starts_with(TREE_PREFIX) && *name != own) {
-        let Ok(fd) = open_file(directory, name, OFlags::RDWR) else { continue };
+/// Looks at the locks of trees above and below for one that is held in a mode that `mode` does not go with. A lock file that
+/// cannot be read is that of a tree whose holder has just gone.
+fn refuse_nested(run: &RunDirectory, own: &OsStr, tree: &Target<'_>, mode: Mode) -> Result<(), Error> {
+    let directory = run.locks();
+    let marks = marks::nested(run, tree.path, own).map_err(|source| Error::File { path: run.trees(), source })?;
+    for Mark { lock, path } in marks {
+        let Ok(fd) = open_file(&directory, &lock, OFlags::RDWR) else { continue };
         let Ok(contents) = read_all(&fd) else { continue };
         let holders: Vec<Holder> = contents.split(|&byte| byte == b'\n').filter_map(Holder::parse).collect();
-        let root = Path::new("/");
-        let nested = |holder: &&Holder| {
-            holder.path != root && (holder.path.starts_with(tree.path) || tree.path.starts_with(&holder.path))
+        let nested = |path: &PathBuf| path.starts_with(tree.path) || tree.path.starts_with(path);
+        let Some(other) = path.or_else(|| holders.iter().rev().map(|holder| holder.path.clone()).find(nested)) else {
+            continue;
         };
-        let Some(other) = holders.iter().rev().find(nested) else { continue };
         if file_lock::would_conflict(fd.as_fd(), mode)
-            .map_err(|source| Error::File { path: directory.join(name), source })?
+            .map_err(|source| Error::File { path: directory.join(&lock), source })?
         {
-            let machine = holders.iter().find(|holder| holder.is_alive(directory, name)).map(|h| h.machine.clone());
-            return Err(Error::NestedBusy {
-                path: tree.path.to_owned(),
-                other: other.path.clone(),
-                machine,
-                wanted: mode,
-            });
+            let machine = holders.iter().find(|holder| holder.is_alive(&directory, &lock)).map(|h| h.machine.clone());
+            return Err(Error::NestedBusy { path: tree.path.to_owned(), other, machine, wanted: mode });
         }
     }
     Ok(())
@@ -437,6 +469,13 @@ pub fn sweep(run: &RunDirectory) -> Result<usize, Error> {
             }
         }
     }
+    for (mark, lock) in marks::all(run).map_err(|source| Error::File { path: run.trees(), source })? {
+        let sole = LockFile::acquire(&run.locks(), &lock, Mode::Exclusive);
+        // Held until it is gone, so that it is nobody's who comes meanwhile.
+        if let Some(_sole) = sole.map_err(|source| Error::File { path: run.locks().join(&lock), source })? {
+            let _ = rustix::fs::unlink(mark);
+        }
+    }
     Ok(removed)
 }
 
@@ -455,5 +494,63 @@ mod tests {
         drop(NameLock::take(&run, &name).expect("free again"));
         assert_eq!(std::fs::read_dir(run.locks()).expect("locks").count(), 0);
         std::fs::remove_dir_all(&base).expect("remove");
+    }
+
+    fn tree(path: &str, inode: u64) -> Target<'_> {
+        Target { path: Path::new(path), identity: Identity { device: 8, inode }, is_host_root: false }
+    }
+
+    #[test]
+    fn trees_above_and_below_are_kept_and_nothing_is_left() {
+        let base = tempfile::tempdir().expect("directory");
+        let run = RunDirectory::at(base.path().join("run"), base.path().join("peer"));
+        let name = MachineName::try_from("m").expect("name");
+        let take = |path, inode, mode| TreeLock::take(&run, &tree(path, inode), &name, mode);
+        let marks = || marks::all(&run).expect("marks").len();
+        let long = format!("/srv/{}", "long/".repeat(60));
+        let below = long.replace("/srv", "/srv/a");
+        let held = take("/srv/a", 1, Mode::Exclusive).expect("free");
+        for (path, inode) in [("/srv", 2), ("/srv/a/b", 3), (&*below, 4)] {
+            for mode in [Mode::Exclusive, Mode::Shared] {
+                let refused = take(path, inode, mode).expect_err("in use");
+                assert!(
+                    matches!(&refused, Error::NestedBusy { other, .. } if other == Path::new("/srv/a")),
+                    "{refused}"
+                );
+            }
+        }
+        assert!(take("/srv/ab", 5, Mode::Exclusive).is_ok() && take(&long, 6, Mode::Exclusive).is_ok());
+        drop(held);
+        assert_eq!(marks(), 0, "also of those that were refused");
+        // One tree by two paths, one of them too long for a mark.
+        let (one, other) =
+            (take("/srv/a", 1, Mode::Shared).expect("free"), take(&long, 1, Mode::Shared).expect("shared"));
+        assert!(take("/srv/a/b", 3, Mode::Shared).is_ok());
+        drop(one);
+        assert!(matches!(take("/srv/a/b", 3, Mode::Exclusive), Err(Error::NestedBusy { .. })), "the other holds it");
+        assert!(matches!(take("/srv/long/long", 3, Mode::Exclusive), Err(Error::NestedBusy { .. })));
+        drop(other);
+        assert_eq!((marks(), list(&run.locks()).expect("locks").len()), (0, 0));
+    }
+
+    #[test]
+    fn marks_of_the_dead_are_in_nobody_s_way() {
+        let base = tempfile::tempdir().expect("directory");
+        let run = RunDirectory::at(base.path().join("run"), base.path().join("peer"));
+        let name = MachineName::try_from("m").expect("name");
+        let take = |path, inode| TreeLock::take(&run, &tree(path, inode), &name, Mode::Exclusive);
+        marks::set(&run, Path::new("/srv"), OsStr::new("inode-8:1")).expect("mark");
+        let own =
+            LockFile::acquire(&run.locks(), OsStr::new("inode-8:2"), Mode::Exclusive).expect("file").expect("free");
+        own.append(Holder::line(Mode::Exclusive, "dead", Path::new("/srv/a/old")).as_bytes()).expect("line");
+        own.keep();
+        marks::set(&run, Path::new("/srv/a/old"), OsStr::new("inode-8:2")).expect("mark");
+        let held = take("/srv/a", 2).expect("free");
+        assert_eq!(held.dead(), ["dead"]);
+        assert_eq!(marks::all(&run).expect("marks").len(), 2, "the one of the lock's earlier holder is gone");
+        sweep(&run).expect("sweep");
+        assert_eq!(marks::all(&run).expect("marks").len(), 1, "that of who lives stays");
+        drop(held);
+        assert_eq!((marks::all(&run).expect("marks").len(), list(&run.locks()).expect("locks").len()), (0, 0));
     }
 }

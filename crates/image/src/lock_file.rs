@@ -97,6 +97,11 @@ impl LockFile {
         Ok(!file_lock::would_conflict(self.fd.as_fd(), Mode::Exclusive)?)
     }
 
+    /// Takes the lock exclusively, if nobody else holds it too.
+    pub(crate) fn become_sole(&self) -> bool {
+        file_lock::try_lock(self.fd.as_fd(), Mode::Exclusive) == Ok(true)
+    }
+
     /// Releases the lock and leaves the file.
     pub fn keep(self) {
         let _ = file_lock::unlock(self.fd.as_fd());
@@ -117,7 +122,7 @@ impl Drop for LockFile {
     fn drop(&mut self) {
         // Only the last holder removes the file: with the exclusive lock in hand nobody else can hold it, and who opened
         // it meanwhile sees that it is gone. A failure leaves an empty name without a lock, which disturbs nobody.
-        if let Ok(true) = file_lock::try_lock(self.fd.as_fd(), Mode::Exclusive) {
+        if self.become_sole() {
             let _ = rustix::fs::unlink(&self.path);
         }
         let _ = file_lock::unlock(self.fd.as_fd());

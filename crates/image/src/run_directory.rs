@@ -45,6 +45,12 @@ impl RunDirectory {
         self.base.join("locks")
     }
 
+    /// Where the paths of trees that are held are marked.
+    #[must_use]
+    pub fn trees(&self) -> PathBuf {
+        self.base.join("trees")
+    }
+
     /// Where `systemd-nspawn` keeps its locks of trees; it need not exist.
     #[must_use]
     pub fn peer_locks(&self) -> &Path {
@@ -77,7 +83,8 @@ pub(crate) fn open_file(directory: &Path, name: &OsStr, flags: OFlags) -> rustix
     }
 }
 
-fn make_directories(path: &Path) -> rustix::io::Result<()> {
+/// Makes a directory (0755), and its missing parents.
+pub(crate) fn make_directories(path: &Path) -> rustix::io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     std::fs::DirBuilder::new()
         .recursive(true)
