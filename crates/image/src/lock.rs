@@ -8,7 +8,7 @@
 //!
 //! **Nested trees.** If tree A lies inside tree B, whoever writes B may change A and the other way round. So a lock is
 //! also refused while a tree above or below, by path, is held in a mode that does not go with it. Each holder writes its
-//! path into its lock file and marks it ([`crate::marks`]) *before* it looks at the others, so of two that start at once at
+//! path into its lock file and marks it (`marks.rs`) *before* it looks at the others, so of two that start at once at
 //! least one sees the other.
 //! The same tree reached through a bind mount at another path is recognised (its inode is the same), a tree nested in
 //! it by such a path is not.
