@@ -14,6 +14,8 @@ pub struct HostState {
     facts: BTreeMap<String, String>,
 }
 
+/// Where the paths of trees in use are.
+const TREES: &str = "/run/redd/trees";
 /// Directories that engines write to beside the trees.
 const NOTES: [&str; 4] = ["/run/redd", "/run/systemd/nspawn-uid", "/run/systemd/nspawn", "/run/systemd/machines"];
 
@@ -69,10 +71,13 @@ fn facts(tree: &Path, watched: &[PathBuf]) -> BTreeMap<String, String> {
     for group in control_groups(&name) {
         facts.insert(format!("control group {}", group.display()), String::new());
     }
+    // Those of trees have their whole paths: other tests' trees may bear the same name.
+    let marked = tree.to_string_lossy().replace('/', ":");
     for directory in NOTES {
         list(Path::new(directory), &mut |path, _| {
+            let word = if path.starts_with(TREES) { &marked } else { &name };
             // Directories for notes stay; what is noted of this tree must not.
-            if !path.is_dir() && path.to_string_lossy().contains(&name) {
+            if !path.is_dir() && path.to_string_lossy().contains(word) {
                 facts.insert(format!("note {}", path.display()), String::new());
             }
         });
