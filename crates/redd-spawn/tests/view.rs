@@ -172,7 +172,9 @@ fn the_console_is_the_same_as_beside_it() {
         let mut terminal = Terminal::start(command.args(["/bin/bash", "-c", script]).env("TERM", "dumb"));
         let text = terminal.expect("END", LIMIT);
         assert_eq!(terminal.wait(LIMIT).code(), Some(0), "{text}");
-        text.replace('\r', "")
+        // What the reference says of a race of its own with the hierarchies of old is no difference.
+        let text = text.replace('\r', "");
+        text.lines().filter(|line| !line.contains("to compat systemd cgroup")).collect::<Vec<_>>().join("\n")
     };
     assert_eq!(seen(Command::new(REDD)), seen(Command::new("systemd-nspawn")));
 }
