@@ -8,6 +8,7 @@ pub mod download;
 pub mod extract;
 pub mod http;
 pub mod interrupt;
+pub mod pacman;
 pub mod progress;
 pub mod staging;
 pub mod tar_reader;

@@ -1,0 +1,14 @@
+//! Arch Linux and whatever else is packaged for pacman(8).
+//!
+//! What pacman does for a fresh root, without a pacman on the host: [`Package`] is what every part speaks of.
+
+pub mod dependency;
+pub mod desc;
+pub mod package;
+pub mod sig_level;
+pub mod version;
+
+pub use dependency::Dependency;
+pub use package::{Candidate, Package};
+pub use sig_level::SigLevel;
+pub use version::Version;
