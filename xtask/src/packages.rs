@@ -35,6 +35,7 @@ const NEEDED: &[Needed] = &[
     needed("ip", "iproute2", "links and namespaces"),
     needed("losetup", "mount", "devices that a container must not open"),
     needed("ipcmk", "util-linux", "objects that a container must not see"),
+    needed("pacman", "pacman-package-manager", "what pacman itself makes of the same"),
     needed("busybox", "busybox-static", "an init system that is not systemd"),
     needed("/usr/lib/systemd/systemd-journal-remote", "systemd-journal-remote", "journals that are forwarded"),
 ];
