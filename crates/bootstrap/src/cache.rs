@@ -129,7 +129,7 @@ impl Cache {
         let Some(mut partial) = self.begin(hash)? else { return Ok(()) };
         partial.restart()?;
         partial.write(content)?;
-        partial.finish(hash).map(|_| ())
+        self.finish(partial, hash).map(|_| ())
     }
 
     /// Forgets the file of that hash.
@@ -168,7 +168,7 @@ impl Cache {
     ///
     /// # Errors
     /// Where the file cannot be opened or locked.
-    pub(crate) fn begin(&self, hash: &Sha256) -> Result<Option<Partial<'_>>, Error> {
+    pub(crate) fn begin(&self, hash: &Sha256) -> Result<Option<Partial>, Error> {
         let path = self.directory.join("partial").join(hash.to_string());
         let io = |action, source| Error::Io { action, path: path.clone(), source };
         loop {
@@ -190,13 +190,20 @@ impl Cache {
             let opened = file.metadata().map_err(|e| io("look at", e))?;
             match fs::symlink_metadata(&path) {
                 Ok(named) if (named.dev(), named.ino()) == (opened.dev(), opened.ino()) => {
-                    return Ok(Some(Partial { cache: self, path, length: opened.len(), file }));
+                    return Ok(Some(Partial { path, length: opened.len(), file }));
                 }
                 Ok(_) => {}
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
                 Err(e) => return Err(io("look at", e)),
             }
         }
+    }
+
+    /// Moves a whole file to its place.
+    pub(crate) fn finish(&self, partial: Partial, hash: &Sha256) -> Result<PathBuf, Error> {
+        let path = self.path(hash);
+        fs::rename(&partial.path, &path).map_err(|e| partial.io("move", e))?;
+        Ok(path)
     }
 
     fn open_for_reading(&self, path: &Path) -> Result<Option<File>, Error> {
@@ -219,14 +226,25 @@ impl Cache {
 
 /// A file that is being fetched, locked. What was written so far stays there if it is dropped.
 #[derive(Debug)]
-pub(crate) struct Partial<'a> {
-    cache: &'a Cache,
+pub(crate) struct Partial {
     path: PathBuf,
     file: File,
     length: u64,
 }
 
-impl Partial<'_> {
+impl Partial {
+    /// That file, which is called `path` towards a person.
+    pub(crate) fn new(path: PathBuf, file: File) -> Result<Self, Error> {
+        let length =
+            file.metadata().map_err(|source| Error::Io { action: "look at", path: path.clone(), source })?.len();
+        Ok(Self { path, file, length })
+    }
+
+    /// The file.
+    pub(crate) fn file(&self) -> &File {
+        &self.file
+    }
+
     /// How many bytes are there.
     pub(crate) fn length(&self) -> u64 {
         self.length
@@ -250,13 +268,6 @@ impl Partial<'_> {
         self.file.write_all(bytes).map_err(|e| self.io("write", e))?;
         self.length += bytes.len() as u64;
         Ok(())
-    }
-
-    /// Moves the whole file to its place.
-    pub(crate) fn finish(self, hash: &Sha256) -> Result<PathBuf, Error> {
-        let path = self.cache.path(hash);
-        fs::rename(&self.path, &path).map_err(|e| self.io("move", e))?;
-        Ok(path)
     }
 
     fn io(&self, action: &'static str, source: io::Error) -> Error {
@@ -341,7 +352,7 @@ mod tests {
         partial.write(b"ent").unwrap();
         hasher.update(b"ent");
         assert_eq!(hasher.finish(), hash);
-        partial.finish(&hash).unwrap();
+        cache.finish(partial, &hash).unwrap();
         assert_eq!(cache.read(&hash, 7).unwrap().unwrap(), b"content");
         assert!(cache.begin(&hash).unwrap().is_none());
     }
@@ -356,7 +367,7 @@ mod tests {
             let second = scope.spawn(|| cache.begin(&hash).unwrap().is_none());
             std::thread::sleep(std::time::Duration::from_millis(50));
             first.write(b"content").unwrap();
-            first.finish(&hash).unwrap();
+            cache.finish(first, &hash).unwrap();
             assert!(second.join().unwrap(), "the second one sees that the file is there");
         });
         assert_eq!(fs::read_dir(directory.path().join("partial")).unwrap().count(), 0);

@@ -2,6 +2,7 @@
 //! file where the server can do that.
 
 mod absolute_form;
+mod local;
 mod resolver;
 
 use std::io::{self, Read};
@@ -66,6 +67,14 @@ pub enum Error {
         /// Why.
         source: Box<ureq::Error>,
     },
+    /// It is a file of the host, which cannot be read.
+    #[error("cannot read '{url}'")]
+    File {
+        /// The address.
+        url: String,
+        /// Why.
+        source: io::Error,
+    },
     /// The server refuses.
     #[error("the server answers {status} to '{url}'")]
     Status {
@@ -123,7 +132,20 @@ impl Error {
             },
             Self::Status { status, .. } => matches!(status, 408 | 425 | 429 | 500 | 502 | 503 | 504),
             Self::Stalled { .. } | Self::Truncated { .. } => true,
-            Self::Url { .. } | Self::Proxy { .. } | Self::Redirection { .. } | Self::TooLarge { .. } => false,
+            Self::File { .. }
+            | Self::Url { .. }
+            | Self::Proxy { .. }
+            | Self::Redirection { .. }
+            | Self::TooLarge { .. } => false,
+        }
+    }
+
+    /// Whether there is no such thing at that place.
+    pub fn is_missing(&self) -> bool {
+        match self {
+            Self::Status { status, .. } => matches!(status, 404 | 410),
+            Self::File { source, .. } => source.kind() == io::ErrorKind::NotFound,
+            _ => false,
         }
     }
 
@@ -132,6 +154,7 @@ impl Error {
         Some(match self {
             Self::Url { .. } => "name a mirror with --mirror=http://… or https://…",
             Self::Proxy { .. } => "correct the proxy in apt's configuration or in http_proxy",
+            Self::File { .. } => "check the path of the mirror and its mode",
             Self::Status { status: 404 | 410, .. } => {
                 "the mirror has no such file: check the mirror, the suite and the architecture"
             }
@@ -165,6 +188,8 @@ impl Error {
 pub struct Client {
     patience: Patience,
     proxy: Option<ureq::Proxy>,
+    /// Whether `file://` is understood.
+    files: bool,
     /// For `http`: where there is a proxy, it is asked for the whole address.
     plain: Agent,
     /// For `https`: made when it is first used, because the host's certificates are read for it.
@@ -186,7 +211,13 @@ impl Client {
             }
             proxy => agent(configuration(&patience, proxy.clone(), None)),
         };
-        Ok(Self { patience, proxy, plain, tls: OnceLock::new() })
+        Ok(Self { patience, proxy, files: false, plain, tls: OnceLock::new() })
+    }
+
+    /// A client that also gets the host's own files, by `file://` and their absolute path.
+    #[must_use]
+    pub fn with_files(self) -> Self {
+        Self { files: true, ..self }
     }
 
     fn agent(&self, url: &str) -> Result<&Agent, Error> {
@@ -211,6 +242,9 @@ impl Client {
     /// # Errors
     /// No connection, or an answer without the thing.
     pub fn get(&self, url: &str, from: u64) -> Result<Response, Error> {
+        if let Some(path) = url.strip_prefix("file://").filter(|_| self.files) {
+            return local::open(url, path, from, self.patience);
+        }
         let mut url = url.to_owned();
         for _ in 0..=MOST_REDIRECTIONS {
             let mut request = self.agent(&url)?.get(&url);

@@ -8,8 +8,10 @@
 
 mod certificate;
 mod cleartext;
+mod merge;
+pub(crate) mod signatures;
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use pgp::armor::Dearmor;
@@ -17,7 +19,7 @@ use pgp::composed::{Deserializable, SignedPublicKey};
 use pgp::crypto::hash::HashAlgorithm;
 use pgp::packet::{Packet, PacketParser, Signature, SignatureType, SignatureVersion, SubpacketData};
 
-use certificate::Certificate;
+pub(crate) use certificate::{Certificate, is_issuer};
 
 /// By how much a clock may be slow, in seconds: what was made later than that is from the future.
 const CLOCK_TOLERANCE: u64 = 3600;
@@ -110,10 +112,13 @@ fn list(refusals: &[Refusal]) -> String {
 }
 
 /// Certificates whose signatures are accepted.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Certificates {
     certificates: Vec<SignedPublicKey>,
 }
+
+/// What is signed: read from its start as often as it takes. A reader that fails makes a signature not fit.
+pub(crate) type Content<'a> = dyn Fn() -> Box<dyn Read + 'a> + 'a;
 
 /// A signature that was accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -154,7 +159,24 @@ impl Certificates {
         if certificates.is_empty() {
             return Err(Error::Keyring(failure));
         }
-        Ok(Self { certificates })
+        let mut all = Self::default();
+        all.add(certificates);
+        Ok(all)
+    }
+
+    /// Adds certificates. What is new of one that is there already (a revocation, a longer life) is added to it.
+    pub(crate) fn add(&mut self, certificates: Vec<SignedPublicKey>) {
+        merge::add(&mut self.certificates, certificates);
+    }
+
+    /// The certificates.
+    pub(crate) fn all(&self) -> &[SignedPublicKey] {
+        &self.certificates
+    }
+
+    /// The certificates.
+    pub(crate) fn into_all(self) -> Vec<SignedPublicKey> {
+        self.certificates
     }
 
     /// The fingerprints of the certificates' primary keys, in hexadecimal.
@@ -171,27 +193,38 @@ impl Certificates {
         let (text, signatures) = cleartext::split(message)?;
         let signed = text.strip_suffix('\n').unwrap_or(&text).replace('\n', "\r\n");
         let mut refusals = Vec::new();
-        for signature in cleartext::read_signatures(signatures)? {
-            match self.judge(&signature, SignatureType::Text, signed.as_bytes(), seconds(now)) {
-                Ok(accepted) => return Ok((text, accepted)),
+        for signature in signatures::read_armoured(signatures)? {
+            match self.judge(&signature, SignatureType::Text, &|| Box::new(signed.as_bytes()), seconds(now)) {
+                Ok((_, accepted)) => return Ok((text, accepted)),
                 Err(refusal) => refusals.push(refusal),
             }
         }
         Err(Error::Refused(refusals))
     }
 
-    fn judge(&self, signature: &Signature, kind: SignatureType, signed: &[u8], now: u64) -> Result<Accepted, Refusal> {
+    /// Judges a signature of that kind over some content: gives the place of the certificate whose key made it.
+    pub(crate) fn judge(
+        &self,
+        signature: &Signature,
+        kind: SignatureType,
+        signed: &Content<'_>,
+        now: u64,
+    ) -> Result<(usize, Accepted), Refusal> {
         if signature.typ() != Some(kind) {
-            return Err(Refusal::Unsupported("it is not a signature over a text"));
+            return Err(Refusal::Unsupported(match kind {
+                SignatureType::Text => "it is not a signature over a text",
+                _ => "it is not a signature over a file",
+            }));
         }
         let made = sound(signature, now)?;
         let mut refusal = None;
-        for certificate in &self.certificates {
+        for (place, certificate) in self.certificates.iter().enumerate() {
             let certificate = Certificate::new(certificate, now);
             if let Some(result) = certificate.judge(signature, signed) {
                 match result {
                     Ok(key) => {
-                        return Ok(Accepted { key, made: UNIX_EPOCH + std::time::Duration::from_secs(made) });
+                        let made = UNIX_EPOCH + std::time::Duration::from_secs(made);
+                        return Ok((place, Accepted { key, made }));
                     }
                     Err(e) => refusal = Some(e),
                 }
@@ -215,12 +248,12 @@ fn packets_of(reader: &mut dyn BufRead) -> impl Iterator<Item = pgp::errors::Res
     })
 }
 
-fn seconds(time: SystemTime) -> u64 {
+pub(crate) fn seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// How a key is called: its fingerprint.
-fn name(key: &impl pgp::types::KeyDetails) -> String {
+pub(crate) fn name(key: &impl pgp::types::KeyDetails) -> String {
     format!("{:X}", key.fingerprint())
 }
 
@@ -240,7 +273,7 @@ fn is_strong(hash: HashAlgorithm) -> bool {
 
 /// What every signature must be like, whoever made it and whatever it is over: gives when it was made, in seconds since
 /// the epoch.
-fn sound(signature: &Signature, now: u64) -> Result<u64, Refusal> {
+pub(crate) fn sound(signature: &Signature, now: u64) -> Result<u64, Refusal> {
     let config = match (signature.version(), signature.config()) {
         (SignatureVersion::V4 | SignatureVersion::V6, Some(config)) => config,
         _ => return Err(Refusal::Unsupported("its version")),

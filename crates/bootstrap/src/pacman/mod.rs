@@ -7,13 +7,17 @@ pub mod config;
 mod decoder;
 pub mod dependency;
 pub mod desc;
+pub mod fetch;
+pub mod keyring;
 pub mod package;
 pub mod pattern;
 pub mod sig_level;
+pub mod verify;
 pub mod version;
 
 pub use config::Config;
 pub use dependency::Dependency;
+pub use keyring::Keyring;
 pub use package::{Candidate, Package};
 pub use sig_level::SigLevel;
 pub use version::Version;

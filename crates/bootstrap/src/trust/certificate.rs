@@ -5,25 +5,25 @@ use pgp::packet::{KeyFlags, Signature, SignatureType, SubpacketData};
 use pgp::ser::Serialize;
 use pgp::types::{KeyDetails, KeyVersion, PublicParams, Tag, VerifyingKey};
 
-use super::{Refusal, name, sound};
+use super::{Content, Refusal, name, sound};
 
 /// RSA keys with fewer bits are refused.
 const FEWEST_RSA_BITS: u16 = 2048;
 
 /// A certificate at a point in time.
-pub(super) struct Certificate<'a> {
+pub(crate) struct Certificate<'a> {
     certificate: &'a SignedPublicKey,
     now: u64,
 }
 
 impl<'a> Certificate<'a> {
-    pub(super) fn new(certificate: &'a SignedPublicKey, now: u64) -> Self {
+    pub(crate) fn new(certificate: &'a SignedPublicKey, now: u64) -> Self {
         Self { certificate, now }
     }
 
     /// Judges a signature over `signed` whose own form has been found good: `None` where none of the certificate's keys
     /// is said to have made it, else the key that did or why it is refused.
-    pub(super) fn judge(&self, signature: &Signature, signed: &[u8]) -> Option<Result<String, Refusal>> {
+    pub(super) fn judge(&self, signature: &Signature, signed: &Content<'_>) -> Option<Result<String, Refusal>> {
         let primary = &self.certificate.primary_key;
         if is_issuer(signature, primary) {
             return Some(self.by_primary(signature, signed));
@@ -32,7 +32,7 @@ impl<'a> Certificate<'a> {
         Some(self.by_subkey(subkey, signature, signed))
     }
 
-    fn by_primary(&self, signature: &Signature, signed: &[u8]) -> Result<String, Refusal> {
+    fn by_primary(&self, signature: &Signature, signed: &Content<'_>) -> Result<String, Refusal> {
         let primary = &self.certificate.primary_key;
         fits(signature, primary, signed)?;
         let own = self.primary()?;
@@ -43,7 +43,12 @@ impl<'a> Certificate<'a> {
         Ok(name(primary))
     }
 
-    fn by_subkey(&self, subkey: &SignedPublicSubKey, signature: &Signature, signed: &[u8]) -> Result<String, Refusal> {
+    fn by_subkey(
+        &self,
+        subkey: &SignedPublicSubKey,
+        signature: &Signature,
+        signed: &Content<'_>,
+    ) -> Result<String, Refusal> {
         fits(signature, &subkey.key, signed)?;
         self.primary()?;
         self.subkey(subkey)?;
@@ -51,7 +56,7 @@ impl<'a> Certificate<'a> {
     }
 
     /// Judges the primary key; gives its newest signature on itself.
-    pub(super) fn primary(&self) -> Result<&'a Signature, Refusal> {
+    pub(crate) fn primary(&self) -> Result<&'a Signature, Refusal> {
         let key = &self.certificate.primary_key;
         is_strong(key)?;
         if self.is_revoked() {
@@ -157,7 +162,7 @@ impl<'a> Certificate<'a> {
 }
 
 /// Whether a signature says that this key made it. One that names nobody could be anybody's.
-fn is_issuer(signature: &Signature, key: &impl KeyDetails) -> bool {
+pub(crate) fn is_issuer(signature: &Signature, key: &impl KeyDetails) -> bool {
     let (fingerprints, ids) = (signature.issuer_fingerprint(), signature.issuer_key_id());
     if fingerprints.is_empty() && ids.is_empty() {
         return true;
@@ -166,8 +171,8 @@ fn is_issuer(signature: &Signature, key: &impl KeyDetails) -> bool {
         || ids.iter().any(|id| **id == key.legacy_key_id())
 }
 
-fn fits(signature: &Signature, key: &impl VerifyingKey, signed: &[u8]) -> Result<(), Refusal> {
-    signature.verify(key, signed).map_err(|_| Refusal::Bad(name(key)))?;
+fn fits(signature: &Signature, key: &impl VerifyingKey, signed: &Content<'_>) -> Result<(), Refusal> {
+    signature.verify(key, signed()).map_err(|_| Refusal::Bad(name(key)))?;
     if signature.created().is_some_and(|made| made < key.created_at()) {
         return Err(Refusal::OlderThanKey);
     }

@@ -1,8 +1,5 @@
 //! The form of a clear-signed message. Read strictly: what is not certain to be signed does not come out.
 
-use pgp::armor::{BlockType, Dearmor};
-use pgp::packet::{Packet, PacketParser, Signature};
-
 use super::Error;
 
 const BEGIN: &str = "-----BEGIN PGP SIGNED MESSAGE-----";
@@ -78,24 +75,4 @@ impl<'a> Iterator for Lines<'a> {
         self.position = (self.position + line.len() + 1).min(self.message.len());
         Some(line.strip_suffix('\r').unwrap_or(line))
     }
-}
-
-/// The signatures of an armoured block, at most as many as an archive has ever had at once.
-pub(super) fn read_signatures(armour: &str) -> Result<Vec<Signature>, Error> {
-    const MOST: usize = 32;
-    let unreadable = |e: pgp::errors::Error| Error::Unreadable(e.to_string());
-    let mut dearmor = Dearmor::new(armour.as_bytes());
-    dearmor.read_header().map_err(unreadable)?;
-    if dearmor.typ != Some(BlockType::Signature) {
-        return Err(Error::Unreadable("it is something else".to_owned()));
-    }
-    let mut signatures = Vec::new();
-    for packet in PacketParser::new(std::io::BufReader::new(dearmor)).take(MOST) {
-        match packet {
-            Ok(Packet::Signature(signature)) => signatures.push(signature),
-            Ok(_) => return Err(Error::Unreadable("it has something else in it".to_owned())),
-            Err(e) => return Err(unreadable(e)),
-        }
-    }
-    Ok(signatures)
 }

@@ -1,0 +1,252 @@
+//! Fetching databases and packages from the mirrors of a repository, and verifying them.
+
+mod package;
+mod package_cache;
+
+use std::sync::atomic::AtomicBool;
+
+pub use package_cache::PackageCache;
+
+use super::Candidate;
+use super::keyring::{Signer, Web};
+use super::sig_level::{Check, SigLevel};
+use super::verify::{self, LONGEST_SIGNATURE, Signed};
+use crate::download::{self, Line, Transfer, at_once};
+use crate::http::{self, Client};
+use crate::progress::{Phase, Progress};
+use crate::{cache, tree};
+
+/// The largest database that is fetched, in bytes: as pacman.
+const LARGEST_DATABASE: u64 = 128 * 1024 * 1024;
+
+/// Why something could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A repository has no server.
+    #[error("repository '{0}' has no server")]
+    NoServer(String),
+    /// There is nowhere to keep packages.
+    #[error("no package cache is given")]
+    NoCache,
+    /// A database gives its package a file name that is none.
+    #[error("package '{package}' has a file name that cannot be one: '{name}'")]
+    Name {
+        /// The package.
+        package: String,
+        /// The name of its file.
+        name: String,
+    },
+    /// It could not be fetched or kept.
+    #[error("cannot fetch '{file}' from repository '{repository}'")]
+    Fetch {
+        /// The file.
+        file: String,
+        /// The repository.
+        repository: String,
+        /// What the last server said.
+        source: Box<download::Error>,
+    },
+    /// Its signature is not as it is asked for.
+    #[error(transparent)]
+    Verify(#[from] verify::Error),
+    /// It could not be kept.
+    #[error(transparent)]
+    Cache(#[from] package_cache::Error),
+}
+
+impl Error {
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::NoServer(_) => "give it a Server, or Include a list of mirrors in which one is not commented out",
+            Self::NoCache => "give a CacheDir in pacman.conf",
+            Self::Name { .. } => "the repository is broken or tampered with: use another mirror",
+            Self::Verify(e) => return e.hint(),
+            Self::Cache(e) if tree::is_full(&e.source) => FULL,
+            Self::Cache(_) => "check that the package cache is a directory that can be written",
+            Self::Fetch { source, .. } => match &**source {
+                download::Error::Cache(cache::Error::Io { source, .. }) if tree::is_full(source) => FULL,
+                download::Error::Cache(_) => "check that the package cache can be written",
+                download::Error::Http(e) if e.is_missing() => {
+                    "the mirror has no such file: it is out of step with its database, or not a mirror of this \
+                     repository; use another one"
+                }
+                download::Error::Http(_) => {
+                    "check the network and the repository's servers, or use other ones; what was fetched is kept"
+                }
+                _ => "the mirror is out of step or tampered with: try later, or use another one",
+            },
+        })
+    }
+}
+
+const FULL: &str = "make room there; what was fetched is kept";
+
+/// Where a repository's files come from, and what is asked of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// The repository's name.
+    pub name: String,
+    /// Servers that have packages but no databases; they are asked first.
+    pub cache_servers: Vec<String>,
+    /// Its servers, the next one of which is asked when one fails.
+    pub servers: Vec<String>,
+    /// What is asked of its files.
+    pub level: SigLevel,
+}
+
+/// A repository's database as it was fetched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Database {
+    /// Its content, verified.
+    pub content: Vec<u8>,
+    /// Its signature.
+    pub signature: Option<Vec<u8>>,
+}
+
+/// A package that lies in a cache, verified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fetched {
+    /// In which of the caches.
+    pub cache: usize,
+    /// Under which name.
+    pub name: String,
+    /// Who signed it; nobody where that was not asked for.
+    pub signers: Vec<Signer>,
+}
+
+/// Fetches and verifies.
+#[derive(Clone, Copy)]
+pub struct Fetcher<'a> {
+    /// How things are fetched: [`Client::with_files`] for repositories on the host.
+    pub client: &'a Client,
+    /// Whose signatures count.
+    pub web: &'a Web<'a>,
+    /// Who is told.
+    pub progress: &'a dyn Progress,
+    /// How many files are fetched at once: `ParallelDownloads`.
+    pub parallel: usize,
+}
+
+impl std::fmt::Debug for Fetcher<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Fetcher({:?}, {} at once)", self.web, self.parallel)
+    }
+}
+
+impl Fetcher<'_> {
+    /// The databases of these repositories, in their order.
+    ///
+    /// # Errors
+    /// The first one that no server has in a form that is accepted.
+    pub fn databases(&self, origins: &[Origin]) -> Result<Vec<Database>, Error> {
+        let order: Vec<usize> = (0..origins.len()).collect();
+        let stop = AtomicBool::new(false);
+        self.progress.begin(Phase::Indices, origins.len() as u64, 0);
+        let databases = at_once(self.parallel.max(1), &order, &stop, |nr| {
+            let database = self.database(&origins[nr])?;
+            self.progress.item(Phase::Indices, &origins[nr].name);
+            Ok(Some(database))
+        });
+        self.progress.end(Phase::Indices);
+        databases
+    }
+
+    fn database(&self, origin: &Origin) -> Result<Database, Error> {
+        let file = format!("{}.db", origin.name);
+        self.any_of(&origin.name, &origin.servers, |server| {
+            let failed = |e| fetch_error(&file, origin, download::Error::Http(e));
+            let url = join(server, &file);
+            let content = self.client.get_all(&url, LARGEST_DATABASE).map_err(failed)?;
+            self.progress.advance(Phase::Indices, content.len() as u64);
+            let signature = match origin.level.database.check {
+                Check::Never => None,
+                _ => self.signature(&url).map_err(failed)?,
+            };
+            let content_of = Signed::Bytes(&content);
+            verify::check(self.web, origin.level.database, &file, signature.as_deref(), content_of)?;
+            Ok(Database { content, signature })
+        })
+    }
+
+    /// The signature beside what is at that address; `None` where there is none.
+    fn signature(&self, url: &str) -> Result<Option<Vec<u8>>, http::Error> {
+        match self.client.get_all(&format!("{url}.sig"), LONGEST_SIGNATURE) {
+            Ok(signature) => Ok(Some(signature)),
+            Err(e) if e.is_missing() => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Has these packages in one of the caches: those that are in none are fetched into the first one. What is there
+    /// and is not what the database says is fetched anew. The results are in the same order.
+    ///
+    /// # Errors
+    /// The first package that no server has in a form that is accepted. What has come of it and of the others stays
+    /// for the next run.
+    pub fn packages(&self, wanted: &[(&Candidate, &Origin)], caches: &[PackageCache]) -> Result<Vec<Fetched>, Error> {
+        // The largest ones first, so that none of them is left over at the end.
+        let mut order: Vec<usize> = (0..wanted.len()).collect();
+        order.sort_by_key(|nr| std::cmp::Reverse(wanted[*nr].0.compressed_size));
+        let bytes = wanted.iter().map(|(candidate, _)| candidate.compressed_size).sum();
+        let stop = AtomicBool::new(false);
+        self.progress.begin(Phase::Download, wanted.len() as u64, bytes);
+        let fetched = at_once(self.parallel.max(1), &order, &stop, |nr| {
+            let (candidate, origin) = wanted[nr];
+            let line = Line { client: self.client, progress: self.progress, phase: Phase::Download, stop: &stop };
+            package::Wanted { fetcher: self, candidate, origin, line }.have(caches)
+        });
+        self.progress.end(Phase::Download);
+        fetched
+    }
+
+    /// What the first server gives that does. Errors of this machine, such as a full disk, no other server can help.
+    fn any_of<T>(
+        &self,
+        repository: &str,
+        servers: &[String],
+        mut get: impl FnMut(&str) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let mut servers = servers.iter().peekable();
+        loop {
+            let server = servers.next().ok_or_else(|| Error::NoServer(repository.to_owned()))?;
+            match get(server) {
+                Err(e) if servers.peek().is_some() && !is_local(&e) => {
+                    self.progress.notice(&format!("{}; trying the next server", chain(&e)));
+                }
+                result => return result,
+            }
+        }
+    }
+}
+
+fn is_local(error: &Error) -> bool {
+    match error {
+        Error::Cache(_) => true,
+        Error::Fetch { source, .. } => matches!(**source, download::Error::Cache(_)),
+        _ => false,
+    }
+}
+
+fn fetch_error(file: &str, origin: &Origin, source: download::Error) -> Error {
+    Error::Fetch { file: file.to_owned(), repository: origin.name.clone(), source: Box::new(source) }
+}
+
+/// An error with its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        text = format!("{text}: {source}");
+        cause = source.source();
+    }
+    text
+}
+
+fn join(server: &str, file: &str) -> String {
+    format!("{}/{file}", server.trim_end_matches('/'))
+}
+
+#[cfg(test)]
+mod tests;
