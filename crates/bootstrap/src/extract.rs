@@ -31,18 +31,39 @@ pub enum Outcome {
 /// Which archive has given each directory its owner and mode: the one with the lowest number, however many unpack at
 /// the same time.
 #[derive(Debug, Default)]
-pub struct Directories(Mutex<HashMap<u64, usize>>);
+pub struct Directories(Mutex<HashMap<u64, Claim>>);
+
+/// Whose a directory's owner and mode are.
+#[derive(Debug, Clone, Copy)]
+struct Claim {
+    archive: usize,
+    mode: u32,
+}
+
+/// A directory of an archive, as it is in the tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Found {
+    inode: u64,
+    mode: u32,
+}
 
 impl Directories {
     /// Whether the archive of that number may set the directory's mode, which it then has to.
-    fn claim(&self, inode: u64, archive: usize) -> bool {
+    fn claim(&self, inode: u64, archive: usize, mode: u32) -> bool {
         let mut claims = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let claim = claims.entry(inode).or_insert(usize::MAX);
-        let first = archive < *claim;
+        let claim = claims.entry(inode).or_insert(Claim { archive: usize::MAX, mode });
+        let first = archive < claim.archive;
         if first {
-            *claim = archive;
+            *claim = Claim { archive, mode };
         }
         first
+    }
+
+    /// The permissions of a directory when all archives have been unpacked: those that the first archive says that has it,
+    /// or those that it had before.
+    pub fn mode(&self, found: Found) -> u32 {
+        let claims = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        claims.get(&found.inode).map_or(found.mode, |claim| claim.mode)
     }
 }
 
@@ -70,6 +91,47 @@ impl<'a> Extractor<'a> {
     pub fn replacing(mut self) -> Self {
         self.replace = true;
         self
+    }
+
+    /// From now on, files and links (not directories) that are in the way are removed first, or are not.
+    pub fn set_replacing(&mut self, replace: bool) {
+        self.replace = replace;
+    }
+
+    /// Makes a directory, unless it was there before any of the archives: then it stays as it is. `None` where something
+    /// else is in the way, be it a link to a directory.
+    ///
+    /// # Errors
+    /// Where the entry leads out of the tree or cannot be made.
+    pub fn keep_directory(&mut self, entry: &Entry) -> Result<Option<Found>, Error> {
+        let error = |errno: Errno| Error { action: action(entry.kind), path: shown(&entry.path), source: errno.into() };
+        let mut parts = parts(&entry.path).map_err(error)?;
+        let Some(name) = parts.pop() else { return Err(error(Errno::INVAL)) };
+        if entry.uid > HIGHEST_ID || entry.gid > HIGHEST_ID {
+            return Err(error(Errno::INVAL));
+        }
+        let parent = self.parent(&parts.join(&b'/'))?;
+        let name = OsStr::from_bytes(name);
+        // Who makes it and who says its mode is decided at once: others look for it at the same time.
+        let mut claims = self.directories.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let made = match rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o700)) {
+            Ok(()) => true,
+            Err(Errno::EXIST) => false,
+            Err(other) => return Err(error(other)),
+        };
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let directory = match rustix::fs::openat(&parent, name, flags, Mode::empty()) {
+            Err(Errno::LOOP | Errno::NOTDIR) => return Ok(None),
+            other => other.map_err(error)?,
+        };
+        let status = rustix::fs::fstat(&directory).map_err(error)?;
+        let found = Found { inode: status.st_ino, mode: status.st_mode & 0o7777 };
+        let claimed = claims.get(&found.inode).is_some_and(|claim| self.number < claim.archive);
+        if made || claimed {
+            finish(directory.as_fd(), entry).map_err(error)?;
+            claims.insert(found.inode, Claim { archive: self.number, mode: entry.mode });
+        }
+        Ok(Some(found))
     }
 
     /// Puts an entry into the tree; a file's content is what `content` gives.
@@ -129,7 +191,7 @@ impl<'a> Extractor<'a> {
             }
             Err(other) => return Err(other),
         };
-        if !self.directories.claim(rustix::fs::fstat(&directory)?.st_ino, self.number) {
+        if !self.directories.claim(rustix::fs::fstat(&directory)?.st_ino, self.number, entry.mode) {
             return Ok(Outcome::Kept);
         }
         finish(directory.as_fd(), entry)?;
@@ -237,14 +299,20 @@ fn finish(file: BorrowedFd<'_>, entry: &Entry) -> rustix::io::Result<()> {
         rustix::fs::fchown(file, uid, gid)?;
     }
     for (name, value) in &entry.xattrs {
-        // Others steer kernels and overlays (trusted.*, user.overlay.*) or mean nothing outside their system.
-        if !matches!(&**name, b"security.capability" | b"system.posix_acl_access" | b"system.posix_acl_default") {
+        if !is_taken_over(name) {
             return Err(Errno::NOTSUP);
         }
         rustix::fs::fsetxattr(file, &**name, value, XattrFlags::empty())?;
     }
     rustix::fs::fchmod(file, Mode::from_raw_mode(entry.mode))?;
     rustix::fs::futimens(file, &times(entry))
+}
+
+/// Whether an extended attribute may come from an archive. Others steer kernels and overlays (`trusted.*`,
+/// `user.overlay.*`) or mean nothing outside their system.
+pub(crate) fn is_taken_over(name: &[u8]) -> bool {
+    matches!(name, b"security.capability" | b"system.posix_acl_access" | b"system.posix_acl_default")
+        || (name.starts_with(b"user.") && !name.starts_with(b"user.overlay."))
 }
 
 fn times(entry: &Entry) -> Timestamps {

@@ -3,6 +3,7 @@
 
 pub mod apt;
 pub mod cache;
+pub mod container;
 pub mod digest;
 pub mod download;
 pub mod extract;

@@ -12,6 +12,8 @@ pub enum Phase {
     Resolve,
     /// The packages themselves.
     Download,
+    /// Looking the packages through before anything is changed.
+    Check,
     /// Unpacking the packages into the tree.
     Unpack,
     /// Configuring the packages inside the tree.
@@ -26,6 +28,7 @@ impl Phase {
             Self::Parse => "reading package lists",
             Self::Resolve => "choosing packages",
             Self::Download => "fetching packages",
+            Self::Check => "checking packages",
             Self::Unpack => "unpacking",
             Self::Configure => "configuring",
         }

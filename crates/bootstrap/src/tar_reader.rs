@@ -123,6 +123,11 @@ impl<R: Read> TarReader<R> {
         }
     }
 
+    /// What the archive is read from: behind its end there can be more.
+    pub(crate) fn inner_mut(&mut self) -> &mut R {
+        &mut self.inner
+    }
+
     fn next_block(&mut self) -> Result<Option<[u8; BLOCK]>, Error> {
         if self.ended {
             return Ok(None);

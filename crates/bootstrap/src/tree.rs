@@ -167,6 +167,47 @@ impl Tree {
         rustix::fs::symlinkat(target, &parent, name).map_err(error)
     }
 
+    /// Gives a file or a link another name, in place of whatever file or link has that.
+    ///
+    /// # Errors
+    /// Where it is not there, or the new name cannot be had.
+    pub fn rename(&self, from: &str, to: &str) -> Result<(), Error> {
+        self.rename_bytes(from.as_bytes(), to.as_bytes())
+    }
+
+    /// As [`Tree::rename`], of names that are no text.
+    pub(crate) fn rename_bytes(&self, from: &[u8], to: &[u8]) -> Result<(), Error> {
+        let error = |errno: Errno| Error { action: "rename", path: shown(from), source: errno.into() };
+        let (directory, name) = split(from).map_err(error)?;
+        let directory = self.open_at(&directory, OFlags::PATH | OFlags::DIRECTORY).map_err(error)?;
+        let (new_directory, new_name) = self.parent(to)?;
+        rustix::fs::renameat(&directory, name, &new_directory, new_name).map_err(error)
+    }
+
+    /// Removes a file or a link. That it is not there, or is a directory, is fine.
+    pub(crate) fn remove_bytes(&self, path: &[u8]) -> Result<(), Error> {
+        self.unlink(path, AtFlags::empty(), &[Errno::ISDIR])
+    }
+
+    /// Removes a directory, if it is empty and one at all.
+    pub(crate) fn remove_if_empty(&self, path: &[u8]) -> Result<(), Error> {
+        self.unlink(path, AtFlags::REMOVEDIR, &[Errno::NOTEMPTY, Errno::EXIST, Errno::BUSY])
+    }
+
+    fn unlink(&self, path: &[u8], flags: AtFlags, fine: &[Errno]) -> Result<(), Error> {
+        let error = |errno: Errno| Error { action: "remove", path: shown(path), source: errno.into() };
+        let (directory, name) = split(path).map_err(error)?;
+        let directory = match self.open_at(&directory, OFlags::PATH | OFlags::DIRECTORY) {
+            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
+            other => other.map_err(error)?,
+        };
+        match rustix::fs::unlinkat(&directory, name, flags) {
+            Ok(()) | Err(Errno::NOENT | Errno::NOTDIR) => Ok(()),
+            Err(errno) if fine.contains(&errno) => Ok(()),
+            Err(errno) => Err(error(errno)),
+        }
+    }
+
     /// Removes a file, a link or a directory with all that is in it; links are not followed at the end of the path.
     ///
     /// # Errors
@@ -212,6 +253,41 @@ impl Tree {
         }
         names.sort();
         Ok(names)
+    }
+
+    /// The names in a directory, whatever they are made of; none if it is not there.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    pub(crate) fn names(&self, path: &[u8]) -> Result<Vec<Vec<u8>>, Error> {
+        let error = |errno: Errno| Error { action: "list", path: shown(path), source: errno.into() };
+        let directory = match self.open_at(path, OFlags::RDONLY | OFlags::DIRECTORY) {
+            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(Vec::new()),
+            other => other.map_err(error)?,
+        };
+        let mut names = Vec::new();
+        for entry in rustix::fs::Dir::new(directory).map_err(error)? {
+            let name = entry.map_err(error)?.file_name().to_bytes().to_vec();
+            if name != b"." && name != b".." {
+                names.push(name);
+            }
+        }
+        Ok(names)
+    }
+
+    /// Where a link leads, as it says; `None` if there is no link at the path.
+    pub(crate) fn link_target(&self, path: &str) -> Result<Option<Vec<u8>>, Error> {
+        let error = |errno: Errno| Error { action: "read link", path: path.to_owned(), source: errno.into() };
+        let link = match self.open_at(path.as_bytes(), OFlags::PATH | OFlags::NOFOLLOW) {
+            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
+            other => other.map_err(error)?,
+        };
+        match rustix::fs::readlinkat(&link, "", Vec::new()) {
+            Ok(target) => Ok(Some(target.into_bytes())),
+            // It is something else.
+            Err(Errno::NOENT | Errno::INVAL) => Ok(None),
+            Err(other) => Err(error(other)),
+        }
     }
 
     /// Whether something is at the path; a link counts by itself.

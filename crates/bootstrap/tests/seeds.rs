@@ -2,6 +2,8 @@
 
 #[path = "../../../fuzz/archives.rs"]
 mod archives;
+#[path = "../../../fuzz/package_files.rs"]
+mod package_files;
 
 fn each(target: &str, run: fn(&[u8])) {
     let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds").join(target);
@@ -21,4 +23,6 @@ fn seeds_are_read_without_panics() {
     each("archive", archives::archive);
     each("deb", archives::deb);
     each("signature", archives::signature);
+    each("pkginfo", package_files::pkginfo);
+    each("hook", package_files::hook);
 }

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
-use bootstrap::apt::configure::ContainerCommand;
+use bootstrap::container::ContainerCommand;
 
 /// The small `redd-spawn` beside this program, else this program itself. What lies beside it in cargo's build directory
 /// may be of another build, and is not taken.

@@ -3,14 +3,14 @@
 //! No service is started: `policy-rc.d` (see invoke-rc.d(8)) forbids it while packages are configured, and whatever is
 //! started regardless ends with the container.
 
-use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use super::dpkg_database::info_name;
 use super::package::Package;
 use super::unpack::{self, Item, Unpacked};
+use crate::container::ContainerCommand;
 use crate::interrupt::Interrupt;
 use crate::progress::{Phase, Progress};
 use crate::tree::{self, Tree};
@@ -73,15 +73,6 @@ pub enum Error {
     /// It was asked to stop.
     #[error("interrupted")]
     Interrupted,
-}
-
-/// The program that runs a container, with its first arguments: `redd-spawn`, or `redd spawn`.
-#[derive(Debug, Clone)]
-pub struct ContainerCommand {
-    /// The program.
-    pub program: PathBuf,
-    /// What comes first on its command line.
-    pub arguments: Vec<OsString>,
 }
 
 /// Whether a package must be unpacked by dpkg itself: its preinst moves files of other packages out of the way, so that

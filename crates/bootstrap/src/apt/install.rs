@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::archive::Archive;
 use super::cache::Cache;
-use super::configure::{self, Configuration, ContainerCommand, needs_dpkg};
+use super::configure::{self, Configuration, needs_dpkg};
 use super::distribution::{self, Distribution};
 use super::first_boot::FirstBoot;
 use super::package::Package;
@@ -13,6 +13,7 @@ use super::resolve::{self, Request, closure, resolve};
 use super::unpack::{self, Item, unpack};
 use super::variant::Variant;
 use super::{Source, archive, deb, dpkg_database};
+use crate::container::ContainerCommand;
 use crate::interrupt::Interrupt;
 use crate::progress::{Phase, Progress};
 use crate::staging::{self, Staging};

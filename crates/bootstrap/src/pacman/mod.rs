@@ -2,16 +2,30 @@
 //!
 //! What pacman does for a fresh root, without a pacman on the host: [`Package`] is what every part speaks of.
 
+pub mod archive;
 pub mod config;
-#[allow(dead_code, reason = "databases and packages are read with it")]
+pub mod conflict;
 mod decoder;
 pub mod dependency;
 pub mod desc;
 pub mod fetch;
+pub mod hook;
 pub mod keyring;
+pub mod local;
+pub mod lock;
+mod log;
+pub mod mtree;
 pub mod package;
 pub mod pattern;
+pub mod pkginfo;
+mod remove;
+pub mod scriptlet;
 pub mod sig_level;
+pub mod space;
+#[cfg(test)]
+mod test_package;
+pub mod transaction;
+pub mod unpack;
 pub mod verify;
 pub mod version;
 
@@ -20,4 +34,5 @@ pub use dependency::Dependency;
 pub use keyring::Keyring;
 pub use package::{Candidate, Package};
 pub use sig_level::SigLevel;
+pub use transaction::Transaction;
 pub use version::Version;

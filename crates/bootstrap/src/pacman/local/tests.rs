@@ -1,0 +1,102 @@
+use super::*;
+use crate::pacman::test_package::TestPackage;
+
+const DIRECTORY: &str = "var/lib/pacman";
+
+fn installed(archive: &PackageArchive) -> Installed {
+    Installed {
+        package: archive.package.clone(),
+        reason: Reason::Dependency,
+        validation: vec![Validation::Pgp],
+        install_date: 5,
+        files: listed(archive),
+        backup: archive.package.backup.iter().map(|path| (path.clone(), Some("0".repeat(32)))).collect(),
+    }
+}
+
+#[test]
+fn an_entry_is_written_as_pacman_does_and_read_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().join("tree");
+    std::fs::create_dir(&root).unwrap();
+    let tree = Tree::open(&root).unwrap();
+    let package = TestPackage::new("a", "1:2-1")
+        .info("url = u\npackager = p\nlicense = MIT\ngroup = g\nbackup = etc/a\ndepend = b>=2\noptdepend = c: why\n")
+        .info("provides = z=1\nconflict = q\nreplaces = r\nxdata = pkgtype=pkg\nmakedepend = m\n")
+        .file(".INSTALL", 0o644, "script")
+        .file("x0", 0o644, "")
+        .directory("x", 0o755)
+        .file("x-y", 0o644, "")
+        .directory("etc", 0o755)
+        .file("etc/a", 0o644, "");
+    let archive = PackageArchive::read(&package.write(directory.path())).unwrap();
+    let mut database = LocalDatabase::read(&tree, DIRECTORY).unwrap();
+    database.begin(&archive).unwrap();
+    database.finish(&archive, installed(&archive)).unwrap();
+    let entry = root.join("var/lib/pacman/local/a-1:2-1");
+    let text = |name: &str| std::fs::read_to_string(entry.join(name)).unwrap();
+    assert_eq!(
+        text("desc"),
+        "%NAME%\na\n\n%VERSION%\n1:2-1\n\n%BASE%\na\n\n%DESC%\nof a test\n\n%URL%\nu\n\n%ARCH%\nany\n\n%BUILDDATE%\n1\n\n\
+         %INSTALLDATE%\n5\n\n%PACKAGER%\np\n\n%SIZE%\n1\n\n%REASON%\n1\n\n%GROUPS%\ng\n\n%LICENSE%\nMIT\n\n\
+         %VALIDATION%\npgp\n\n%REPLACES%\nr\n\n%DEPENDS%\nb>=2\n\n%OPTDEPENDS%\nc: why\n\n%CONFLICTS%\nq\n\n\
+         %PROVIDES%\nz=1\n\n%XDATA%\npkgtype=pkg\n\n"
+    );
+    let hash = "0".repeat(32);
+    assert_eq!(text("files"), format!("%FILES%\netc/\netc/a\nx-y\nx/\nx0\n\n%BACKUP%\netc/a\t{hash}\n\n"));
+    assert_eq!(text("install"), "script");
+    assert!(!entry.join("mtree").exists());
+    assert_eq!(std::fs::read(root.join("var/lib/pacman/local/ALPM_DB_VERSION")).unwrap(), b"9\n");
+    let read = LocalDatabase::read(&tree, DIRECTORY).unwrap();
+    let mut expected = installed(&archive);
+    expected.package.make_depends.clear();
+    assert_eq!(read.installed(), [expected]);
+    assert_eq!(read.unfinished(), []);
+}
+
+#[test]
+fn an_entry_that_was_not_ended_is_no_installed_package() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().join("tree");
+    std::fs::create_dir(&root).unwrap();
+    let tree = Tree::open(&root).unwrap();
+    let archive = |version| {
+        let package = TestPackage::new("a-b", version).file(version, 0o644, "");
+        PackageArchive::read(&package.write(directory.path())).unwrap()
+    };
+    let (old, new) = (archive("1-1"), archive("2-1"));
+    let mut database = LocalDatabase::read(&tree, DIRECTORY).unwrap();
+    database.begin(&old).unwrap();
+    database.finish(&old, installed(&old)).unwrap();
+    database.begin(&new).unwrap();
+    let mut database = LocalDatabase::read(&tree, DIRECTORY).unwrap();
+    assert_eq!(database.installed()[0].package.version, Version::new("1-1"));
+    assert_eq!(database.unfinished()[0].name(), "a-b");
+    assert_eq!(database.unfinished()[0].files, [b"2-1"]);
+    database.finish(&new, installed(&new)).unwrap();
+    let database = LocalDatabase::read(&tree, DIRECTORY).unwrap();
+    assert_eq!(database.installed().len(), 1);
+    assert_eq!(database.find("a-b").unwrap().package.version, Version::new("2-1"));
+    assert_eq!(database.unfinished(), []);
+}
+
+#[test]
+fn damaged_databases_are_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let tree = Tree::open(directory.path()).unwrap();
+    assert_eq!(LocalDatabase::read(&tree, DIRECTORY).unwrap().installed(), []);
+    for (path, content) in [
+        ("a-1-1/desc", ""),
+        ("a-1-1/desc", "%NAME%\na\n\n"),
+        ("a-1-1/desc", "%NAME%\nb\n\n%VERSION%\n1-1\n\n"),
+        ("a-1-1/desc", "%NAME%\n../a\n\n%VERSION%\n1-1\n\n"),
+        ("ALPM_DB_VERSION", "8\n"),
+    ] {
+        tree.write(&format!("{DIRECTORY}/local/{path}"), content.as_bytes(), 0o644).unwrap();
+        assert!(LocalDatabase::read(&tree, DIRECTORY).is_err(), "{path} {content:?}");
+        tree.remove(DIRECTORY).unwrap();
+    }
+    tree.link("../../../../etc", &format!("{DIRECTORY}/local")).unwrap();
+    let listed = LocalDatabase::read(&tree, DIRECTORY).unwrap();
+    assert!(listed.installed().is_empty() && listed.unfinished().is_empty(), "it leads nowhere inside of the tree");
+}
