@@ -34,7 +34,7 @@ const LAYERS: &[Layer] = &[
     layer("spawn", &["sys", "spec", "plan", "image", "runtime"]),
     layer("redd", &["sys", "spec", "cgroup", "image", "machine", "machined", "bootstrap", "spawn"]),
     layer("testkit", &["sys", "spec"]),
-    layer("xtask", &["sys", "spec"]),
+    layer("xtask", &["sys", "spec", "testkit"]),
 ];
 
 /// What tests may use besides.

@@ -15,6 +15,8 @@ pub struct Screen {
     pub(crate) master: std::fs::File,
     /// All that was written to it.
     transcript: String,
+    /// The beginning of a character that has not come whole.
+    begun: Vec<u8>,
     /// Up to where [`Self::expect`] has looked.
     seen: usize,
     /// Whoever has the other end may open it later, or again.
@@ -30,7 +32,7 @@ impl Screen {
 
     /// That of a terminal which is over when its other end is closed.
     pub(crate) fn of_child(master: OwnedFd) -> Self {
-        Self { master: master.into(), transcript: String::new(), seen: 0, comes_back: false }
+        Self { master: master.into(), transcript: String::new(), begun: Vec::new(), seen: 0, comes_back: false }
     }
 
     /// Reads until `text` comes, and returns all since the last call, including it.
@@ -78,11 +80,22 @@ impl Screen {
         let mut buffer = [0; 4096];
         match self.master.read(&mut buffer) {
             Ok(length @ 1..) => {
-                self.transcript.push_str(&String::from_utf8_lossy(&buffer[..length]));
+                self.take(&buffer[..length]);
                 true
             }
             _ => false,
         }
+    }
+
+    /// What is no text is replaced; a character may come in parts.
+    fn take(&mut self, bytes: &[u8]) {
+        self.begun.extend_from_slice(bytes);
+        let incomplete = |part: &[u8]| std::str::from_utf8(part).is_err_and(|error| error.error_len().is_none());
+        let last = self.begun.utf8_chunks().last().map_or(&[][..], |chunk| chunk.invalid());
+        let whole = self.begun.len() - if incomplete(last) { last.len() } else { 0 };
+        let rest = self.begun.split_off(whole);
+        self.transcript.push_str(&String::from_utf8_lossy(&self.begun));
+        self.begun = rest;
     }
 
     pub(crate) fn pending(&self) -> bool {
@@ -108,5 +121,19 @@ impl Screen {
     #[must_use]
     pub fn transcript(&self) -> &str {
         &self.transcript
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn characters_come_in_parts() {
+        let mut screen = Screen::of(std::fs::File::open("/dev/null").expect("a descriptor").into());
+        for part in [&b"a\xe2"[..], b"\x94", b"\x80b\xff", b"\xc3", b"c"] {
+            screen.take(part);
+        }
+        assert_eq!(screen.transcript(), "a\u{2500}b\u{fffd}\u{fffd}c");
     }
 }

@@ -59,6 +59,11 @@ impl Terminal {
         self.screen.try_expect(text, limit)
     }
 
+    /// Takes what comes within the time, into the [`Self::transcript`]; false when the other side is closed.
+    pub fn read(&mut self, limit: Duration) -> bool {
+        self.screen.read(limit)
+    }
+
     /// Types something.
     ///
     /// # Panics

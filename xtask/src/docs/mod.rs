@@ -1,10 +1,14 @@
-//! The documentation is true: every path, link, command and option that it names is there, and the shell blocks that
-//! are marked as tested do what they say.
+//! The documentation is true: every path, link, command and option that it names is there, and the blocks that
+//! are marked as tested, for a shell or a person at a terminal, do what they say.
 
+mod console;
 mod leftover;
 mod markdown;
 mod mentions;
+mod page;
+mod plain_text;
 mod shell;
+mod transcript;
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -13,7 +17,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::workspace::{cargo, files, root, target_directory, verdict};
 
-pub(crate) use shell::Mark;
+pub(crate) use page::Mark;
 
 /// The pages: all but the change log, which may name what is gone.
 fn pages() -> Result<Vec<PathBuf>> {
@@ -57,8 +61,8 @@ pub(crate) fn run_blocks(mark: Mark) -> Result<()> {
     let mut problems = Vec::new();
     for page in pages()? {
         let text = std::fs::read_to_string(root().join(&page))?;
-        let blocks = shell::marked(&text, mark);
-        if let Err(error) = shell::run(&page, &blocks, &programs, mark) {
+        let pieces = page::pieces(&text, mark).with_context(|| format!("cannot run {}", page.display()))?;
+        if let Err(error) = page::run(&page, &pieces, &programs, mark) {
             problems.push(format!("{error:#}"));
         }
     }
