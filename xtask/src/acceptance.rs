@@ -54,7 +54,7 @@ const STEPS: [Step; 11] = [
     ("conformance", || conformance::compare(&Conformance::everything())),
     ("first command of the README", first_start),
     ("the same again without a network", second_start),
-    ("long pages", || docs::build().and_then(|()| docs::run_blocks(Mark::Acceptance))),
+    ("long pages", || docs::build().and_then(|()| docs::run_blocks(Mark::Acceptance, &[]))),
     ("fuzzing", fuzzing),
     ("benchmarks", || cargo(&["xtask", "bench"])),
 ];

@@ -19,7 +19,7 @@ pub(crate) fn run(tasks: &[String]) -> Result<()> {
     summary.step("building", build);
     summary.step("documentation", || docs::check(tasks));
     summary.step("tests", tests);
-    summary.step("tested pages", || docs::run_blocks(Mark::Tested));
+    summary.step("tested pages", || docs::run_blocks(Mark::Tested, &[]));
     summary.finish()
 }
 

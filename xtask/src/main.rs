@@ -39,7 +39,10 @@ enum Task {
     /// Check sizes, names and where unsafe code is
     Sizes,
     /// Check that the documentation names what is there, and run its tested blocks
-    Docs,
+    Docs {
+        /// Run only those of these pages, by their paths in the repository
+        pages: Vec<PathBuf>,
+    },
     /// Compare with other container programs that are installed, as root
     Bench(bench::Bench),
     /// Run the conformance cases beside other versions of systemd-nspawn, in hosts that are booted for it, as root
@@ -74,10 +77,10 @@ fn carry_out(task: Task) -> Result<()> {
         Task::Lint => checks::lint(),
         Task::Layers => layers::check(),
         Task::Sizes => sizes::check(),
-        Task::Docs => {
+        Task::Docs { pages } => {
             docs::build()?;
             let checked = docs::check(&names());
-            docs::run_blocks(Mark::Tested)?;
+            docs::run_blocks(Mark::Tested, &pages)?;
             checked
         }
         Task::Bench(bench) => bench::run(&bench),

@@ -1,5 +1,7 @@
 //! Console blocks of a page: what a person types on a terminal, and what comes.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
@@ -18,10 +20,47 @@ const MOMENT: Duration = Duration::from_millis(50);
 /// For how long the host's shell may have asked for the next command while something else is waited for: what has to be
 /// said comes before that.
 const SETTLED: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 5 });
+/// The same of other prompts, which may have been there before what is waited for.
+const STUCK: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 30 });
 /// Wide enough for lines not to be broken.
 const SIZE: (u16, u16) = (200, 50);
 
-/// A shell on a terminal. It is ended when this is dropped.
+/// The terminals of a page, each with a shell. They are ended when this is dropped.
+#[derive(Default)]
+pub(super) struct Consoles(BTreeMap<u8, Console>);
+
+impl Consoles {
+    /// Types what a transcript says and compares what comes, until the time is over. Commands at the host's prompt must succeed.
+    ///
+    /// # Errors
+    /// If something else comes, or a command fails.
+    pub(super) fn run(&mut self, transcript: &Transcript, surroundings: &Surroundings, end: Instant) -> Result<()> {
+        let console = match self.0.entry(transcript.terminal) {
+            Entry::Occupied(there) => there.into_mut(),
+            Entry::Vacant(new) => new.insert(Console::open(surroundings, transcript.terminal)?),
+        };
+        for exchange in &transcript.exchanges {
+            console
+                .await_prompt(&exchange.shown, &exchange.prompt, end)
+                .with_context(|| format!("before what is typed in line {}", exchange.line))?;
+            console.type_in(exchange);
+        }
+        console.await_prompt(&transcript.rest, &transcript.end, end).context("after the last line that is typed")?;
+        console.look_up();
+        Ok(())
+    }
+
+    /// # Errors
+    /// If a terminal has not been brought back to the host's shell.
+    pub(super) fn finish(self) -> Result<()> {
+        match self.0.iter().find(|(_, console)| !line_matches(HOST_PROMPT, &console.last_words())) {
+            Some((terminal, console)) => bail!("terminal {terminal} is left at:\n{}", console.last_words()),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A shell on a terminal.
 struct Console {
     terminal: Terminal,
     /// Up to where what came has been compared.
@@ -30,54 +69,38 @@ struct Console {
     before: Option<(String, Typed)>,
     /// Where the shell notes how its commands have ended.
     statuses: PathBuf,
-    end: Instant,
-}
-
-/// Types what a transcript says and compares what comes, until the time is over. Commands at the host's prompt must succeed.
-///
-/// # Errors
-/// If something else comes, or a command fails.
-pub(super) fn run(transcript: &Transcript, surroundings: &Surroundings, end: Instant) -> Result<()> {
-    let mut console = Console::open(surroundings, end)?;
-    for exchange in &transcript.exchanges {
-        console
-            .await_prompt(&exchange.shown, &exchange.prompt)
-            .with_context(|| format!("before what is typed in line {}", exchange.line))?;
-        console.type_in(exchange);
-    }
-    console.await_prompt(&transcript.rest, HOST_PROMPT).context("after the last line that is typed")
 }
 
 impl Console {
-    fn open(surroundings: &Surroundings, end: Instant) -> Result<Self> {
-        let statuses = surroundings.place("statuses");
+    fn open(surroundings: &Surroundings, number: u8) -> Result<Self> {
+        let statuses = surroundings.place(&format!("statuses-{number}"));
         let note = format!("echo $? >>'{}'", statuses.display());
         let mut command = Command::new("bash");
         command.args(["--norc", "--noprofile", "-i"]);
         surroundings.give(&mut command)?;
         command.envs([("PS1", HOST_PROMPT), ("PROMPT_COMMAND", &note), ("HISTFILE", "/dev/null")]);
         command.envs([("INPUTRC", "/dev/null"), ("TERM", "xterm"), ("LC_ALL", "C.UTF-8")]);
-        // How many commands there were is counted anew.
-        fs::write(&statuses, "")?;
         let terminal = Terminal::start(&mut command);
         terminal.resize(SIZE.0, SIZE.1);
-        Ok(Self { terminal, seen: 0, before: None, statuses, end })
+        Ok(Self { terminal, seen: 0, before: None, statuses })
     }
 
     /// Waits until a prompt is what comes last, and compares what comes before it.
-    fn await_prompt(&mut self, shown: &[String], prompt: &str) -> Result<()> {
+    fn await_prompt(&mut self, shown: &[String], prompt: &str, end: Instant) -> Result<()> {
         let mut asks_since = None;
         loop {
             let plain = plain_text::without_commands(&self.terminal.transcript()[self.seen..]);
-            let lines = plain_text::lines(&plain);
+            let lines = plain_text::lines(&plain, SIZE.0.into());
             let (last, before) = lines.split_last().context("there is always a line")?;
             if line_matches(prompt, last) && self.came(shown, before) {
-                return if prompt == HOST_PROMPT { self.check_status() } else { Ok(()) };
+                return if line_matches(HOST_PROMPT, prompt) { self.check_status() } else { Ok(()) };
             }
-            let asks = line_matches(HOST_PROMPT, last) && (self.before.is_none() || !before.is_empty());
-            asks_since = if asks { asks_since.or(Some(Instant::now())) } else { None };
-            let settled = asks_since.is_some_and(|since| since.elapsed() > SETTLED);
-            if settled || Instant::now() >= self.end {
+            let answered = self.before.is_none() || !before.is_empty();
+            let limits = [(HOST_PROMPT, SETTLED), (prompt, STUCK)];
+            let limit = limits.into_iter().find(|(asking, _)| answered && line_matches(asking, last));
+            asks_since = limit.and(asks_since.or(Some(Instant::now())));
+            let settled = limit.zip(asks_since).is_some_and(|((_, limit), since)| since.elapsed() > limit);
+            if settled || Instant::now() >= end {
                 let wanted = [shown, &[prompt.to_owned()]].concat().join("\n");
                 let why = if settled { "other output" } else { "not in time" };
                 bail!("{why}; wanted:\n{wanted}\nthere was:\n{}", self.last_words());
@@ -97,9 +120,15 @@ impl Console {
 
     /// Types at the prompt that has come.
     fn type_in(&mut self, exchange: &Exchange) {
-        self.seen = self.terminal.transcript().rfind('\n').map_or(0, |at| at + 1);
+        self.look_up();
         self.before = Some((exchange.prompt.clone(), exchange.typed.clone()));
         self.terminal.write(&exchange.typed.keys());
+    }
+
+    /// Goes on with the line of the prompt that has come.
+    fn look_up(&mut self) {
+        self.seen = self.terminal.transcript().rfind('\n').map_or(0, |at| at + 1);
+        self.before = None;
     }
 
     /// How the last command of the host's shell has ended.
@@ -113,7 +142,7 @@ impl Console {
 
     fn last_words(&self) -> String {
         let plain = plain_text::without_commands(&self.terminal.transcript()[self.seen..]);
-        last_lines(&plain_text::lines(&plain).join("\n"))
+        last_lines(&plain_text::lines(&plain, SIZE.0.into()).join("\n"))
     }
 }
 
@@ -124,7 +153,16 @@ mod tests {
     fn try_block(text: &str, limit: Duration) -> Result<()> {
         let directory = tempfile::tempdir()?;
         let surroundings = Surroundings::make(directory.path(), &[])?;
-        run(&Transcript::read(text, 1)?, &surroundings, Instant::now() + limit)
+        run(&[(1, text)], &surroundings, limit)
+    }
+
+    fn run(blocks: &[(u8, &str)], surroundings: &Surroundings, limit: Duration) -> Result<()> {
+        let mut consoles = Consoles::default();
+        let end = Instant::now() + limit;
+        for (terminal, text) in blocks {
+            consoles.run(&Transcript::read(*terminal, text, 1)?, surroundings, end)?;
+        }
+        consoles.finish()
     }
 
     fn shows(text: &str) {
@@ -164,6 +202,9 @@ mod tests {
         fails_with("$ echo one\ntwo\n", &["other output", "after the last line", "wanted:\ntwo\n$ ", "one"]);
         fails_with("$ echo one\n", &["other output"]);
         fails_with("$ true\none\n", &["other output"]);
+        fails_with("one\n$ true\n", &["other output", "before what is typed in line 3"]);
+        fails_with("one\n", &["other output"]);
+        fails_with("$ PS1='in# ' sh -i\nin# echo one\ntwo\nin# exit 0\n", &["other output", "wanted:\ntwo\nin# "]);
         fails_with("$ true\nlogin: root\n", &["other output", "before what is typed in line 3"]);
         fails_with("$ seq 3\n1\n3\n2\n$ true\n", &["other output", "before what is typed in line 6"]);
     }
@@ -173,6 +214,23 @@ mod tests {
         fails_with("$ ls /nowhere-at-all\n…\n$ true\n", &["exit status 2", "No such file or directory"]);
         fails_with("$ (exit 7)\n", &["exit status 7"]);
         shows("$ (exit 7) || echo \"exit code $?\"\nexit code 7\n");
+    }
+
+    #[test]
+    fn several_terminals() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let surroundings = Surroundings::make(directory.path(), &[]).expect("surroundings");
+        let first = (1, "$ read -p 'login: ' name\nlogin:\n");
+        let second = (2, "$ tty >two; echo one\none\n");
+        let limit = Duration::from_secs(60);
+        run(
+            &[first, second, (1, "login: root\n$ echo $name; tty | diff - two | wc -l\nroot\n4\n")],
+            &surroundings,
+            limit,
+        )
+        .expect("they are two");
+        let error = run(&[first, second], &surroundings, limit).expect_err("the first is not done");
+        assert_eq!(error.to_string(), "terminal 1 is left at:\nlogin: ");
     }
 
     #[test]

@@ -55,16 +55,24 @@ pub(crate) fn check(tasks: &[String]) -> Result<()> {
     verdict(&problems)
 }
 
-/// Runs the blocks with this mark, page by page.
-pub(crate) fn run_blocks(mark: Mark) -> Result<()> {
+/// Runs the blocks with this mark, page by page: of all pages, or only of some.
+pub(crate) fn run_blocks(mark: Mark, only: &[PathBuf]) -> Result<()> {
     let programs = programs()?;
+    let pages = pages()?;
+    if let Some(unknown) = only.iter().find(|page| !pages.contains(page)) {
+        bail!("{} is no page; these are: {}", unknown.display(), names(&pages));
+    }
     let mut problems = Vec::new();
-    for page in pages()? {
-        let text = std::fs::read_to_string(root().join(&page))?;
+    for page in pages.iter().filter(|page| only.is_empty() || only.contains(page)) {
+        let text = std::fs::read_to_string(root().join(page))?;
         let pieces = page::pieces(&text, mark).with_context(|| format!("cannot run {}", page.display()))?;
-        if let Err(error) = page::run(&page, &pieces, &programs, mark) {
+        if let Err(error) = page::run(page, &pieces, &programs, mark) {
             problems.push(format!("{error:#}"));
         }
     }
     verdict(&problems)
+}
+
+fn names(pages: &[PathBuf]) -> String {
+    pages.iter().map(|page| page.display().to_string()).collect::<Vec<_>>().join(", ")
 }

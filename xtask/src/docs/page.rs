@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use super::console::Consoles;
 use super::leftover::{self, Leftover};
 use super::transcript::Transcript;
-use super::{console, markdown, shell};
+use super::{markdown, shell};
 use crate::workspace::say;
 
 /// How long what a page has ended may take to be gone.
@@ -35,7 +36,7 @@ impl Mark {
     /// How long all blocks of a page may take together: one that waits for what never comes is to be told of.
     fn limit(self) -> Duration {
         Duration::from_secs(match self {
-            Self::Tested => 180,
+            Self::Tested => 300,
             Self::Acceptance => 3600,
         })
     }
@@ -46,7 +47,7 @@ impl Mark {
 pub(super) enum Piece {
     /// Shell blocks up to the next console block, as one script: `sh` is the language.
     Script(String),
-    /// A console block: what is typed and what comes.
+    /// A console block: what is typed and what comes. The mark may be followed by the number of a terminal.
     Console(Transcript),
 }
 
@@ -57,14 +58,23 @@ pub(super) enum Piece {
 pub(super) fn pieces(page: &str, mark: Mark) -> Result<Vec<Piece>> {
     let mut pieces = Vec::new();
     for code in markdown::code(page) {
-        let is = |language: &str| code.info.split_whitespace().eq([language, mark.word()]);
-        if is("console") {
-            pieces.push(Piece::Console(Transcript::read(&code.text, code.line)?));
-        } else if is("sh") {
-            match pieces.last_mut() {
+        let words: Vec<&str> = code.info.split_whitespace().collect();
+        match words.as_slice() {
+            ["console", word, terminal @ ..] if *word == mark.word() => {
+                let terminal = match terminal {
+                    [] => 1,
+                    [number] => {
+                        number.parse().with_context(|| format!("line {}: {number:?} is no terminal", code.line))?
+                    }
+                    _ => bail!("line {}: there is more than one terminal: {terminal:?}", code.line),
+                };
+                pieces.push(Piece::Console(Transcript::read(terminal, &code.text, code.line)?));
+            }
+            ["sh", word] if *word == mark.word() => match pieces.last_mut() {
                 Some(Piece::Script(script)) => script.push_str(&code.text),
                 _ => pieces.push(Piece::Script(code.text)),
-            }
+            },
+            _ => {}
         }
     }
     Ok(pieces)
@@ -112,10 +122,13 @@ pub(super) fn run(page: &Path, pieces: &[Piece], programs: &[PathBuf], mark: Mar
     let directory = tempfile::Builder::new().prefix("redd-docs-").tempdir_in("/var/tmp")?;
     let surroundings = Surroundings::make(directory.path(), programs)?;
     let end = started + mark.limit();
+    let mut consoles = Consoles::default();
     let done = pieces.iter().try_for_each(|piece| match piece {
         Piece::Script(script) => shell::run(script, &surroundings, end),
-        Piece::Console(transcript) => console::run(transcript, &surroundings, end),
+        Piece::Console(transcript) => consoles.run(transcript, &surroundings, end),
     });
+    // Terminals close here: what still sits at one is hung up.
+    let done = done.and_then(|()| consoles.finish());
     say(&format!("{}: {:.1} s", page.display(), started.elapsed().as_secs_f64()));
     let left = Leftover::of(directory.path());
     if done.is_ok() && !left.goes_by_itself(PATIENCE) {
@@ -156,11 +169,13 @@ mod tests {
     fn marked_blocks_run_in_order_in_one_directory() {
         let pieces = pieces(PAGE, Mark::Tested).expect("pieces");
         let script = |text: &str| Piece::Script(text.to_owned());
-        let transcript = Transcript::read("$ ls\nhere\n", 13).expect("a transcript");
+        let transcript = Transcript::read(1, "$ ls\nhere\n", 13).expect("a transcript");
         assert_eq!(pieces, [script("touch here\ntest -e here\n"), Piece::Console(transcript), script("rm here\n")]);
         run(Path::new("page.md"), &pieces, &[], Mark::Tested).expect("they succeed");
         assert_eq!(super::pieces(PAGE, Mark::Acceptance).expect("none"), []);
-        assert!(super::pieces("```console tested\nhere\n```\n", Mark::Tested).is_err());
+        for bad in ["```console tested\n```\n", "```console tested x\n$ ls\n```\n"] {
+            assert!(super::pieces(bad, Mark::Tested).is_err(), "{bad}");
+        }
     }
 
     #[test]

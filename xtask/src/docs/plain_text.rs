@@ -14,7 +14,8 @@ pub(super) fn without_commands(text: &str) -> String {
                 Some('[') => drop(rest.by_ref().find(|last| ('@'..='~').contains(last))),
                 // A string ends with BEL, or with ESC and a backslash.
                 Some(']' | 'P' | '_' | '^' | 'X') => {
-                    if rest.by_ref().find(|last| [BELL, ESCAPE].contains(last)) == Some(ESCAPE) {
+                    let last = rest.by_ref().find(|last| [BELL, ESCAPE].contains(last));
+                    if last == Some(ESCAPE) {
                         rest.next();
                     }
                 }
@@ -30,11 +31,23 @@ pub(super) fn without_commands(text: &str) -> String {
     plain
 }
 
-/// The lines of a text as they are seen in the end: what comes after a return to the beginning of the line stands in
-/// place of what was there. The last one may go on.
-pub(super) fn lines(plain: &str) -> Vec<&str> {
+/// The lines of a text as they are seen in the end on a terminal of that many columns: what comes after a return to the
+/// beginning of the line stands in place of what was there, what is longer goes on in the next one. The last one may go on.
+pub(super) fn lines(plain: &str, columns: usize) -> Vec<&str> {
     let seen = |line: &'_ str| -> usize { line.trim_end_matches('\r').rfind('\r').map_or(0, |at| at + 1) };
-    plain.split('\n').map(|line| line[seen(line)..].trim_end_matches('\r')).collect()
+    let whole = plain.split('\n').map(|line| line[seen(line)..].trim_end_matches('\r'));
+    whole.flat_map(|line| broken(line, columns)).collect()
+}
+
+fn broken(line: &str, columns: usize) -> Vec<&str> {
+    let mut parts = Vec::new();
+    let mut rest = line;
+    while let Some((at, _)) = rest.char_indices().nth(columns) {
+        parts.push(&rest[..at]);
+        rest = &rest[at..];
+    }
+    parts.push(rest);
+    parts
 }
 
 #[cfg(test)]
@@ -52,7 +65,12 @@ mod tests {
 
     #[test]
     fn the_last_of_what_is_written_over_counts() {
-        assert_eq!(lines("a\r\n10%\r20%\r\r\n\rb\r\n$ "), ["a", "20%", "b", "$ "]);
-        assert_eq!(lines(""), [""]);
+        assert_eq!(lines("a\r\n10%\r20%\r\r\n\rb\r\n$ ", 80), ["a", "20%", "b", "$ "]);
+        assert_eq!(lines("", 80), [""]);
+    }
+
+    #[test]
+    fn long_lines_are_broken() {
+        assert_eq!(lines("1234\r\n123é5\r\n12345678901\r12345", 4), ["1234", "123é", "5", "1234", "5"]);
     }
 }

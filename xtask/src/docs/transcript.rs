@@ -14,9 +14,13 @@ const QUESTION_ENDS: [&str; 5] = ["login: ", "Password: ", "[Y/n] ", "[y/N] ", "
 /// A block of a page.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Transcript {
+    /// Which terminal it is typed on, where a page has several.
+    pub terminal: u8,
     pub exchanges: Vec<Exchange>,
-    /// What comes after all was typed, before the host's shell asks again.
+    /// What comes after all was typed.
     pub rest: Vec<String>,
+    /// What asks then: the prompt that the last line is, else the host's shell.
+    pub end: String,
 }
 
 /// Something typed, and what comes before it.
@@ -81,24 +85,24 @@ impl Transcript {
     /// Reads a block whose fence stands in a line of the page.
     ///
     /// # Errors
-    /// If nothing is typed at the host's prompt to begin with.
-    pub(super) fn read(text: &str, fence: usize) -> Result<Self> {
+    /// If it is empty.
+    pub(super) fn read(terminal: u8, text: &str, fence: usize) -> Result<Self> {
         let mut exchanges = Vec::new();
-        let mut shown = Vec::new();
+        let mut shown: Vec<String> = Vec::new();
         for (line, content) in text.lines().enumerate().map(|(index, content)| (fence + 1 + index, content)) {
             match split(content) {
                 Some((prompt, typed)) => {
                     let shown = std::mem::take(&mut shown);
                     exchanges.push(Exchange { line, shown, prompt: prompt.to_owned(), typed: Typed::read(typed) });
                 }
-                None if exchanges.is_empty() => bail!("line {line}: before the first command there is {content:?}"),
                 None => shown.push(content.to_owned()),
             }
         }
-        match exchanges.first() {
-            Some(first) if first.prompt == HOST_PROMPT => Ok(Self { exchanges, rest: shown }),
-            _ => bail!("line {fence}: it does not begin at the host's shell, with {HOST_PROMPT:?}"),
+        if exchanges.is_empty() && shown.is_empty() {
+            bail!("line {fence}: there is nothing in this block");
         }
+        let end = shown.pop_if(|last| is_prompt(last)).unwrap_or_else(|| HOST_PROMPT.to_owned());
+        Ok(Self { terminal, exchanges, rest: shown, end })
     }
 }
 
@@ -112,6 +116,13 @@ fn split(line: &str) -> Option<(&str, &str)> {
     };
     let typed = line.get(at..)?;
     (!typed.is_empty()).then_some((&line[..at], typed))
+}
+
+/// Whether a line is a prompt at which nothing is typed.
+fn is_prompt(line: &str) -> bool {
+    let line = line.trim_end();
+    let of_shell = line.ends_with(['$', '#']) && !line.contains(' ');
+    of_shell || QUESTION_ENDS.iter().any(|end| line.ends_with(end.trim_end()))
 }
 
 /// Whether lines that came are those that are shown. Empty ones do not count on either side, nor do spaces at the end.
@@ -151,7 +162,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Vec<(Vec<String>, String, Typed)> {
-        let transcript = Transcript::read(text, 1).expect("a transcript");
+        let transcript = Transcript::read(1, text, 1).expect("a transcript");
         transcript.exchanges.into_iter().map(|one| (one.shown, one.prompt, one.typed)).collect()
     }
 
@@ -176,16 +187,30 @@ mod tests {
             (shown.into_iter().map(str::to_owned).collect::<Vec<_>>(), prompt.to_owned(), typed)
         });
         assert_eq!(read(text), expected);
-        let transcript = Transcript::read(text, 10).expect("a transcript");
+        let transcript = Transcript::read(1, text, 10).expect("a transcript");
         assert_eq!(transcript.rest, ["End of it"]);
         assert_eq!(transcript.exchanges[1].line, 14);
     }
 
     #[test]
-    fn what_begins_elsewhere_is_refused() {
-        for text in ["", "Welcome\n$ ls\n", "# ls\n", "$ \n"] {
-            assert!(Transcript::read(text, 1).is_err(), "{text:?}");
-        }
+    fn the_last_line_may_be_a_prompt() {
+        let end = |text: &str| {
+            let transcript = Transcript::read(1, text, 1).expect("a transcript");
+            (transcript.rest.concat(), transcript.end)
+        };
+        let expected = |rest: &str, end: &str| (rest.to_owned(), end.to_owned());
+        assert_eq!(end("$ a\nb\n"), expected("b", "$ "));
+        assert_eq!(end("$ a\nb\n$\n"), expected("b", "$"));
+        assert_eq!(end("$ a\nroot@deb:~#\n"), expected("", "root@deb:~#"));
+        assert_eq!(end("$ a\n…\ndeb login:\n"), expected("…", "deb login:"));
+        assert_eq!(end("$ a\nnumber #\n"), expected("number #", "$ "));
+    }
+
+    #[test]
+    fn a_block_may_be_output_alone_but_not_empty() {
+        let transcript = Transcript::read(1, "…\ndeb login:\n", 1).expect("a transcript");
+        assert!(transcript.exchanges.is_empty() && transcript.end == "deb login:");
+        assert!(Transcript::read(1, "", 1).is_err());
     }
 
     #[test]
