@@ -36,6 +36,8 @@ const NEEDED: &[Needed] = &[
     needed("losetup", "mount", "devices that a container must not open"),
     needed("ipcmk", "util-linux", "objects that a container must not see"),
     needed("pacman", "pacman-package-manager", "what pacman itself makes of the same"),
+    needed("vercmp", "makepkg", "how pacman orders versions"),
+    needed("bsdtar", "libarchive-tools", "what repo-add reads packages with"),
     needed("busybox", "busybox-static", "an init system that is not systemd"),
     needed("/usr/lib/systemd/systemd-journal-remote", "systemd-journal-remote", "journals that are forwarded"),
 ];

@@ -1,5 +1,9 @@
 //! Files such as `desc` and `files` of package databases: `%FIELD%`, its values line by line, an empty line.
 
+use super::dependency::{self, Dependency};
+use super::package::Package;
+use super::version::Version;
+
 /// One field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Field<'a> {
@@ -39,6 +43,41 @@ pub fn fields(text: &str) -> impl Iterator<Item = Field<'_>> {
             return Some(Field { name, values });
         }
     })
+}
+
+/// Takes a field over that says what the package is, whether of a repository's or of the local database. False if it is
+/// another field.
+///
+/// # Errors
+/// A dependency, or the like, without a name.
+pub fn apply(package: &mut Package, field: &Field<'_>) -> Result<bool, dependency::Error> {
+    let text = || field.value().to_owned();
+    let list = || field.lines().map(str::to_owned).collect();
+    let dependencies = || field.lines().map(str::parse).collect::<Result<Vec<Dependency>, _>>();
+    match field.name {
+        "NAME" => package.name = text(),
+        "VERSION" => package.version = Version::new(field.value()),
+        "BASE" => package.base = text(),
+        "DESC" => package.description = text(),
+        "URL" => package.url = text(),
+        "LICENSE" => package.licenses = list(),
+        "GROUPS" => package.groups = list(),
+        "ARCH" => package.architecture = text(),
+        // What is no number is none for pacman, too: neither decides anything.
+        "BUILDDATE" => package.build_date = field.value().parse().unwrap_or(0),
+        "ISIZE" | "SIZE" => package.installed_size = field.value().parse().unwrap_or(0),
+        "PACKAGER" => package.packager = text(),
+        "DEPENDS" => package.depends = dependencies()?,
+        "OPTDEPENDS" => package.optional_depends = dependencies()?,
+        "MAKEDEPENDS" => package.make_depends = dependencies()?,
+        "CHECKDEPENDS" => package.check_depends = dependencies()?,
+        "PROVIDES" => package.provides = dependencies()?,
+        "CONFLICTS" => package.conflicts = dependencies()?,
+        "REPLACES" => package.replaces = dependencies()?,
+        "XDATA" => package.extended_data = list(),
+        _ => return Ok(false),
+    }
+    Ok(true)
 }
 
 /// Writes a field with its values, unless there are none.

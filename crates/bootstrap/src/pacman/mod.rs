@@ -5,6 +5,7 @@
 pub mod archive;
 pub mod config;
 pub mod conflict;
+pub mod database;
 mod decoder;
 pub mod dependency;
 pub mod desc;
@@ -30,6 +31,7 @@ pub mod verify;
 pub mod version;
 
 pub use config::Config;
+pub use database::SyncDatabase;
 pub use dependency::Dependency;
 pub use keyring::Keyring;
 pub use package::{Candidate, Package};
