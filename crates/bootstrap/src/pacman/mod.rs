@@ -1,6 +1,11 @@
 //! Arch Linux and whatever else is packaged for pacman(8).
 //!
 //! What pacman does for a fresh root, without a pacman on the host: [`Package`] is what every part speaks of.
+//!
+//! - [`Config`] reads pacman.conf(5): options, and the repositories with their servers and signature levels.
+//! - [`SyncDatabase`] reads what a repository offers, each package a [`Candidate`].
+//! - [`resolve`](fn@resolve::resolve) decides what is installed, in which order and why; it asks through
+//!   [`resolve::Questions`].
 
 pub mod archive;
 pub mod config;
@@ -21,6 +26,7 @@ pub mod pattern;
 pub mod pkginfo;
 mod remove;
 pub mod scriptlet;
+pub mod resolve;
 pub mod sig_level;
 pub mod space;
 #[cfg(test)]
@@ -34,7 +40,7 @@ pub use config::Config;
 pub use database::SyncDatabase;
 pub use dependency::Dependency;
 pub use keyring::Keyring;
-pub use package::{Candidate, Package};
+pub use package::{Candidate, InstallReason, Package};
 pub use sig_level::SigLevel;
 pub use transaction::Transaction;
 pub use version::Version;

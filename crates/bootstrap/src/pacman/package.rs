@@ -86,6 +86,27 @@ impl Package {
     }
 }
 
+impl AsRef<Package> for Package {
+    fn as_ref(&self) -> &Package {
+        self
+    }
+}
+
+impl AsRef<Package> for Candidate {
+    fn as_ref(&self) -> &Package {
+        &self.package
+    }
+}
+
+/// Why a package is installed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum InstallReason {
+    /// Somebody asked for it.
+    Explicit,
+    /// Another needs it.
+    Dependency,
+}
+
 /// A package that a repository offers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {

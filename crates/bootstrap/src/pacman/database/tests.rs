@@ -14,14 +14,24 @@ fn tar(files: &[(&str, &str)]) -> Vec<u8> {
     builder.into_inner().unwrap()
 }
 
-/// The path stands there as it is given, whatever it holds.
-fn append(builder: &mut tar::Builder<Vec<u8>>, path: &str, kind: tar::EntryType, content: &str) {
+fn header(path: &str, kind: tar::EntryType, size: u64) -> tar::Header {
     let mut header = tar::Header::new_ustar();
     header.as_mut_bytes()[..path.len()].copy_from_slice(path.as_bytes());
     header.set_entry_type(kind);
-    header.set_size(content.len() as u64);
-    (header.set_mode(0o644), header.set_uid(0), header.set_gid(0), header.set_mtime(0));
+    header.set_size(size);
+    header.set_mode(0o644);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(0);
+    header.set_device_major(1).unwrap();
+    header.set_device_minor(1).unwrap();
     header.set_cksum();
+    header
+}
+
+/// The path stands there as it is given, whatever it holds.
+fn append(builder: &mut tar::Builder<Vec<u8>>, path: &str, kind: tar::EntryType, content: &str) {
+    let header = header(path, kind, content.len() as u64);
     builder.append(&header, content.as_bytes()).unwrap();
 }
 
@@ -155,13 +165,7 @@ fn what_could_lead_elsewhere_is_refused() {
 fn links_and_devices_are_refused() {
     for kind in [tar::EntryType::Symlink, tar::EntryType::Link, tar::EntryType::Char, tar::EntryType::Fifo] {
         let mut builder = tar::Builder::new(Vec::new());
-        let mut header = tar::Header::new_ustar();
-        header.set_path("a-1-1/desc").unwrap();
-        header.set_entry_type(kind);
-        (header.set_size(0), header.set_mode(0o644), header.set_uid(0), header.set_gid(0), header.set_mtime(0));
-        header.set_device_major(1).unwrap();
-        header.set_device_minor(1).unwrap();
-        header.set_cksum();
+        let header = header("a-1-1/desc", kind, 0);
         builder.append(&header, io::empty()).unwrap();
         let refused = SyncDatabase::read("core", 0, builder.into_inner().unwrap()).unwrap_err();
         assert!(refused.to_string().ends_with("a database has files and directories only"), "{refused}");
@@ -173,10 +177,7 @@ fn bombs_are_refused() {
     let long = "x".repeat(LONGEST_DESC as usize + 1);
     assert!(error(&[("a-1-1/desc", &long)]).ends_with("it is larger than a description can be"));
     // A list of files that never ends is passed over, up to the limit.
-    let mut header = tar::Header::new_ustar();
-    header.set_path("a-1-1/files").unwrap();
-    (header.set_size(LARGEST + 512), header.set_mode(0o644), header.set_uid(0), header.set_gid(0), header.set_mtime(0));
-    header.set_cksum();
+    let header = header("a-1-1/files", tar::EntryType::Regular, LARGEST + 512);
     let mut zstd = zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
     zstd.write_all(header.as_bytes()).unwrap();
     let zeroes = vec![0; 1 << 20];
