@@ -120,6 +120,13 @@ impl fmt::Debug for Version {
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+
+    use proptest::prelude::*;
+    use proptest::strategy::ValueTree;
+    use proptest::test_runner::TestRunner;
+    use testkit::requires;
+
     use super::*;
 
     fn compare(a: &str, b: &str) -> Ordering {
@@ -151,6 +158,65 @@ mod tests {
         ] {
             assert_eq!(compare(a, b), Ordering::Less, "{a} {b}");
         }
+    }
+
+    fn part() -> impl Strategy<Value = String> {
+        let word = prop_oneof![
+            3 => "[0-9]{1,3}",
+            1 => "0{1,2}[0-9]{1,2}",
+            1 => "[1-9][0-9]{18,22}",
+            3 => "(a|b|alpha|beta|pre|rc|Z)",
+            2 => "[._+~^]{1,2}",
+            1 => "[:-]",
+            1 => Just("\u{e9}".to_owned()),
+        ];
+        prop::collection::vec(word, 1..7).prop_map(|words| words.concat())
+    }
+
+    /// A version, and another that often differs in little.
+    fn pair() -> impl Strategy<Value = (String, String)> {
+        let changed =
+            (part(), any::<prop::sample::Index>(), "[0-9a-b.:_~-]{0,2}", 0_usize..3).prop_map(|(one, at, put, cut)| {
+                let mut letters: Vec<char> = one.chars().collect();
+                let at = at.index(letters.len());
+                letters.splice(at..(at + cut).min(one.chars().count()), put.chars());
+                (one, letters.into_iter().collect::<String>())
+            });
+        let fits = |text: &str| !text.is_empty() && !text.starts_with('-');
+        prop_oneof![(part(), part()), changed]
+            .prop_filter("words of a command line", move |(one, other)| fits(one) && fits(other))
+    }
+
+    /// Compares that many pairs as vercmp(8) does, which is started for each.
+    fn against_vercmp(count: usize) {
+        let mut runner = TestRunner::new(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() });
+        let pairs: Vec<(String, String)> =
+            (0..count).map(|_| pair().new_tree(&mut runner).unwrap().current()).collect();
+        let input: String = pairs.iter().map(|(one, other)| format!("{one} {other}\n")).collect();
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("pairs"), input).unwrap();
+        let script = "while read -r one other; do vercmp \"$one\" \"$other\" || exit; done <pairs";
+        let output = Command::new("sh").args(["-c", script]).current_dir(directory.path()).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let results = String::from_utf8(output.stdout).unwrap();
+        let results: Vec<i32> = results.lines().map(|line| line.parse().unwrap()).collect();
+        assert_eq!(results.len(), pairs.len());
+        for ((one, other), theirs) in pairs.iter().zip(results) {
+            assert_eq!(compare(one, other), theirs.cmp(&0), "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn versions_are_ordered_as_vercmp_does() {
+        requires!(program "vercmp");
+        against_vercmp(1000);
+    }
+
+    #[test]
+    #[ignore = "runs vercmp fifty thousand times: for the acceptance"]
+    fn many_versions_are_ordered_as_vercmp_does() {
+        requires!(program "vercmp");
+        against_vercmp(50_000);
     }
 
     #[test]
