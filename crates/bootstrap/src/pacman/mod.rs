@@ -25,8 +25,8 @@ pub mod package;
 pub mod pattern;
 pub mod pkginfo;
 mod remove;
-pub mod scriptlet;
 pub mod resolve;
+pub mod scriptlet;
 pub mod sig_level;
 pub mod space;
 #[cfg(test)]
