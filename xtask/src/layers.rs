@@ -30,9 +30,10 @@ const LAYERS: &[Layer] = &[
     layer("machine", &["sys", "spec", "bus", "image"]),
     layer("runtime", &["sys", "spec", "plan", "seccomp", "bus", "cgroup", "net", "image", "machine"]),
     layer("machined", &["sys", "spec", "bus", "cgroup", "image", "machine"]),
+    layer("check", &["sys", "spec", "seccomp", "bus", "cgroup", "image"]),
     layer("bootstrap", &["sys", "spec", "image"]),
     layer("spawn", &["sys", "spec", "plan", "image", "runtime"]),
-    layer("redd", &["sys", "spec", "cgroup", "image", "machine", "machined", "bootstrap", "spawn"]),
+    layer("redd", &["sys", "spec", "cgroup", "image", "machine", "machined", "check", "bootstrap", "spawn"]),
     layer("testkit", &["sys", "spec"]),
     layer("xtask", &["sys", "spec", "testkit"]),
 ];

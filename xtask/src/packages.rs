@@ -38,6 +38,7 @@ const NEEDED: &[Needed] = &[
     needed("pacman", "pacman-package-manager", "what pacman itself makes of the same"),
     needed("vercmp", "makepkg", "how pacman orders versions"),
     needed("bsdtar", "libarchive-tools", "what repo-add reads packages with"),
+    needed("newuidmap", "uidmap", "subordinate ids"),
     needed("busybox", "busybox-static", "an init system that is not systemd"),
     needed("/usr/lib/systemd/systemd-journal-remote", "systemd-journal-remote", "journals that are forwarded"),
 ];

@@ -66,6 +66,20 @@ pub fn remove_dead(group: &Path, certainty: Certainty) -> Result<bool, Error> {
     }
 }
 
+/// Whether the group of a machine is there and seems to be left: nobody is in it, and it is not new. Nothing is changed.
+#[must_use]
+pub fn is_left(group: &Path) -> bool {
+    let is_empty = if crate::limit::v1::is_one(group) {
+        crate::limit::v1::is_populated(group).map(|populated| !populated)
+    } else {
+        match Layout::open(group) {
+            Ok(Some(machine)) => populated(&machine).map(|populated| !populated),
+            _ => return false,
+        }
+    };
+    is_settled(group) && is_empty.unwrap_or(false)
+}
+
 fn try_to_remove(group: &Path, certainty: Certainty) -> Result<bool, Error> {
     if crate::limit::v1::is_one(group) {
         let doubt = certainty == Certainty::NoTrace;

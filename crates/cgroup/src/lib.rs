@@ -13,5 +13,5 @@ pub mod view;
 
 pub use group::{Error, Group};
 pub use layout::Layout;
-pub use leftover::{Certainty, machines, remove_dead};
+pub use leftover::{Certainty, is_left, machines, remove_dead};
 pub use view::View;

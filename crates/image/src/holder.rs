@@ -228,6 +228,12 @@ pub fn remove_dead_at(path: &Path) -> Result<bool, remove::Error> {
     }
 }
 
+/// Whether it is there and its owner is dead. Nothing is changed.
+#[must_use]
+pub fn is_dead_at(path: &Path) -> bool {
+    rustix::fs::open(path, DIRECTORY, Mode::empty()).is_ok_and(|fd| outlive(&fd).unwrap_or(false))
+}
+
 /// The machines of the directories in `place`, alive or not, at most `limit` of them. A place that cannot be read has
 /// none.
 #[must_use]

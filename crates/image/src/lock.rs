@@ -28,7 +28,7 @@ use spec::MachineName;
 use sys::file_lock::{self, Mode};
 
 use crate::escape::{escape, unescape};
-use crate::lock_file::{LockFile, list, read_all};
+use crate::lock_file::{LockFile, is_locked, list, read_all};
 use crate::marks::{self, Mark};
 use crate::record::{self, Entry, Record};
 use crate::run_directory::{RunDirectory, open_file};
@@ -438,6 +438,32 @@ fn is_supervised(directory: &Path, name: &OsStr) -> bool {
         _ => None,
     });
     noted.is_none_or(|pid| rustix::fs::access(format!("/proc/{pid}"), rustix::fs::Access::EXISTS).is_ok())
+}
+
+/// How the name of a machine stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// A run has it, or the caller may not know.
+    Taken,
+    /// Nobody has it.
+    Free,
+    /// Nobody has it, and a run that had it has died without undoing what it made.
+    Dead,
+}
+
+/// Looks how a name stands, without taking it.
+#[must_use]
+pub fn standing(run: &RunDirectory, name: &MachineName) -> Standing {
+    let (directory, file) = (run.locks(), OsString::from(format!("{NAME_PREFIX}{name}")));
+    if is_locked(&directory, &file) {
+        return Standing::Taken;
+    }
+    match std::fs::read(directory.join(&file)) {
+        Ok(record) if record.is_empty() => Standing::Free,
+        Ok(_) => Standing::Dead,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Standing::Free,
+        Err(_) => Standing::Taken,
+    }
 }
 
 /// The machines that have lock files, alive or not.

@@ -11,6 +11,7 @@ use std::process::ExitCode;
 use plan::{CallerFacts, Listen, StandardStreams};
 use runtime::engine::{Done, run};
 pub use runtime::settings::Search;
+pub use runtime::undo::{Left, left_behind};
 use spec::HelpStyle;
 use spec::command_line::{Request, read_with, with_bundle};
 use spec::options::Caller;

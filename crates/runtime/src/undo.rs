@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use cgroup::Certainty;
 use image::holder::Purpose;
-use image::lock::NameLock;
+use image::lock::{NameLock, Standing};
 use image::lock_file::LockFile;
 use image::record::Entry;
 use image::{RunDirectory, holder};
@@ -153,6 +153,65 @@ pub fn heal(run: &RunDirectory, machines: &[String], place: Option<&Path>) -> Un
     undone
 }
 
+/// Where machines are that have a name.
+fn usual_places() -> Vec<PathBuf> {
+    image::locate::SEARCH.iter().map(PathBuf::from).collect()
+}
+
+/// The machines that something is found of, alive or dead.
+fn traces(run: &RunDirectory, places: &[PathBuf], groups: &Groups, errors: &mut Vec<String>) -> BTreeSet<String> {
+    let mut names: BTreeSet<String> = places.iter().flat_map(|place| holder::list(place, usize::MAX)).collect();
+    match image::lock::machines(run) {
+        Ok(machines) => names.extend(machines),
+        Err(error) => errors.push(chain(&error)),
+    }
+    names.extend(cgroup::limit::v1::machines(&groups.hierarchies));
+    if let Some(layout) = &groups.layout {
+        match cgroup::machines(layout) {
+            Ok(machines) => names.extend(machines),
+            Err(error) => errors.push(chain(&error)),
+        }
+    }
+    names
+}
+
+/// What dead runs have left, as far as it can be told without touching it.
+#[derive(Debug, Default)]
+pub struct Left {
+    /// The machines they were.
+    pub machines: Vec<String>,
+    /// What could not be looked at.
+    pub errors: Vec<String>,
+}
+
+/// Looks for what [`cleanup`] would remove of machines that have a name. Nothing is changed.
+#[must_use]
+pub fn left_behind() -> Left {
+    let run = RunDirectory::system();
+    let mut errors = Vec::new();
+    let mut places = usual_places();
+    places.push(TEMPORARY.into());
+    let groups = Groups::probe();
+    let names = traces(&run, &places, &groups, &mut errors);
+    let machines = names.into_iter().filter(|name| is_dead(&run, name, &places, &groups)).collect();
+    Left { machines, errors }
+}
+
+/// Whether nobody has the name and something is left of who had it.
+fn is_dead(run: &RunDirectory, name: &str, places: &[PathBuf], groups: &Groups) -> bool {
+    let Ok(machine) = MachineName::try_from(name) else { return false };
+    match image::lock::standing(run, &machine) {
+        Standing::Taken => return false,
+        Standing::Dead => return true,
+        Standing::Free => {}
+    }
+    let mut directories =
+        places.iter().flat_map(|place| Purpose::ALL.iter().map(|purpose| place.join(holder::name(name, *purpose))));
+    let unified = groups.layout.iter().map(|layout| layout.machine(name));
+    let old = groups.hierarchies.iter().map(|hierarchy| cgroup::limit::v1::path(&hierarchy.own, name));
+    directories.any(|path| holder::is_dead_at(&path)) || unified.chain(old).any(|group| cgroup::is_left(&group))
+}
+
 /// `--cleanup`: removes all that dead runs have left, as far as it can be found from what is asked for.
 pub fn cleanup(spec: &ContainerSpec) -> Undone {
     let run = RunDirectory::system();
@@ -162,22 +221,11 @@ pub fn cleanup(spec: &ContainerSpec) -> Undone {
             let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.clone());
             path.parent().map(Path::to_owned).into_iter().collect()
         }
-        Source::Machine(_) => image::locate::SEARCH.iter().map(PathBuf::from).collect(),
+        Source::Machine(_) => usual_places(),
     };
     places.push(TEMPORARY.into());
-    let mut names: BTreeSet<String> = places.iter().flat_map(|place| holder::list(place, usize::MAX)).collect();
-    match image::lock::machines(&run) {
-        Ok(machines) => names.extend(machines),
-        Err(error) => undone.errors.push(chain(&error)),
-    }
     let groups = Groups::probe();
-    names.extend(cgroup::limit::v1::machines(&groups.hierarchies));
-    if let Some(layout) = &groups.layout {
-        match cgroup::machines(layout) {
-            Ok(machines) => names.extend(machines),
-            Err(error) => undone.errors.push(chain(&error)),
-        }
-    }
+    let names = traces(&run, &places, &groups, &mut undone.errors);
     for name in &names {
         by_name(&run, name, &places, &groups, &mut undone);
     }

@@ -31,6 +31,8 @@ impl Namespaces {
     pub const NETWORK: Self = Self(libc::CLONE_NEWNET as u32);
     /// User and group ids, capabilities, keys.
     pub const USER: Self = Self(libc::CLONE_NEWUSER as u32);
+    /// What the clock counts from that runs since boot. Takes effect for children.
+    pub const TIME: Self = Self(libc::CLONE_NEWTIME as u32);
 
     /// The set without `other`.
     #[must_use]

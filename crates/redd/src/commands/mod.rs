@@ -5,6 +5,7 @@ pub(crate) mod bind;
 pub(crate) mod bootstrap;
 pub(crate) mod cat;
 pub(crate) mod cgls;
+pub(crate) mod check;
 pub(crate) mod clean;
 pub(crate) mod clone;
 pub(crate) mod completions;
@@ -49,6 +50,7 @@ use crate::verbs::verbs;
 
 const EXAMPLES: &str = "\
 Examples:
+  redd check                            is this system ready for containers?
   redd run debian                       a root shell in a throw-away Debian
   redd run debian -b                    the same, booted to a login prompt (root, no password)
   redd run ubuntu -- apt-get --version  one command in a throw-away Ubuntu
@@ -70,6 +72,7 @@ verbs! {
         Spawn "spawn" spawn,
         Run "run" run,
         Bootstrap "bootstrap" bootstrap,
+        Check "check" check,
         Exec "exec" exec,
         Settings "settings" settings,
         Cgls "cgls" cgls,
