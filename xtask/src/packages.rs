@@ -39,6 +39,9 @@ const NEEDED: &[Needed] = &[
     needed("vercmp", "makepkg", "how pacman orders versions"),
     needed("bsdtar", "libarchive-tools", "what repo-add reads packages with"),
     needed("newuidmap", "uidmap", "subordinate ids"),
+    needed("pacstrap", "arch-install-scripts", "the same repository installed by the original"),
+    needed("zstd", "zstd", "packages and databases"),
+    needed("gpg", "gnupg", "a repository that is signed"),
     needed("busybox", "busybox-static", "an init system that is not systemd"),
     needed("/usr/lib/systemd/systemd-journal-remote", "systemd-journal-remote", "journals that are forwarded"),
 ];

@@ -219,7 +219,8 @@ pub fn suite_tree(variable: &str, name: &str, suite: &str, packages: &str) -> Op
     there(&installed(variable, name, &["--accept-expired", "--suite", suite, "--include", packages]))
 }
 
-fn there(tree: &Result<PathBuf, String>) -> Option<PathBuf> {
+/// The tree, or what a test without one says.
+pub(crate) fn there(tree: &Result<PathBuf, String>) -> Option<PathBuf> {
     match tree {
         Ok(path) => Some(path.clone()),
         Err(reason) => {
@@ -230,7 +231,8 @@ fn there(tree: &Result<PathBuf, String>) -> Option<PathBuf> {
     }
 }
 
-fn installed(variable: &str, name: &str, options: &[&str]) -> Result<PathBuf, String> {
+/// A Debian that redd installs with these options as `name` in the build directory, where `variable` names none.
+pub(crate) fn installed(variable: &str, name: &str, options: &[&str]) -> Result<PathBuf, String> {
     if let Some(path) = std::env::var_os(variable) {
         return Ok(PathBuf::from(path));
     }

@@ -1,5 +1,6 @@
 //! What the tests of redd share.
 //!
+//! - [`arch`]: a distribution as those are that pacman installs.
 //! - [`requires!`]: what a test needs of the machine; a test that lacks it says so and does nothing, or fails where
 //!   `REDD_REQUIRED=1` is set.
 //! - [`fixture`]: trees to run, small ones and a real Debian.
@@ -13,6 +14,7 @@
 //! - [`Spawn`]: runs the engine, ours or the installed reference, with a time limit.
 //! - [`Terminal`]: a program on a pseudo-terminal.
 
+pub mod arch;
 mod control_group;
 pub mod disk;
 pub mod fixture;
