@@ -87,6 +87,12 @@ pub struct Installed {
     pub backup: Backup,
 }
 
+impl AsRef<Package> for Installed {
+    fn as_ref(&self) -> &Package {
+        &self.package
+    }
+}
+
 /// A package whose installation was begun and not ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unfinished {

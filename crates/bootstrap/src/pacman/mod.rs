@@ -40,7 +40,7 @@ pub use config::Config;
 pub use database::SyncDatabase;
 pub use dependency::Dependency;
 pub use keyring::Keyring;
-pub use package::{Candidate, InstallReason, Package};
+pub use package::{Candidate, Package};
 pub use sig_level::SigLevel;
 pub use transaction::Transaction;
 pub use version::Version;

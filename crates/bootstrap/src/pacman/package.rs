@@ -98,15 +98,6 @@ impl AsRef<Package> for Candidate {
     }
 }
 
-/// Why a package is installed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum InstallReason {
-    /// Somebody asked for it.
-    Explicit,
-    /// Another needs it.
-    Dependency,
-}
-
 /// A package that a repository offers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {

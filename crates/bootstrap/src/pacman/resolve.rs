@@ -14,10 +14,13 @@ mod pool;
 mod questions;
 mod targets;
 
+use std::collections::HashSet;
+
 use super::config::Usage;
 use super::database::SyncDatabase;
 use super::dependency::Dependency;
-use super::package::{Candidate, InstallReason, Package};
+use super::local::{Installed, Reason};
+use super::package::{Candidate, Package};
 use super::version::Version;
 
 pub use error::{Conflict, Error, Missing};
@@ -32,21 +35,6 @@ pub struct Source<'a> {
     pub database: &'a SyncDatabase,
     /// What it is used for.
     pub usage: Usage,
-}
-
-/// A package that is installed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Installed {
-    /// The package.
-    pub package: Package,
-    /// Why it is there.
-    pub reason: InstallReason,
-}
-
-impl AsRef<Package> for Installed {
-    fn as_ref(&self) -> &Package {
-        &self.package
-    }
 }
 
 /// How closely dependencies are looked at.
@@ -82,7 +70,7 @@ pub struct Request<'a> {
     /// The repositories in the order of the configuration.
     pub sources: &'a [Source<'a>],
     /// What is installed.
-    pub installed: &'a [Installed],
+    pub installed: &'a [&'a Installed],
     /// As on pacman's command line: `name`, `repository/name`, `name>=version`, a group, or what a package provides.
     pub targets: &'a [String],
     /// What else decides.
@@ -95,7 +83,7 @@ pub struct Choice<'a> {
     /// The package.
     pub candidate: &'a Candidate,
     /// What the local database has to say of it.
-    pub reason: InstallReason,
+    pub reason: Reason,
 }
 
 /// What to do.
@@ -198,7 +186,7 @@ pub fn resolve<'a>(request: &Request<'a>, questions: &mut dyn Questions) -> Resu
     let mut notes = Vec::new();
     let mut chosen = targets::choose(&pool, request.targets, questions, &mut notes)?;
     check_architectures(&chosen, request.options.architectures)?;
-    let explicit: Vec<&Candidate> = chosen.clone();
+    let explicit: HashSet<&str> = chosen.iter().map(|candidate| candidate.package.name.as_str()).collect();
     let checked = request.options.dependencies != Dependencies::Ignored;
     if checked {
         chosen = closure::with_dependencies(&pool, &chosen, questions, &mut notes)?;
@@ -215,8 +203,9 @@ pub fn resolve<'a>(request: &Request<'a>, questions: &mut dyn Questions) -> Resu
     let reason = |candidate: &Candidate| {
         // What is installed already keeps its reason, whoever asks for it.
         let before = pool.installed(&candidate.package.name).map(|installed| installed.reason);
-        let asked = explicit.iter().any(|one| std::ptr::eq(*one, candidate));
-        before.unwrap_or(if asked { InstallReason::Explicit } else { InstallReason::Dependency })
+        // By name: what another target needs can come of another repository than what was asked for, in its place.
+        let asked = explicit.contains(candidate.package.name.as_str());
+        before.unwrap_or(if asked { Reason::Explicit } else { Reason::Dependency })
     };
     let install = chosen.iter().map(|candidate| Choice { candidate, reason: reason(candidate) }).collect();
     let resolution = Resolution { install, remove, notes };

@@ -253,11 +253,11 @@ impl Universe {
         let usages = config.repositories.iter().map(|repository| repository.usage);
         let sources: Vec<Source<'_>> =
             databases.iter().zip(usages).map(|(database, usage)| Source { database, usage }).collect();
-        let reason = |explicit| if explicit { InstallReason::Explicit } else { InstallReason::Dependency };
+        let reason = |explicit| if explicit { Reason::Explicit } else { Reason::Dependency };
         let installed: Vec<Installed> = self
             .installed
             .iter()
-            .map(|(name, (small, explicit))| Installed { package: small.package(name), reason: reason(*explicit) })
+            .map(|(name, (small, explicit))| super::tests::installed(small.package(name), reason(*explicit)))
             .collect();
         let options = Options {
             dependencies: [Dependencies::Checked, Dependencies::AnyVersion, Dependencies::Ignored][self.nodeps],
@@ -266,7 +266,12 @@ impl Universe {
             ignore_groups: &config.options.ignore_groups,
             architectures: &config.options.architectures,
         };
-        let request = Request { sources: &sources, installed: &installed, targets: &self.targets, options };
+        let request = Request {
+            sources: &sources,
+            installed: &installed.iter().collect::<Vec<_>>(),
+            targets: &self.targets,
+            options,
+        };
         resolve(&request, &mut Asked(self.ask)).map(|resolution| see(&resolution))
     }
 }
@@ -323,7 +328,7 @@ fn done(universe: &Universe, place: &Path) -> Result<bool, TestCaseError> {
                     Some((std::cmp::Ordering::Equal, _)) => format!("reinstalled {name} ({version})"),
                     Some((std::cmp::Ordering::Greater, before)) => format!("upgraded {name} ({before} -> {version})"),
                     Some((std::cmp::Ordering::Less, before)) => format!("downgraded {name} ({before} -> {version})"),
-                } + if *reason == InstallReason::Explicit { " explicit" } else { "" },
+                } + if *reason == Reason::Explicit { " explicit" } else { "" },
             );
         }
         lines
@@ -353,15 +358,15 @@ fn done(universe: &Universe, place: &Path) -> Result<bool, TestCaseError> {
 #[test]
 fn the_same_packages_in_the_same_order() {
     requires!(program "pacman");
-    run(150, Kind { conflicts: false, installed: 0 }, printed);
-    run(100, Kind { conflicts: false, installed: 4 }, printed);
+    run(80, Kind { conflicts: false, installed: 0 }, printed);
+    run(60, Kind { conflicts: false, installed: 4 }, printed);
 }
 
 #[test]
 fn the_same_is_done() {
     requires!(root, program "pacman");
-    run(100, Kind { conflicts: true, installed: 0 }, done);
-    run(60, Kind { conflicts: true, installed: 4 }, done);
+    run(50, Kind { conflicts: true, installed: 0 }, done);
+    run(40, Kind { conflicts: true, installed: 4 }, done);
 }
 
 #[test]

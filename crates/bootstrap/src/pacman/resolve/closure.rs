@@ -1,10 +1,11 @@
 //! What packages depend on is added to them, and whether all is there is checked in the end.
 
 use super::super::dependency::Dependency;
+use super::super::local::Installed;
 use super::super::package::{Candidate, Package};
 use super::error::{Error, Missing, why};
 use super::pool::{Found, Pool};
-use super::{Installed, List, Note, Questions};
+use super::{List, Note, Questions};
 
 /// A package whose dependencies are being added.
 struct Frame<'a> {

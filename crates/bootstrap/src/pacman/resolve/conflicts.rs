@@ -3,9 +3,10 @@
 use std::collections::HashSet;
 
 use super::super::dependency::Dependency;
+use super::super::local::Installed;
 use super::super::package::{Candidate, Package};
 use super::error::{Conflict, Error};
-use super::{Installed, List, Note, Questions};
+use super::{List, Note, Questions};
 
 /// The pairs in which the first says that it is in conflict with the second, with what it says: in the order of those that
 /// say it.
@@ -53,7 +54,7 @@ pub(super) fn among_chosen(chosen: &mut Vec<&Candidate>, notes: &mut Vec<Note>) 
 /// What is installed and has to go, if that is wanted.
 pub(super) fn with_installed<'a>(
     chosen: &[&Candidate],
-    installed: &'a [Installed],
+    installed: &[&'a Installed],
     questions: &mut dyn Questions,
 ) -> Result<Vec<&'a Package>, Error> {
     let coming: Vec<&Package> = chosen.iter().map(|candidate| &candidate.package).collect();

@@ -1,9 +1,10 @@
 //! All that can be chosen, and all that is installed.
 
 use super::super::dependency::Dependency;
+use super::super::local::Installed;
 use super::super::package::{Candidate, Package};
 use super::super::pattern;
-use super::{Dependencies, Installed, List, Note, Questions, Request, Source};
+use super::{Dependencies, List, Note, Questions, Request, Source};
 
 /// All that can be chosen, and all that is installed.
 pub(super) struct Pool<'a> {
@@ -65,7 +66,7 @@ impl IfIgnored<'_> {
 impl<'a> Pool<'a> {
     pub(super) fn new(request: &Request<'a>) -> Self {
         let lists = request.sources.iter().map(|source| List::new(source.database.packages())).collect();
-        let mut installed: Vec<&Installed> = request.installed.iter().collect();
+        let mut installed: Vec<&Installed> = request.installed.to_vec();
         installed.sort_by(|a, b| a.package.name.cmp(&b.package.name));
         Self { sources: request.sources, request: request.clone(), lists, local: List::new(installed) }
     }

@@ -30,6 +30,11 @@ fn package(line: &str) -> Package {
     package
 }
 
+pub(super) fn installed(package: Package, reason: Reason) -> Installed {
+    let (validation, files, backup) = (Vec::new(), Vec::new(), Vec::new());
+    Installed { package, reason, validation, install_date: 0, files, backup }
+}
+
 /// Notes what is asked, and answers.
 #[derive(Default)]
 struct Answers {
@@ -98,8 +103,7 @@ impl Case {
     }
 
     fn installed(mut self, lines: &[&str]) -> Self {
-        let reason = InstallReason::Dependency;
-        self.installed = lines.iter().map(|line| Installed { package: package(line), reason }).collect();
+        self.installed = lines.iter().map(|line| installed(package(line), Reason::Dependency)).collect();
         self
     }
 
@@ -109,14 +113,15 @@ impl Case {
         let targets: Vec<String> = targets.split(' ').map(str::to_owned).collect();
         let options =
             Options { ignore_packages: &self.ignored, architectures: &self.architectures, ..Options::default() };
-        let request = Request { sources: &sources, installed: &self.installed, targets: &targets, options };
+        let installed: Vec<&Installed> = self.installed.iter().collect();
+        let request = Request { sources: &sources, installed: &installed, targets: &targets, options };
         resolve(&request, &mut self.answers).map(see)
     }
 
     /// What is installed, in order; those that were asked for with a star.
     fn installs(&mut self, targets: &str) -> String {
         let shown = |resolution: Resolution<'_>| {
-            let star = |reason| if reason == InstallReason::Explicit { "*" } else { "" };
+            let star = |reason| if reason == Reason::Explicit { "*" } else { "" };
             let name = |choice: &Choice<'_>| format!("{}{}", choice.candidate.package.name, star(choice.reason));
             resolution.install.iter().map(name).collect::<Vec<_>>().join(" ")
         };
@@ -178,6 +183,14 @@ fn the_first_repository_has_precedence() {
         case.error("core/a extra/a"),
         "'core/a 1-1' and 'extra/a 2-1' are both wanted, and only one of them can be installed"
     );
+}
+
+#[test]
+fn what_another_target_needs_takes_the_place_of_one_of_that_name() {
+    let mut case = Case::new("g 2-1");
+    case.databases.push(repository("extra", "g 1-1\nd 1-1 needs:g<2"));
+    assert_eq!(case.installs("d g"), "g* d*");
+    assert_eq!(case.run("d g", |done| done.install[0].candidate.package.version.to_string()).unwrap(), "1-1");
 }
 
 #[test]
