@@ -18,12 +18,14 @@ use crate::workspace::{cargo, cargo_with, find_program, root, run, say, target_d
 const SECOND_START: f64 = 1.0;
 
 /// The fuzz targets, and for how many minutes each is run: those that read what users and images bring for longer.
-const FUZZED: [(&str, u32); 14] = [
+const FUZZED: [(&str, u32); 16] = [
     ("archive", 1),
     ("deb", 1),
     ("signature", 1),
     ("pkginfo", 1),
     ("hook", 1),
+    ("pacman_config", 1),
+    ("pacman_database", 1),
     ("command_line", 1),
     ("dbus", 1),
     ("control", 1),

@@ -4,6 +4,8 @@
 mod archives;
 #[path = "../../../fuzz/package_files.rs"]
 mod package_files;
+#[path = "../../../fuzz/repositories.rs"]
+mod repositories;
 
 fn each(target: &str, run: fn(&[u8])) {
     let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds").join(target);
@@ -25,4 +27,6 @@ fn seeds_are_read_without_panics() {
     each("signature", archives::signature);
     each("pkginfo", package_files::pkginfo);
     each("hook", package_files::hook);
+    each("pacman_config", repositories::pacman_config);
+    each("pacman_database", repositories::pacman_database);
 }
