@@ -65,10 +65,19 @@ impl Refused {
 
 impl std::fmt::Display for Refused {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let error = std::io::Error::from(self.errno).to_string();
-        let words = error.split(" (os error").next().unwrap_or_default();
-        write!(formatter, "{}: {words}", self.doing)
+        write!(formatter, "{}: {}", self.doing, without_number(&std::io::Error::from(self.errno).to_string()))
     }
+}
+
+/// What an error says, without its number, which says the same to fewer people.
+pub(crate) fn without_number(text: &str) -> &str {
+    text.split(" (os error").next().unwrap_or_default()
+}
+
+/// An error and its cause, likewise.
+pub(crate) fn with_cause(error: &dyn std::error::Error) -> String {
+    let cause = error.source().map(|source| format!(": {source}")).unwrap_or_default();
+    spec::printable(without_number(&format!("{error}{cause}")))
 }
 
 /// Does something in a process of its own. Whatever namespaces it enters, filters it loads and files it opens are gone then.

@@ -6,6 +6,7 @@ use rustix::fs::{Access, access};
 use rustix::io::Errno;
 
 use crate::Context;
+use crate::attempt::{with_cause, without_number};
 use crate::finding::{Feature, Finding, Need, State, Topic};
 use crate::place::shown;
 
@@ -60,7 +61,13 @@ fn kind(layout: &rustix::io::Result<Layout>, hierarchies: &[Hierarchy]) -> Findi
             let beside = if some.is_empty() { "nothing is mounted" } else { "only version 1 is mounted" };
             let state = if matches!(*errno, Errno::PERM | Errno::ACCESS) { State::Denied } else { State::Missing };
             LAYOUT
-                .is(state, format!("{beside}, and cgroup2 cannot be: {}", words(*errno)))
+                .is(
+                    state,
+                    format!(
+                        "{beside}, and cgroup2 cannot be: {}",
+                        without_number(&std::io::Error::from(*errno).to_string())
+                    ),
+                )
                 .advise("As root: mkdir -p /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup")
         }
     }
@@ -76,7 +83,7 @@ fn groups(context: &Context, layout: &Layout) -> Finding {
         Ok(group) => match group.remove() {
             Ok(()) => GROUPS.is(State::Works, format!("made one, {}", shown(&path))),
             Err(error) => {
-                GROUPS.is(State::Limited, chain(&error)).advise("Remove that group: it is left of this check.")
+                GROUPS.is(State::Limited, with_cause(&error)).advise("Remove that group: it is left of this check.")
             }
         },
         Err(error) => {
@@ -91,7 +98,7 @@ fn groups(context: &Context, layout: &Layout) -> Finding {
             } else {
                 "No group was given to this user: run redd as root, or have a service manager delegate one (Delegate=yes)."
             };
-            GROUPS.is(state, chain(&error)).advise(advice)
+            GROUPS.is(state, with_cause(&error)).advise(advice)
         }
     }
 }
@@ -127,17 +134,5 @@ fn controllers(layout: Option<&Layout>, hierarchies: &[Hierarchy]) -> Finding {
             "Those that are not there are not delegated to this group (cgroup.subtree_control of the groups above), or \
              switched off on the kernel's command line (cgroup_disable=).",
         ),
-    }
-}
-
-fn words(errno: Errno) -> String {
-    let text = std::io::Error::from(errno).to_string();
-    text.split(" (os error").next().unwrap_or_default().to_owned()
-}
-
-fn chain(error: &cgroup::Error) -> String {
-    match error {
-        cgroup::Error::System { source, .. } => spec::printable(&format!("{error}: {}", words(*source))),
-        cgroup::Error::InUse(_) => spec::printable(&error.to_string()),
     }
 }

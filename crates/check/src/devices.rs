@@ -90,7 +90,7 @@ fn judge(feature: &'static Feature, context: &Context, (option, module): (&str, 
             .advise("Run this as root, or see user namespaces above."),
         Refused { errno: Errno::NOENT | Errno::NXIO | Errno::NODEV | Errno::NOTTY, .. } => feature
             .is(State::Missing, context.with_option(option, &refused.to_string()))
-            .advise(format!("{} In a container, bind the device into it.", context.module_advice(option, module))),
+            .advise(context.device_advice(option, module)),
         _ if !context.caller.is_privileged() => feature
             .is(refused.state(), refused.to_string())
             .advise("Only root may, or who is in the group of the device: run redd as root."),

@@ -71,6 +71,17 @@ impl Context {
             ),
         }
     }
+
+    /// The same for a part of the kernel that has a device.
+    fn device_advice(&self, option: &str, module: &str) -> String {
+        let in_container = "In a container, bind it from the host (--bind=).";
+        match &self.configuration {
+            Some(configuration) if configuration.value(option) == "y" => {
+                format!("The kernel has it; what is missing is its node in /dev. {in_container}")
+            }
+            _ => format!("{} {in_container}", self.module_advice(option, module)),
+        }
+    }
 }
 
 /// What dead runs have left, as somebody has found who knows where that is.

@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::Context;
+use crate::attempt::{with_cause, without_number};
 use crate::finding::{Feature, Finding, Need, State, Topic};
 use crate::place::hold_in;
 
@@ -51,15 +52,11 @@ pub(crate) fn findings(context: &Context, engine: &Engine) -> Vec<Finding> {
 
 /// Starts one in a directory that goes away again. How long it took, or why it did not.
 fn attempt(context: &Context, engine: &Engine, options: &[&str]) -> Result<Duration, String> {
-    let chain = |error: &dyn std::error::Error| {
-        let why = error.source().map(|source| format!(": {source}")).unwrap_or_default();
-        format!("{error}{why}")
-    };
     let near = context.place.as_ref().map(|place| place.present.as_path());
     let mut held = Err("there is no place for its directory".to_owned());
     for place in near.into_iter().chain(ELSEWHERE.map(Path::new)) {
         if held.is_err() {
-            held = hold_in(place).map_err(|error| chain(&error));
+            held = hold_in(place).map_err(|error| with_cause(&error));
         }
     }
     let (holder, machine) = held?;
@@ -68,7 +65,7 @@ fn attempt(context: &Context, engine: &Engine, options: &[&str]) -> Result<Durat
     let result = make(&tree)
         .map_err(|error| format!("cannot make {}: {error}", tree.display()))
         .and_then(|shown| run(engine, (&tree, &machine), &[options, &words(&shown)].concat()));
-    let removed = holder.remove().map_err(|error| chain(&error));
+    let removed = holder.remove().map_err(|error| with_cause(&error));
     result.and_then(|time| removed.map(|()| time))
 }
 
@@ -102,10 +99,11 @@ fn run(engine: &Engine, (tree, machine): (&Path, &str), options: &[&str]) -> Res
     command.arg(format!("--machine={machine}")).arg("-D").arg(tree).args(options);
     command.args(["--", "/bin/sh", "-c", ":"]);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-    let mut child = command.spawn().map_err(|error| format!("cannot start {}: {error}", engine.program.display()))?;
+    let cannot = |what: &str, error: &std::io::Error| format!("cannot {what}: {}", without_number(&error.to_string()));
+    let mut child = command.spawn().map_err(|error| cannot(&format!("start {}", engine.program.display()), &error))?;
     // What it says is short, and read when it has ended.
     let status = loop {
-        match child.try_wait().map_err(|error| format!("cannot wait for it: {error}"))? {
+        match child.try_wait().map_err(|error| cannot("wait for it", &error))? {
             Some(status) => break status,
             None if begin.elapsed() < PATIENCE => std::thread::sleep(MOMENT),
             None => {
@@ -129,7 +127,7 @@ fn run(engine: &Engine, (tree, machine): (&Path, &str), options: &[&str]) -> Res
 
 /// What an error says, without the name of the program and the number of the error.
 fn reason(line: &str) -> String {
-    let line = line.split(" (os error ").next().unwrap_or_default();
+    let line = without_number(line);
     let (program, rest) = line.split_once(": ").unwrap_or(("", line));
     if program.contains(' ') { line.to_owned() } else { rest.to_owned() }
 }

@@ -14,7 +14,9 @@ use sys::clone::Namespaces;
 use sys::mount::{Change, set_attributes};
 
 use crate::Context;
-use crate::attempt::{Attempt, Doing, MAKE_USERS, MAP_USERS, Refused, in_child, in_namespaces, map_users, with_users};
+use crate::attempt::{
+    Attempt, Doing, MAKE_USERS, MAP_USERS, Refused, in_child, in_namespaces, map_users, with_cause, with_users,
+};
 use crate::caller::Caller;
 use crate::finding::{Feature, Finding, Need, State, Topic};
 use crate::place::{Place, shown};
@@ -68,16 +70,14 @@ pub(crate) fn findings(context: &Context) -> Vec<Finding> {
             all.push(id_maps(&context.caller, place, holder.path()));
             if let Err(error) = holder.remove() {
                 all[0] = MACHINES
-                    .is(State::Limited, spec::printable(&error.to_string()))
+                    .is(State::Limited, with_cause(&error))
                     .advise("Remove that directory: it is left of this check.");
             }
         }
         Err(error) => {
-            let why = std::error::Error::source(&error).map(|source| format!(": {source}")).unwrap_or_default();
             let advice = format!("Make {} a directory that this user can write to.", shown(&place.machines));
-            let unknown = |feature: &'static Feature| {
-                feature.is(State::Unknown, spec::printable(&format!("{error}{why}"))).advise(advice.clone())
-            };
+            let unknown =
+                |feature: &'static Feature| feature.is(State::Unknown, with_cause(&error)).advise(advice.clone());
             all.extend([unknown(&OVERLAYS), unknown(&ID_MAPS)]);
         }
     }

@@ -48,13 +48,13 @@ static RANGE: Feature = Feature {
 pub(crate) fn findings(context: &Context) -> Vec<Finding> {
     let caller = &context.caller;
     let own = in_child(|| make_and_use(caller));
-    let mut all = vec![judge(&OWN, context, caller.is_privileged(), own)];
+    let mut all = vec![judge(&OWN, context, &setting::number, caller.is_privileged(), own)];
     if caller.is_privileged() && caller.has(CapabilitySet::SETUID | CapabilitySet::SETGID) {
         let others = in_child(|| {
             become_nobody()?;
             make_and_use(&Caller { uid: NOBODY, gid: NOBODY, ..caller.clone() })
         });
-        all.push(judge(&OTHERS, context, false, others));
+        all.push(judge(&OTHERS, context, &setting::number, false, others));
     }
     if caller.is_privileged() {
         all.push(ranges(caller));
@@ -84,14 +84,23 @@ fn become_nobody() -> Result<(), Refused> {
 
 const BECOME: &str = "become an ordinary user";
 
+/// How a sysctl is read.
+type Settings<'a> = &'a dyn Fn(&str) -> Option<u64>;
+
 /// What keeps somebody without privileges from it, by a setting that says so.
-fn switch(privileged: bool) -> Option<(&'static str, u64)> {
-    let is = |name, value| setting::number(name).filter(|now| *now == value).map(|now| (name, now));
+fn switch(privileged: bool, settings: Settings<'_>) -> Option<&'static str> {
+    let is = |name, value| (settings(name) == Some(value)).then_some(name);
     if privileged { None } else { is(DEBIAN, 0).or_else(|| is(APPARMOR, 1)) }
 }
 
-fn judge(feature: &'static Feature, context: &Context, privileged: bool, attempt: Attempt) -> Finding {
-    let limit = setting::number(LIMIT);
+fn judge(
+    feature: &'static Feature,
+    context: &Context,
+    settings: Settings<'_>,
+    privileged: bool,
+    attempt: Attempt,
+) -> Finding {
+    let limit = settings(LIMIT);
     let refused = match attempt {
         Ok(_) => {
             let most = limit.map(|limit| format!(", {limit} at the most for each user"));
@@ -109,14 +118,14 @@ fn judge(feature: &'static Feature, context: &Context, privileged: bool, attempt
     match (refused.errno, limit) {
         (Errno::NOSPC | Errno::USERS, Some(0)) => feature
             .is(State::Off, format!("switched off: {LIMIT} is 0"))
-            .advise(format!("Switch them on: sysctl -w {LIMIT}=15000, {forever}. {}", where_from(&context.caller))),
+            .advise(format!("Switch them on: sysctl -w {LIMIT}=15000, {forever}.{}", where_from(&context.caller))),
         (Errno::NOSPC | Errno::USERS, limit) => feature
             .is(State::Limited, format!("no further one: {LIMIT} is {}", limit.unwrap_or_default()))
             .advise(format!("Allow more: sysctl -w {LIMIT}=60000. More than 32 inside each other are never allowed.")),
-        (Errno::PERM | Errno::ACCESS, _) if switch(privileged) == Some((DEBIAN, 0)) => feature
+        (Errno::PERM | Errno::ACCESS, _) if switch(privileged, settings) == Some(DEBIAN) => feature
             .is(State::Off, format!("switched off for all but root: {DEBIAN} is 0"))
             .advise(format!("Switch them on: sysctl -w {DEBIAN}=1, {forever}.")),
-        (Errno::PERM | Errno::ACCESS, _) if switch(privileged) == Some((APPARMOR, 1)) => feature
+        (Errno::PERM | Errno::ACCESS, _) if switch(privileged, settings) == Some(APPARMOR) => feature
             .is(State::Off, format!("AppArmor takes their power for all but root: {APPARMOR} is 1"))
             .advise(format!(
                 "Give redd an AppArmor profile with 'userns,' in it, or allow all: sysctl -w {APPARMOR}=0, {forever}."
@@ -141,7 +150,7 @@ fn where_from(caller: &Caller) -> &'static str {
     if caller.has_all_ids {
         ""
     } else {
-        "This runs in a user namespace itself, where the setting may be that of outside."
+        " This runs in a user namespace itself, where the setting may be that of outside."
     }
 }
 
@@ -176,6 +185,35 @@ fn ranges(caller: &Caller) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_switches_them_off_is_named() {
+        let context = Context { caller: Caller::probe(), place: None, configuration: None };
+        let refused = |doing: &str, errno| Err(Refused { doing: doing.to_owned(), errno });
+        // The setting and what it is; whether it is told of somebody with and of somebody without privileges.
+        for (setting, value, errno, told) in [
+            (DEBIAN, 0, Errno::PERM, [false, true]),
+            (APPARMOR, 1, Errno::ACCESS, [false, true]),
+            (LIMIT, 0, Errno::NOSPC, [true, true]),
+            (DEBIAN, 1, Errno::PERM, [false, false]),
+            (APPARMOR, 0, Errno::PERM, [false, false]),
+        ] {
+            for (privileged, told) in [true, false].into_iter().zip(told) {
+                let settings = |name: &str| (name == setting).then_some(value);
+                let finding = judge(&OWN, &context, &settings, privileged, refused(MAKE_USERS, errno));
+                let off = finding.state == State::Off;
+                let advice = finding.advice.expect("advice");
+                assert_eq!((off, advice.contains(&format!("sysctl -w {setting}="))), (told, told), "{advice}");
+                assert!(off || finding.state == State::Denied, "{:?}", finding.state);
+            }
+        }
+        let full = |name: &str| (name == LIMIT).then_some(10);
+        let finding = judge(&OWN, &context, &full, true, refused(MAKE_USERS, Errno::NOSPC));
+        assert_eq!(finding.state, State::Limited);
+        let finding = judge(&OWN, &context, &|_| None, true, refused(MAKE_USERS, Errno::INVAL));
+        assert!(finding.state == State::Missing && finding.advice.expect("advice").contains("CONFIG_USER_NS=y"));
+        assert_eq!(judge(&OWN, &context, &|_| None, true, Ok(String::new())).state, State::Works);
+    }
 
     #[test]
     fn filters_are_seen() {

@@ -246,3 +246,21 @@ pub fn list(place: &Path, limit: usize) -> Vec<String> {
     let names = entries.filter_map(|entry| machine(OsStr::from_bytes(entry.file_name().to_bytes())).map(str::to_owned));
     names.take(limit).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_dead_are_told_from_the_living_without_touching_them() {
+        let place = tempfile::tempdir().expect("directory");
+        let path = place.path().join(name("m", Purpose::Copy));
+        assert!(!is_dead_at(&path), "there is none");
+        let holder = Holder::create(place.path(), "m", Purpose::Copy).expect("made");
+        assert!(!is_dead_at(&path));
+        drop(holder);
+        assert!(is_dead_at(&path) && is_dead_at(&path));
+        assert!(remove_dead_at(&path).expect("removed"));
+        assert!(!is_dead_at(&path));
+    }
+}

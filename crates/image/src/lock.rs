@@ -522,6 +522,25 @@ mod tests {
         std::fs::remove_dir_all(&base).expect("remove");
     }
 
+    #[test]
+    fn how_a_name_stands_is_seen_without_taking_it() {
+        let base = tempfile::tempdir().expect("directory");
+        let run = RunDirectory::at(base.path().join("run"), base.path().join("peer"));
+        let name = MachineName::try_from("m").expect("name");
+        assert_eq!(standing(&run, &name), Standing::Free);
+        let held = NameLock::take(&run, &name).expect("free");
+        assert_eq!(standing(&run, &name), Standing::Taken);
+        held.note(&[Entry::Directory("/x".into())]).expect("record");
+        assert_eq!(standing(&run, &name), Standing::Taken);
+        // As after a death: the record stays, the lock is gone.
+        held.keep();
+        for _ in 0..2 {
+            assert_eq!(standing(&run, &name), Standing::Dead);
+        }
+        NameLock::take(&run, &name).expect("free").clear().expect("cleared");
+        assert_eq!(standing(&run, &name), Standing::Free);
+    }
+
     fn tree(path: &str, inode: u64) -> Target<'_> {
         Target { path: Path::new(path), identity: Identity { device: 8, inode }, is_host_root: false }
     }

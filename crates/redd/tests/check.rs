@@ -254,6 +254,11 @@ fn in_a_container_it_says_what_that_keeps_from_it() {
     let with_users = inside(&["-U"]);
     with_users.expect("missing", &["ranges of ids"]);
     with_users.expect_words("ranges of ids", &["user namespace"]);
+    // One whose filter refuses new namespaces.
+    let held = inside(&["--system-call-filter=~unshare"]);
+    held.expect("denied", &NAMESPACES);
+    held.expect("denied", &["user namespaces"]);
+    held.expect_words("user namespaces", &["a system call filter is on this process"]);
     // One that is made for containers inside.
     let able = inside(&["--capability=all", "--system-call-filter=bpf @mount @keyring", "--tmpfs=/var/lib/machines"]);
     assert_eq!((able.ended.code(), able.readiness.as_str()), (0, "ready"), "{}", able.ended);
@@ -293,6 +298,14 @@ fn user_namespaces_that_a_sysctl_switches_off_are_told_by_it() {
         assert_ne!(report.state("ranges of ids"), "ok");
         assert_ne!(report.state("with users of its own"), "ok");
     }
+    // The same to an ordinary user there, who lacks all that takes one.
+    let by_user =
+        off.replace("exec ", &format!("exec setpriv --reuid {USER} --regid {USER} --clear-groups --inh-caps=-all "));
+    let report = Report::of(in_users("0 0 4294967295", &by_user, &program));
+    report.expect("off", &["user namespaces"]);
+    report.expect("denied", &NAMESPACES);
+    report.expect("denied", &["starts", "with users of its own", "veth", "bridge", "nftables"]);
+    report.expect("ok", &["seccomp", "layout", "audit"]);
     // Of another kind.
     let off = off.replace("max_user_namespaces", "max_net_namespaces");
     let command = in_users("0 0 1", &off, &program);

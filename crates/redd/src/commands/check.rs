@@ -131,6 +131,7 @@ fn text(report: &Report, arguments: &Arguments) -> String {
             let gap = if text.is_empty() { "" } else { "\n" };
             text.push_str(&format!("{gap}{}{}{}\n", colours.bold, topic.title(), colours.off));
         }
+        let mut told = None;
         for finding in report.findings.iter().filter(|finding| finding.feature.topic == topic) {
             // Spaces within the sequences would be as wide, but not as plain.
             let room = " ".repeat(state - finding.state.word().len());
@@ -139,8 +140,11 @@ fn text(report: &Report, arguments: &Arguments) -> String {
             let before = name + state + INDENT;
             text.push_str(&format!("{head}{shown}{}\n", set_in(&finding.found, before, columns)));
             if arguments.verbose || !finding.state.is_fine() {
-                explain(finding, colours, columns, &mut text);
+                // What is to be done about several features in a row is said once.
+                let advice = finding.advice.as_deref().filter(|advice| told != Some(*advice));
+                explain(finding, advice, (colours, columns), &mut text);
             }
+            told = finding.advice.as_deref();
         }
     }
     if arguments.form.legend() {
@@ -150,11 +154,11 @@ fn text(report: &Report, arguments: &Arguments) -> String {
 }
 
 /// Why it matters, and what to do.
-fn explain(finding: &Finding, colours: &Colours, columns: usize, text: &mut String) {
+fn explain(finding: &Finding, advice: Option<&str>, (colours, columns): (&Colours, usize), text: &mut String) {
     let indent = " ".repeat(INDENT);
     let why = set_in(finding.feature.why, INDENT, columns);
     text.push_str(&format!("{indent}{}{why}{}\n", colours.dim, colours.off));
-    if let Some(advice) = &finding.advice {
+    if let Some(advice) = advice {
         let begin = "To do: ";
         text.push_str(&format!("{indent}{begin}{}\n", set_in(advice, INDENT + begin.len(), columns)));
     }
