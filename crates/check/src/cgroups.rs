@@ -81,7 +81,7 @@ fn groups(context: &Context, layout: &Layout) -> Finding {
     let path = layout.machine(&machine);
     match Group::create(layout, &machine) {
         Ok(group) => match group.remove() {
-            Ok(()) => GROUPS.is(State::Works, format!("made one, {}", shown(&path))),
+            Ok(()) => GROUPS.is(State::Works, format!("made one in {}", shown(path.parent().unwrap_or(&path)))),
             Err(error) => {
                 GROUPS.is(State::Limited, with_cause(&error)).advise("Remove that group: it is left of this check.")
             }
