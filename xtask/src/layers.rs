@@ -32,8 +32,9 @@ const LAYERS: &[Layer] = &[
     layer("machined", &["sys", "spec", "bus", "cgroup", "image", "machine"]),
     layer("check", &["sys", "spec", "seccomp", "bus", "cgroup", "image"]),
     layer("bootstrap", &["sys", "spec", "image"]),
+    layer("media", &["sys", "image", "bootstrap"]),
     layer("spawn", &["sys", "spec", "plan", "image", "runtime"]),
-    layer("redd", &["sys", "spec", "cgroup", "image", "machine", "machined", "check", "bootstrap", "spawn"]),
+    layer("redd", &["sys", "spec", "cgroup", "image", "machine", "machined", "check", "bootstrap", "media", "spawn"]),
     layer("testkit", &["sys", "spec"]),
     layer("xtask", &["sys", "spec", "testkit"]),
 ];

@@ -27,6 +27,7 @@ const NEEDED: &[Needed] = &[
     needed("sfdisk", "fdisk", "disk images with partition tables"),
     needed("mksquashfs", "squashfs-tools", "disk images"),
     needed("mkfs.erofs", "erofs-utils", "disk images"),
+    needed("xorriso", "xorriso", "installation media"),
     needed("fish", "fish", "completions in the shell that they are for"),
     needed("zsh", "zsh", "completions in the shell that they are for"),
     needed("groff", "groff", "the manual page without warnings"),

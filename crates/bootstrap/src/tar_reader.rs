@@ -101,6 +101,11 @@ impl<R: Read> TarReader<R> {
         Self { inner, content: 0, padding: 0, ended: false }
     }
 
+    /// What it reads from; all that was read of it is gone.
+    pub fn into_inner(self) -> R {
+        self.inner
+    }
+
     /// Passes over what is left of the current entry and reads the header of the next one; `None` at the end.
     ///
     /// # Errors

@@ -81,18 +81,28 @@ impl<'a> Subject<'a> {
     }
 }
 
-/// Copies attributes and counts those that the target does not take.
+/// Tells whether an extended attribute of this name is copied.
+pub type Wanted = fn(&CStr) -> bool;
+
+/// Copies attributes and counts those that are not wanted and those that the target does not take.
 pub(super) struct Attributes {
     names: Vec<u8>,
     value: Vec<u8>,
     /// What is added to all ids.
     shift: u32,
+    /// Which extended attributes are copied at all.
+    wanted: Wanted,
     pub(super) lost: Vec<(String, u64)>,
 }
 
 impl Attributes {
     pub(super) fn new() -> Self {
-        Self { names: vec![0; LARGEST], value: vec![0; LARGEST], shift: 0, lost: Vec::new() }
+        Self::of(|_| true)
+    }
+
+    /// Only those that are wanted.
+    pub(super) fn of(wanted: Wanted) -> Self {
+        Self { names: vec![0; LARGEST], value: vec![0; LARGEST], shift: 0, wanted, lost: Vec::new() }
     }
 
     /// The owner comes first, because the kernel takes set-user-id bits and capabilities away with a change of it; the
@@ -102,16 +112,11 @@ impl Attributes {
         if FileType::from_raw_mode(status.st_mode) != FileType::Symlink {
             to.change_mode(Mode::from_raw_mode(status.st_mode & 0o7777))?;
         }
-        self.extended(from, to, |_| true)?;
+        self.extended(from, to)?;
         to.change_times(&times(status))
     }
 
-    fn extended(
-        &mut self,
-        from: &Subject<'_>,
-        to: &Subject<'_>,
-        wanted: impl Fn(&CStr) -> bool,
-    ) -> rustix::io::Result<()> {
+    fn extended(&mut self, from: &Subject<'_>, to: &Subject<'_>) -> rustix::io::Result<()> {
         let length = match from.list(&mut self.names) {
             Ok(0) | Err(Errno::OPNOTSUPP) => return Ok(()),
             other => other?,
@@ -120,9 +125,12 @@ impl Attributes {
             .split(|byte| *byte == 0)
             .filter(|name| !name.is_empty())
             .filter_map(|name| CString::new(name).ok())
-            .filter(|name| wanted(name))
             .collect();
         for name in names {
+            if !(self.wanted)(&name) {
+                self.lose(&name);
+                continue;
+            }
             let length = match from.get(&name, &mut self.value) {
                 // Taken away meanwhile, or one that only its own name space can read.
                 Err(Errno::NODATA) => continue,
@@ -170,9 +178,11 @@ pub fn of_root(from: BorrowedFd<'_>, to: BorrowedFd<'_>, shift: u32) -> rustix::
     if source.list(&mut few).is_ok_and(|length| length == 0) {
         return rustix::fs::futimens(to, &times(&status));
     }
-    let of_overlays =
-        |name: &CStr| [&b"trusted.overlay."[..], b"user.overlay."].iter().any(|p| name.to_bytes().starts_with(p));
-    Attributes { shift, ..Attributes::new() }.extended(&source, &Subject::Open(to), |name| !of_overlays(name))?;
+    let mut attributes = Attributes::of(|name| {
+        ![&b"trusted.overlay."[..], b"user.overlay."].iter().any(|prefix| name.to_bytes().starts_with(prefix))
+    });
+    attributes.shift = shift;
+    attributes.extended(&source, &Subject::Open(to))?;
     rustix::fs::futimens(to, &times(&status))
 }
 

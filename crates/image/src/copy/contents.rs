@@ -8,6 +8,8 @@ use rustix::io::{Errno, pread, pwrite};
 /// How much is copied before the observer is asked again, in bytes.
 const AT_ONCE: u64 = 32 * 1024 * 1024;
 const BUFFER: usize = 256 * 1024;
+/// The smallest hole that is looked for, in bytes.
+const HOLE: usize = 4096;
 
 pub(super) struct Contents {
     /// Reflinks have not been refused yet.
@@ -43,8 +45,14 @@ impl Contents {
             ftruncate(to, size)?;
             return Ok(None);
         };
+        // There are holes somewhere, and the file system does not tell where: they are looked for.
+        let unknown = has_holes && (start, end) == (position, size);
         let end = end.min(start + AT_ONCE);
-        let reached = self.range(from, to, start, end)?;
+        let reached =
+            if unknown { self.without_zeroes(from, to, start, end)? } else { self.range(from, to, start, end)? };
+        if unknown && reached == size {
+            ftruncate(to, size)?;
+        }
         self.bytes += reached - start;
         if reached < end {
             // The file has become shorter meanwhile.
@@ -94,6 +102,29 @@ impl Contents {
                 break;
             }
             position += copied as u64;
+        }
+        Ok(position)
+    }
+
+    /// The same, leaving out blocks of zeroes.
+    fn without_zeroes(&mut self, from: &OwnedFd, to: &OwnedFd, start: u64, end: u64) -> rustix::io::Result<u64> {
+        self.buffer.resize(BUFFER, 0);
+        let mut position = start;
+        while position < end {
+            let wanted = usize::try_from(end - position).unwrap_or(usize::MAX).min(BUFFER);
+            let read = rustix::io::retry_on_intr(|| pread(from, &mut self.buffer[..wanted], position))?;
+            if read == 0 {
+                break;
+            }
+            for (number, block) in self.buffer[..read].chunks(HOLE).enumerate() {
+                let mut rest = if block.iter().all(|byte| *byte == 0) { &[][..] } else { block };
+                let mut place = position + (number * HOLE) as u64;
+                while !rest.is_empty() {
+                    let written = rustix::io::retry_on_intr(|| pwrite(to, rest, place))?;
+                    (rest, place) = (&rest[written..], place + written as u64);
+                }
+            }
+            position += read as u64;
         }
         Ok(position)
     }

@@ -23,14 +23,15 @@ use sys::open::openat2;
 use crate::Tree;
 use crate::tree::Identity;
 
-pub use attributes::of_root as attributes_of_root;
 use attributes::{Attributes, Subject};
+pub use attributes::{Wanted, of_root as attributes_of_root};
 use contents::Contents;
 
 /// How many directories are held open on each side.
 const HELD_OPEN: usize = 32;
-/// How often the observer is asked, in entries.
+/// How often the observer is asked, in entries, and in bytes.
 const ASKED_EVERY: u64 = 64;
+const ASKED_AFTER: u64 = 8 << 20;
 const RESOLVE: ResolveFlags = ResolveFlags::NO_SYMLINKS.union(ResolveFlags::NO_XDEV);
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC).union(OFlags::NOFOLLOW);
 
@@ -80,8 +81,24 @@ pub enum Error {
 /// # Errors
 /// [`Error`]; what was made before it is left for the caller to remove.
 pub fn directory(tree: &Tree, at: BorrowedFd<'_>, name: &OsStr, observe: Observer<'_>) -> Result<Report, Error> {
+    let from = without_mounts(tree);
+    let from = from.map_err(|source| Error::System { what: "open the root", path: PathBuf::from("."), source })?;
+    opened(from, at, name, |_| true, observe)
+}
+
+/// The same of a directory that is open for reading, such as the root of a mount that is attached nowhere. Of extended
+/// attributes those are copied that are wanted; the others count as lost.
+///
+/// # Errors
+/// As [`directory`].
+pub fn opened(
+    from: OwnedFd,
+    at: BorrowedFd<'_>,
+    name: &OsStr,
+    wanted: Wanted,
+    observe: Observer<'_>,
+) -> Result<Report, Error> {
     let error = |what| move |source| Error::System { what, path: PathBuf::from("."), source };
-    let from = without_mounts(tree).map_err(error("open the root"))?;
     match mkdirat(at, name, Mode::RWXU) {
         Ok(()) | Err(Errno::EXIST) => {}
         Err(errno) => return Err(error("make a directory for the copy")(errno)),
@@ -92,9 +109,10 @@ pub fn directory(tree: &Tree, at: BorrowedFd<'_>, name: &OsStr, observe: Observe
         levels: Vec::new(),
         root,
         links: HashMap::new(),
-        attributes: Attributes::new(),
+        attributes: Attributes::of(wanted),
         contents: Contents::new(),
         progress: Progress::default(),
+        asked: 0,
         observe,
     };
     copy.enter(CString::default(), from, to).map_err(|failure| copy.explain(failure))?;
@@ -177,6 +195,8 @@ struct Copy<'a> {
     attributes: Attributes,
     contents: Contents,
     progress: Progress,
+    /// How many bytes there were when the observer was asked last.
+    asked: u64,
     observe: Observer<'a>,
 }
 
@@ -251,6 +271,7 @@ impl Copy<'_> {
 
     fn ask(&mut self) -> Result<(), Failure> {
         self.progress.bytes = self.contents.bytes;
+        self.asked = self.contents.bytes;
         if (self.observe)(self.progress) {
             return Ok(());
         }
@@ -300,11 +321,13 @@ impl Copy<'_> {
         let mut position = 0;
         loop {
             let done = self.contents.copy(&source, &target, &status, position).map_err(failure("copy", name))?;
+            if done.is_some() || self.contents.bytes - self.asked >= ASKED_AFTER {
+                self.ask()?;
+            }
             match done {
                 None => break,
                 Some(next) => position = next,
             }
-            self.ask()?;
         }
         let (source, target) = (Subject::Open(source.as_fd()), Subject::Open(target.as_fd()));
         self.attributes.copy(&source, &target, &status).map_err(failure("copy the attributes of", name))

@@ -441,7 +441,7 @@ fn mount(device: &Device, format: &'static str, as_it_is: bool) -> Result<OwnedF
 }
 
 /// What the kernel has written about an attempt, see fsopen(2).
-fn message(context: &OwnedFd) -> String {
+pub(super) fn message(context: &OwnedFd) -> String {
     let mut text = String::new();
     let mut bytes = [0; 512];
     while let Ok(length @ 1..) = rustix::io::read(context, &mut bytes) {

@@ -11,6 +11,7 @@
 //! | `gpt`, `mbr` | tables of partitions |
 //! | [`layout`] | which partitions are used |
 //! | `version` | which of two is newer |
+//! | [`range`] | one file system somewhere in a file, mounted to be read
 //! | [`attach`] | loop devices and mounts |
 //! | `usr_root` | the root of images that have `/usr` alone |
 
@@ -19,6 +20,7 @@ pub mod format;
 mod gpt;
 pub mod layout;
 mod mbr;
+pub mod range;
 pub mod role;
 pub mod storage;
 mod usr_root;

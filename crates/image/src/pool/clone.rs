@@ -148,7 +148,7 @@ impl Pool {
 }
 
 /// For root alone: trees have programs in them that give privileges to who runs them.
-fn make_directory(path: &Path) -> Result<(), Error> {
+pub(super) fn make_directory(path: &Path) -> Result<(), Error> {
     use std::os::unix::fs::DirBuilderExt;
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
     made.map_err(|error| failed("make", path)(Errno::from_io_error(&error).unwrap_or(Errno::IO)))

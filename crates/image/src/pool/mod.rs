@@ -17,6 +17,7 @@
 mod clean;
 mod clone;
 mod companion;
+mod create;
 mod hold;
 pub mod image;
 mod limit;

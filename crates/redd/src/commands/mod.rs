@@ -16,6 +16,7 @@ pub(crate) mod edit;
 pub(crate) mod enable;
 pub(crate) mod exec;
 pub(crate) mod image_status;
+pub(crate) mod import_media;
 pub(crate) mod keep;
 pub(crate) mod kill;
 pub(crate) mod list;
@@ -73,6 +74,7 @@ verbs! {
         Run "run" run,
         Bootstrap "bootstrap" bootstrap,
         Check "check" check,
+        ImportMedia "import-media" import_media,
         Exec "exec" exec,
         Settings "settings" settings,
         Cgls "cgls" cgls,
