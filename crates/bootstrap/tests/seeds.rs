@@ -25,6 +25,9 @@ fn seeds_are_read_without_panics() {
     each("archive", archives::archive);
     each("deb", archives::deb);
     each("signature", archives::signature);
+    each("detached_signature", archives::detached_signature);
+    each("keybox", archives::keybox);
+    each("trust_database", archives::trust_database);
     each("pkginfo", package_files::pkginfo);
     each("hook", package_files::hook);
     each("pacman_config", repositories::pacman_config);

@@ -8,8 +8,9 @@ use std::sync::atomic::AtomicBool;
 pub use package_cache::PackageCache;
 
 use super::Candidate;
+use super::config::Repository;
 use super::keyring::{Signer, Web};
-use super::sig_level::{Check, SigLevel};
+use super::sig_level::Check;
 use super::verify::{self, LONGEST_SIGNATURE, Signed};
 use crate::download::{self, Line, Transfer, at_once};
 use crate::http::{self, Client};
@@ -83,19 +84,6 @@ impl Error {
 
 const FULL: &str = "make room there; what was fetched is kept";
 
-/// Where a repository's files come from, and what is asked of them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Origin {
-    /// The repository's name.
-    pub name: String,
-    /// Servers that have packages but no databases; they are asked first.
-    pub cache_servers: Vec<String>,
-    /// Its servers, the next one of which is asked when one fails.
-    pub servers: Vec<String>,
-    /// What is asked of its files.
-    pub level: SigLevel,
-}
-
 /// A repository's database as it was fetched.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Database {
@@ -140,32 +128,32 @@ impl Fetcher<'_> {
     ///
     /// # Errors
     /// The first one that no server has in a form that is accepted.
-    pub fn databases(&self, origins: &[Origin]) -> Result<Vec<Database>, Error> {
-        let order: Vec<usize> = (0..origins.len()).collect();
+    pub fn databases(&self, repositories: &[Repository]) -> Result<Vec<Database>, Error> {
+        let order: Vec<usize> = (0..repositories.len()).collect();
         let stop = AtomicBool::new(false);
-        self.progress.begin(Phase::Indices, origins.len() as u64, 0);
+        self.progress.begin(Phase::Indices, repositories.len() as u64, 0);
         let databases = at_once(self.parallel.max(1), &order, &stop, |nr| {
-            let database = self.database(&origins[nr])?;
-            self.progress.item(Phase::Indices, &origins[nr].name);
+            let database = self.database(&repositories[nr])?;
+            self.progress.item(Phase::Indices, &repositories[nr].name);
             Ok(Some(database))
         });
         self.progress.end(Phase::Indices);
         databases
     }
 
-    fn database(&self, origin: &Origin) -> Result<Database, Error> {
-        let file = format!("{}.db", origin.name);
-        self.any_of(&origin.name, &origin.servers, |server| {
-            let failed = |e| fetch_error(&file, origin, download::Error::Http(e));
+    fn database(&self, repository: &Repository) -> Result<Database, Error> {
+        let file = format!("{}.db", repository.name);
+        self.any_of(&repository.name, &repository.servers, |server| {
+            let failed = |e| fetch_error(&file, repository, download::Error::Http(e));
             let url = join(server, &file);
             let content = self.client.get_all(&url, LARGEST_DATABASE).map_err(failed)?;
             self.progress.advance(Phase::Indices, content.len() as u64);
-            let signature = match origin.level.database.check {
+            let signature = match repository.sig_level.database.check {
                 Check::Never => None,
                 _ => self.signature(&url).map_err(failed)?,
             };
             let content_of = Signed::Bytes(&content);
-            verify::check(self.web, origin.level.database, &file, signature.as_deref(), content_of)?;
+            verify::check(self.web, repository.sig_level.database, &file, signature.as_deref(), content_of)?;
             Ok(Database { content, signature })
         })
     }
@@ -185,7 +173,11 @@ impl Fetcher<'_> {
     /// # Errors
     /// The first package that no server has in a form that is accepted. What has come of it and of the others stays
     /// for the next run.
-    pub fn packages(&self, wanted: &[(&Candidate, &Origin)], caches: &[PackageCache]) -> Result<Vec<Fetched>, Error> {
+    pub fn packages(
+        &self,
+        wanted: &[(&Candidate, &Repository)],
+        caches: &[PackageCache],
+    ) -> Result<Vec<Fetched>, Error> {
         // The largest ones first, so that none of them is left over at the end.
         let mut order: Vec<usize> = (0..wanted.len()).collect();
         order.sort_by_key(|nr| std::cmp::Reverse(wanted[*nr].0.compressed_size));
@@ -193,9 +185,9 @@ impl Fetcher<'_> {
         let stop = AtomicBool::new(false);
         self.progress.begin(Phase::Download, wanted.len() as u64, bytes);
         let fetched = at_once(self.parallel.max(1), &order, &stop, |nr| {
-            let (candidate, origin) = wanted[nr];
+            let (candidate, repository) = wanted[nr];
             let line = Line { client: self.client, progress: self.progress, phase: Phase::Download, stop: &stop };
-            package::Wanted { fetcher: self, candidate, origin, line }.have(caches)
+            package::Wanted { fetcher: self, candidate, repository, line }.have(caches)
         });
         self.progress.end(Phase::Download);
         fetched
@@ -204,13 +196,13 @@ impl Fetcher<'_> {
     /// What the first server gives that does. Errors of this machine, such as a full disk, no other server can help.
     fn any_of<T>(
         &self,
-        repository: &str,
+        name: &str,
         servers: &[String],
         mut get: impl FnMut(&str) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let mut servers = servers.iter().peekable();
         loop {
-            let server = servers.next().ok_or_else(|| Error::NoServer(repository.to_owned()))?;
+            let server = servers.next().ok_or_else(|| Error::NoServer(name.to_owned()))?;
             match get(server) {
                 Err(e) if servers.peek().is_some() && !is_local(&e) => {
                     self.progress.notice(&format!("{}; trying the next server", chain(&e)));
@@ -229,8 +221,8 @@ fn is_local(error: &Error) -> bool {
     }
 }
 
-fn fetch_error(file: &str, origin: &Origin, source: download::Error) -> Error {
-    Error::Fetch { file: file.to_owned(), repository: origin.name.clone(), source: Box::new(source) }
+fn fetch_error(file: &str, repository: &Repository, source: download::Error) -> Error {
+    Error::Fetch { file: file.to_owned(), repository: repository.name.clone(), source: Box::new(source) }
 }
 
 /// An error with its causes.

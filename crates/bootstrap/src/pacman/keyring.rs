@@ -4,12 +4,26 @@
 //! and has signed the distribution's master keys, which are trusted marginally; a packager's key is valid when three of
 //! those (or one that is trusted fully) have certified it.
 
+mod copy;
+mod host;
+mod initialise;
+pub mod keybox;
+mod master_key;
+mod new_directory;
 mod owner_trust;
+mod package;
+pub mod trust_database;
 mod web;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::PathBuf;
 
+use crate::tar_reader;
 use crate::trust::{self, Certificates};
+
+pub use copy::copy;
+pub use initialise::initialise;
 
 pub use owner_trust::{NoOwnerTrust, OwnerTrust};
 pub use web::{Signer, Validity, Web};
@@ -40,6 +54,50 @@ pub enum Error {
         /// What is wrong.
         source: NoOwnerTrust,
     },
+    /// There is no keyring.
+    #[error("there is no keyring at '{}'", .0.display())]
+    Missing(PathBuf),
+    /// The keyring is in a database of GnuPG's that only its own daemon reads.
+    #[error("the keyring in '{}' is kept by GnuPG's keybox daemon", .0.display())]
+    KeyboxDaemon(PathBuf),
+    /// A file cannot be read.
+    #[error("cannot read '{}'", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A keybox cannot be read.
+    #[error("cannot use '{}'", path.display())]
+    Keybox {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: keybox::Error,
+    },
+    /// A trust database cannot be read.
+    #[error("cannot use '{}'", path.display())]
+    TrustDatabase {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: trust_database::Error,
+    },
+    /// A package of a keyring cannot be read.
+    #[error("the keyring of {place} cannot be read")]
+    Package {
+        /// Which package.
+        place: String,
+        /// What is wrong.
+        source: tar_reader::Error,
+    },
+    /// A new keyring's key cannot be made.
+    #[error("cannot make the key of a new keyring: {0}")]
+    Key(String),
+    /// A keyring cannot be written to a tree.
+    #[error(transparent)]
+    Tree(#[from] crate::tree::Error),
 }
 
 impl Error {
@@ -47,6 +105,21 @@ impl Error {
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
         match self {
+            Self::Missing(_) => Some(
+                "make one with pacman-key --init and pacman-key --populate, or do without a pacman's keyring on this host: \
+                 the one that is built in is used then",
+            ),
+            Self::KeyboxDaemon(_) => Some("export it with gpg --export, and give that file with --keyring"),
+            Self::Io { .. } => Some("check the mode of the keyring's directory and files"),
+            Self::Keybox { .. } | Self::TrustDatabase { .. } => Some(
+                "the keyring on this host is damaged: make it anew with pacman-key --init and pacman-key --populate",
+            ),
+            Self::Package { .. } => {
+                Some("the package is broken: remove it from the cache, so that it is fetched again")
+            }
+            Self::Key(_) => None,
+            Self::Tree(e) if e.is_full() => Some("make room there"),
+            Self::Tree(_) => Some("something in the tree is in the way: look at it, and remove it"),
             Self::Certificates { .. } => Some("give a file of OpenPGP certificates, plain or armoured"),
             Self::OwnerTrust { .. } => {
                 Some("the list beside the keyring has lines as gpg --export-ownertrust writes them: correct it")

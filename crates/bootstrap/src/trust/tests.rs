@@ -71,6 +71,8 @@ impl Recipe {
             Subpacket::regular(SubpacketData::IssuerFingerprint(key.fingerprint())).unwrap(),
         ];
         config.hashed_subpackets.extend(self.parts.iter().cloned());
+        // GnuPG does without the fingerprint, but not without this.
+        config.unhashed_subpackets = vec![Subpacket::regular(SubpacketData::IssuerKeyId(key.legacy_key_id())).unwrap()];
         config
     }
 }

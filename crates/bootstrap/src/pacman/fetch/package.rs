@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read;
 
 use super::{
-    Error, Fetched, Fetcher, LONGEST_SIGNATURE, Line, Origin, PackageCache, Signed, Signer, Transfer, fetch_error,
+    Error, Fetched, Fetcher, LONGEST_SIGNATURE, Line, PackageCache, Repository, Signed, Signer, Transfer, fetch_error,
     join, verify,
 };
 use crate::digest::Hasher;
@@ -15,7 +15,7 @@ use crate::pacman::sig_level::Check;
 pub(super) struct Wanted<'a> {
     pub(super) fetcher: &'a Fetcher<'a>,
     pub(super) candidate: &'a Candidate,
-    pub(super) origin: &'a Origin,
+    pub(super) repository: &'a Repository,
     pub(super) line: Line<'a>,
 }
 
@@ -91,7 +91,7 @@ impl Wanted<'_> {
 
     fn check(&self, file: &File, signature: Option<&[u8]>) -> Result<Vec<Signer>, verify::Error> {
         let name = &self.candidate.file_name;
-        verify::check(self.fetcher.web, self.origin.level.package, name, signature, Signed::File(file))
+        verify::check(self.fetcher.web, self.repository.sig_level.package, name, signature, Signed::File(file))
     }
 
     /// Fetches it from the first server that has it as it should be; `None` when it was given up.
@@ -104,13 +104,13 @@ impl Wanted<'_> {
             return Ok(Some(signers));
         }
         let mut transfer = Transfer::new(self.line, candidate.compressed_size, candidate.sha256, &mut partial);
-        let servers = [&self.origin.cache_servers[..], &self.origin.servers[..]].concat();
-        let done = self.fetcher.any_of(&self.origin.name, &servers, |server| {
-            let (url, failed) = (join(server, name), |e| fetch_error(name, self.origin, e));
+        let servers = [&self.repository.cache_servers[..], &self.repository.servers[..]].concat();
+        let done = self.fetcher.any_of(&self.repository.name, &servers, |server| {
+            let (url, failed) = (join(server, name), |e| fetch_error(name, self.repository, e));
             if !transfer.from(&url).map_err(failed)? {
                 return Ok(None);
             }
-            let signature = match (&candidate.signature, self.origin.level.package.check) {
+            let signature = match (&candidate.signature, self.repository.sig_level.package.check) {
                 (_, Check::Never) => None,
                 (Some(signature), _) => Some(signature.clone()),
                 (None, _) => self.fetcher.signature(&url).map_err(|e| failed(e.into()))?,

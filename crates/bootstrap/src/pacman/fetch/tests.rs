@@ -9,8 +9,9 @@ use pgp::types::Password;
 use super::*;
 use crate::digest::Sha256;
 use crate::http::Patience;
+use crate::pacman::config::{Place, Usage};
 use crate::pacman::keyring::Keyring;
-use crate::pacman::sig_level::{Demand, Trust};
+use crate::pacman::sig_level::{Demand, SigLevel, Trust};
 use crate::pacman::{Package, Version};
 use crate::test_server::{Reply, Request, Server};
 use crate::tree::Tree;
@@ -57,22 +58,22 @@ impl Fixture {
         bytes
     }
 
-    fn databases(&self, origins: &[Origin]) -> Result<Vec<Database>, Error> {
+    fn databases(&self, repositories: &[Repository]) -> Result<Vec<Database>, Error> {
         let web = Web::new(&self.keyring, now());
-        Fetcher { client: &self.client, web: &web, progress: &self.told, parallel: 5 }.databases(origins)
+        Fetcher { client: &self.client, web: &web, progress: &self.told, parallel: 5 }.databases(repositories)
     }
 
     fn path(&self) -> std::path::PathBuf {
         self.directory.path().join("pkg")
     }
 
-    fn packages(&self, wanted: &[(&Candidate, &Origin)], caches: &[PackageCache]) -> Result<Vec<Fetched>, Error> {
+    fn packages(&self, wanted: &[(&Candidate, &Repository)], caches: &[PackageCache]) -> Result<Vec<Fetched>, Error> {
         let web = Web::new(&self.keyring, now());
         Fetcher { client: &self.client, web: &web, progress: &self.told, parallel: 5 }.packages(wanted, caches)
     }
 
     /// Fetches one package into the directory; gives its content.
-    fn package(&self, candidate: &Candidate, origin: &Origin) -> Result<Vec<u8>, Error> {
+    fn package(&self, candidate: &Candidate, origin: &Repository) -> Result<Vec<u8>, Error> {
         let cache = PackageCache::of_host(&self.path())?;
         let fetched = self.packages(&[(candidate, origin)], &[cache])?;
         assert_eq!((fetched.len(), fetched[0].cache, &*fetched[0].name), (1, 0, NAME));
@@ -84,9 +85,16 @@ impl Fixture {
     }
 }
 
-fn origin(servers: &[&str]) -> Origin {
+fn origin(servers: &[&str]) -> Repository {
     let servers = servers.iter().map(|&server| server.to_owned()).collect();
-    Origin { name: "core".to_owned(), cache_servers: Vec::new(), servers, level: SigLevel::default() }
+    Repository {
+        name: "core".to_owned(),
+        cache_servers: Vec::new(),
+        servers,
+        sig_level: SigLevel::default(),
+        usage: Usage::ALL,
+        place: Place { file: Path::new("/etc/pacman.conf").into(), line: 1 },
+    }
 }
 
 fn candidate(content: &[u8], signature: Option<Vec<u8>>) -> Candidate {
@@ -117,7 +125,7 @@ fn databases_come_from_the_first_server_that_has_them() {
     let (broken, whole) =
         (Server::start(|_| Reply::status(500)), server(&[("core.db", b"database"), ("core.db.sig", &signature)]));
     let other = server(&[("extra.db", b"other")]);
-    let extra = Origin { name: "extra".to_owned(), ..origin(&[&other.url]) };
+    let extra = Repository { name: "extra".to_owned(), ..origin(&[&other.url]) };
     let databases = fixture.databases(&[origin(&[&broken.url, &format!("{}/", whole.url)]), extra]).unwrap();
     assert_eq!(databases[0], Database { content: b"database".to_vec(), signature: Some(signature) });
     assert_eq!(databases[1], Database { content: b"other".to_vec(), signature: None });
@@ -136,7 +144,7 @@ fn databases_that_are_refused() {
     let mut required = SigLevel::default();
     required.apply(["DatabaseRequired"]).unwrap();
     let error = |server: &Server, level| {
-        let error = fixture.databases(&[Origin { level, ..origin(&[&server.url]) }]).unwrap_err();
+        let error = fixture.databases(&[Repository { sig_level: level, ..origin(&[&server.url]) }]).unwrap_err();
         assert!(error.hint().is_some(), "{error:?}");
         chain(&error)
     };
@@ -147,7 +155,7 @@ fn databases_that_are_refused() {
     assert!(error(&gone, SigLevel::default()).contains("404"));
     let never = Demand { check: Check::Never, trust: Trust::TrustedOnly };
     let level = SigLevel { database: never, ..SigLevel::default() };
-    fixture.databases(&[Origin { level, ..origin(&[&strange.url]) }]).unwrap();
+    fixture.databases(&[Repository { sig_level: level, ..origin(&[&strange.url]) }]).unwrap();
     assert!(matches!(fixture.databases(&[origin(&[])]), Err(Error::NoServer(_))));
 }
 
@@ -213,7 +221,8 @@ fn a_mirror_that_breaks_off_is_gone_on_with_at_the_next() {
 fn cache_servers_are_asked_first() {
     let fixture = Fixture::new();
     let (empty, near) = (server(&[]), server(&[(NAME, b"content")]));
-    let origin = Origin { cache_servers: vec![empty.url.clone(), near.url.clone()], ..origin(&["http://127.0.0.1:1"]) };
+    let origin =
+        Repository { cache_servers: vec![empty.url.clone(), near.url.clone()], ..origin(&["http://127.0.0.1:1"]) };
     fixture.package(&candidate(b"content", Some(fixture.sign(b"content"))), &origin).unwrap();
     assert_eq!((empty.requests().len(), near.requests().len()), (1, 1));
 }

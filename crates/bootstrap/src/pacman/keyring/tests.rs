@@ -1,5 +1,7 @@
 //! Keys and signatures made on the spot, each with one thing wrong.
 
+mod gnupg;
+
 use std::sync::LazyLock;
 
 use pgp::composed::{ArmorOptions, DetachedSignature, KeyType};
@@ -460,6 +462,85 @@ fn the_keyring_that_is_built_in() {
     assert!(known.len() > 150, "{}", known.len());
     let documented = include_str!("../../../keyrings/README.md");
     assert!(masters.iter().all(|master| documented.contains(&format!("`{master}`"))), "keyrings/README.md");
+}
+
+#[test]
+fn keyrings_of_the_host_that_cannot_be_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let refused = || {
+        let error = Keyring::of_host(directory.path()).unwrap_err();
+        assert!(error.hint().is_some(), "{error:?}");
+        error
+    };
+    let write = |name: &str, content: &[u8]| std::fs::write(directory.path().join(name), content).unwrap();
+    assert!(matches!(refused(), Error::Missing(_)));
+    std::fs::create_dir(directory.path().join("public-keys.d")).unwrap();
+    assert!(matches!(refused(), Error::KeyboxDaemon(_)));
+    write("pubring.kbx", b"rubbish");
+    assert!(matches!(refused(), Error::Keybox { .. }));
+    std::fs::remove_file(directory.path().join("pubring.kbx")).unwrap();
+    write("pubring.gpg", b"");
+    assert!(matches!(refused(), Error::Certificates { .. }));
+    let world = World::new();
+    write("pubring.gpg", &world.packager.keyring());
+    let keyring = Keyring::of_host(directory.path()).unwrap();
+    assert!(keyring.owners.is_empty(), "nobody is trusted");
+    write("trustdb.gpg", b"rubbish");
+    assert!(matches!(refused(), Error::TrustDatabase { .. }));
+    std::fs::remove_file(directory.path().join("trustdb.gpg")).unwrap();
+    std::fs::create_dir(directory.path().join("trustdb.gpg")).unwrap();
+    assert!(matches!(refused(), Error::Io { .. }));
+}
+
+#[test]
+fn a_keyring_of_files() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("test.gpg");
+    assert!(matches!(Keyring::of_file(&path), Err(Error::Missing(_))));
+    let world = World::certified_by(2);
+    std::fs::write(&path, [world.masters[0].keyring(), world.packager.keyring()].concat()).unwrap();
+    // Without a list, all are trusted.
+    check(&Keyring::of_file(&path).unwrap(), REQUIRED, Some(&world.sign()), CONTENT).unwrap();
+    std::fs::write(directory.path().join("test-trusted"), format!("{}:4:\n", of(&world.masters[0]))).unwrap();
+    let error = check(&Keyring::of_file(&path).unwrap(), REQUIRED, Some(&world.sign()), CONTENT).unwrap_err();
+    assert!(full(&error).contains("marginal trust"), "{}", full(&error));
+    std::fs::write(directory.path().join("test-trusted"), format!("{}:5:\n", of(&world.masters[0]))).unwrap();
+    check(&Keyring::of_file(&path).unwrap(), REQUIRED, Some(&world.sign()), CONTENT).unwrap();
+    std::fs::write(directory.path().join("test-revoked"), format!("{}\n", of(&world.packager))).unwrap();
+    let error = check(&Keyring::of_file(&path).unwrap(), REQUIRED, Some(&world.sign()), CONTENT).unwrap_err();
+    assert!(full(&error).contains("is disabled"), "{}", full(&error));
+    // A directory is GnuPG's.
+    std::fs::write(directory.path().join("pubring.gpg"), world.packager.keyring()).unwrap();
+    assert_eq!(Keyring::of_file(directory.path()).unwrap().certificates.fingerprints().len(), 1);
+}
+
+#[test]
+fn a_package_brings_a_newer_keyring() {
+    let world = World::new();
+    let mut archive = tar::Builder::new(Vec::new());
+    let mut add = |name: &str, content: &[u8]| {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(content.len() as u64);
+        header.set_mode(0o644);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(0);
+        archive.append_data(&mut header, name, content).unwrap();
+    };
+    let all: Vec<u8> = world.masters.iter().chain([&world.packager]).flat_map(Signer::keyring).collect();
+    let trusted: String = world.masters.iter().map(|master| format!("{}:4:\n", of(master))).collect();
+    add(".PKGINFO", b"pkgname = test-keyring\n");
+    add("usr/share/pacman/keyrings/test.gpg", &all);
+    add("usr/share/pacman/keyrings/test-trusted", trusted.as_bytes());
+    add("usr/share/elsewhere/other.gpg", b"rubbish");
+    let archive = archive.into_inner().unwrap();
+    let mut keyring = Keyring::embedded().unwrap();
+    check(&keyring, REQUIRED, Some(&world.sign()), CONTENT).unwrap_err();
+    let names = keyring.populate_from("test-keyring", &mut tar_reader::TarReader::new(&archive[..])).unwrap();
+    assert_eq!(names, ["test"]);
+    check(&keyring, REQUIRED, Some(&world.sign()), CONTENT).unwrap();
+    let cut = keyring.populate_from("test-keyring", &mut tar_reader::TarReader::new(&archive[..3000])).unwrap_err();
+    assert!(matches!(cut, Error::Package { .. }) && cut.hint().is_some());
 }
 
 #[test]
