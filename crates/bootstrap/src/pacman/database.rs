@@ -277,9 +277,17 @@ impl Described {
         if !package.architecture.is_empty() {
             check("ARCH", &package.architecture)?;
         }
-        let needs = [&package.depends, &package.provides, &package.conflicts, &package.replaces];
-        let optional = [&package.optional_depends, &package.make_depends, &package.check_depends];
-        needs.into_iter().chain(optional).flatten().try_for_each(check_dependency)?;
+        for (field, dependencies) in [
+            ("DEPENDS", &package.depends),
+            ("PROVIDES", &package.provides),
+            ("CONFLICTS", &package.conflicts),
+            ("REPLACES", &package.replaces),
+            ("OPTDEPENDS", &package.optional_depends),
+            ("MAKEDEPENDS", &package.make_depends),
+            ("CHECKDEPENDS", &package.check_depends),
+        ] {
+            dependencies.iter().try_for_each(|dependency| check_dependency(field, dependency))?;
+        }
         package.groups.iter().try_for_each(|group| check("GROUPS", group))?;
         Ok(Candidate {
             package,
@@ -304,11 +312,11 @@ fn check(field: &'static str, value: &str) -> Result<(), Reason> {
 }
 
 /// These may have slashes, but are shown, too.
-fn check_dependency(dependency: &Dependency) -> Result<(), Reason> {
+fn check_dependency(field: &'static str, dependency: &Dependency) -> Result<(), Reason> {
     let version = dependency.version.as_ref().map_or("", |(_, version)| version.as_str());
     let wrong = |c: char| c == char::REPLACEMENT_CHARACTER || c.is_whitespace();
     if dependency.name.contains(wrong) || version.contains(wrong) {
-        return Err(Reason::Value { field: "DEPENDS", value: shown(&dependency.to_string()) });
+        return Err(Reason::Value { field, value: shown(&dependency.to_string()) });
     }
     Ok(())
 }

@@ -399,32 +399,12 @@ fn read_desc(text: &str) -> Option<Installed> {
     let mut package = Package::new("", Version::new(""));
     let (mut reason, mut validation, mut install_date) = (Reason::Explicit, Vec::new(), 0);
     for field in desc::fields(text) {
-        let value = || field.value().to_owned();
-        let all = || field.lines().map(ToOwned::to_owned).collect();
-        // What cannot be read as one is left out: the database is as good as its last writer.
-        let dependencies = || field.lines().filter_map(|line| line.parse().ok()).collect();
         match field.name {
-            "NAME" => package.name = value(),
-            "VERSION" => package.version = Version::new(field.value()),
-            "BASE" => package.base = value(),
-            "DESC" => package.description = value(),
-            "URL" => package.url = value(),
-            "ARCH" => package.architecture = value(),
-            "BUILDDATE" => package.build_date = field.value().parse().unwrap_or(0),
             "INSTALLDATE" => install_date = field.value().parse().unwrap_or(0),
-            "PACKAGER" => package.packager = value(),
-            "SIZE" => package.installed_size = field.value().parse().unwrap_or(0),
             "REASON" if field.value() == "1" => reason = Reason::Dependency,
-            "GROUPS" => package.groups = all(),
-            "LICENSE" => package.licenses = all(),
             "VALIDATION" => validation = field.lines().filter_map(Validation::parse).collect(),
-            "REPLACES" => package.replaces = dependencies(),
-            "DEPENDS" => package.depends = dependencies(),
-            "OPTDEPENDS" => package.optional_depends = dependencies(),
-            "CONFLICTS" => package.conflicts = dependencies(),
-            "PROVIDES" => package.provides = dependencies(),
-            "XDATA" => package.extended_data = all(),
-            _ => {}
+            // What cannot be read is left out: the database is as good as its last writer.
+            _ => drop(desc::apply(&mut package, &field)),
         }
     }
     let whole = !package.name.is_empty() && !package.version.as_str().is_empty();

@@ -26,7 +26,7 @@ use super::version::Version;
 pub use error::{Conflict, Error, Missing};
 use list::List;
 use pool::Pool;
-pub use questions::{Defaults, NoSelection, Questions, parse_choice, parse_selection};
+pub use questions::{Defaults, Questions};
 
 /// A repository to choose from.
 #[derive(Debug, Clone, Copy)]

@@ -142,6 +142,7 @@ fn what_could_lead_elsewhere_is_refused() {
         (changed("%VERSION%\n1-1\n", ""), "there is no %VERSION%"),
         (changed("%ARCH%\nany", "%DEPENDS%\n>=1"), "'>=1' names no package"),
         (changed("%ARCH%\nany", "%DEPENDS%\nb\u{1b}c"), "'b\u{fffd}c' can be no %DEPENDS%"),
+        (changed("%ARCH%\nany", "%PROVIDES%\nb c"), "'b c' can be no %PROVIDES%"),
         (changed("%ARCH%\nany", "%GROUPS%\n-g"), "'-g' can be no %GROUPS%"),
         (changed("%ARCH%\nany", "%CSIZE%\nmuch"), "'much' can be no %CSIZE%"),
         (changed("%ARCH%\nany", "%SHA256SUM%\n12"), "'12' can be no %SHA256SUM%"),

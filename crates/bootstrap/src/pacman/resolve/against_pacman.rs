@@ -39,6 +39,8 @@ struct Universe {
     needed: bool,
     /// Which questions are answered otherwise than usual.
     ask: u32,
+    /// What is answered where everything is asked.
+    answers: Vec<u8>,
 }
 
 /// The numbers of pacman's questions for its option `--ask`.
@@ -115,12 +117,68 @@ fn universe(kind: Kind) -> impl Strategy<Value = Universe> {
         prop_oneof![5 => Just(vec![]), 1 => vec(select(vec!["a".to_owned(), "b".to_owned(), "[c-d]".to_owned()]), 1..3)],
         prop_oneof![9 => Just(vec![]), 1 => Just(vec!["k".to_owned()])],
         prop_oneof![8 => Just(0_usize), 1 => Just(1), 1 => Just(2)],
-        (any::<bool>(), prop_oneof![Just(0), select(vec![INSTALL_IGNORED, REMOVE_CONFLICTING, SKIP_UNRESOLVABLE, REMOVE_CONFLICTING | SKIP_UNRESOLVABLE])]),
+        (vec(any::<u8>(), 6), any::<bool>(), prop_oneof![Just(0), select(vec![INSTALL_IGNORED, REMOVE_CONFLICTING, SKIP_UNRESOLVABLE, REMOVE_CONFLICTING | SKIP_UNRESOLVABLE])]),
     )
-        .prop_map(|(repositories, installed, targets, ignore_packages, ignore_groups, nodeps, (needed, ask))| {
+        .prop_map(|(repositories, installed, targets, ignore_packages, ignore_groups, nodeps, (answers, needed, ask))| {
             let (repositories, usages) = repositories.into_iter().unzip();
-            Universe { repositories, usages, installed, targets, ignore_packages, ignore_groups, nodeps, needed, ask }
+            Universe { repositories, usages, installed, targets, ignore_packages, ignore_groups, nodeps, needed, ask, answers }
         })
+}
+
+/// Answers one after the other of what was drawn, and writes down what a person would have typed for that.
+struct Typed<'a> {
+    answers: std::iter::Cycle<std::slice::Iter<'a, u8>>,
+    typed: String,
+}
+
+impl<'a> Typed<'a> {
+    fn new(answers: &'a [u8]) -> Self {
+        Self { answers: answers.iter().cycle(), typed: String::new() }
+    }
+
+    fn next(&mut self) -> usize {
+        self.answers.next().map_or(0, |answer| usize::from(*answer))
+    }
+
+    fn yes(&mut self, often: usize) -> bool {
+        let yes = !self.next().is_multiple_of(often);
+        self.typed.push_str(if yes { "y\n" } else { "n\n" });
+        yes
+    }
+}
+
+impl Questions for Typed<'_> {
+    fn choose_provider(&mut self, _wanted: &Dependency, providers: &[&Candidate]) -> usize {
+        let chosen = self.next() % providers.len();
+        writeln!(self.typed, "{}", chosen + 1).unwrap();
+        chosen
+    }
+
+    fn choose_members(&mut self, _group: &str, members: &[&Candidate]) -> Vec<usize> {
+        let bits = self.next();
+        let chosen: Vec<usize> = (0..members.len()).filter(|at| bits >> (at % 8) & 1 == 1).collect();
+        let all: String =
+            (0..members.len()).filter(|at| !chosen.contains(at)).map(|at| format!("^{} ", at + 1)).collect();
+        writeln!(self.typed, "{all}").unwrap();
+        chosen
+    }
+
+    fn install_ignored(&mut self, _candidate: &Candidate) -> bool {
+        self.yes(2)
+    }
+
+    fn remove_conflicting(&mut self, _conflict: &Conflict) -> bool {
+        self.yes(3)
+    }
+
+    fn skip_unresolvable(&mut self, _targets: &[&Candidate]) -> bool {
+        self.yes(3)
+    }
+
+    fn proceed(&mut self, resolution: &Resolution<'_>) -> bool {
+        // It is not asked whether to do nothing.
+        resolution.install.is_empty() || self.yes(8)
+    }
 }
 
 impl Small {
@@ -218,14 +276,15 @@ impl Universe {
         }
     }
 
-    /// Runs pacman.
-    fn pacman(&self, place: &Path, operation: &[&str]) -> Output {
+    /// Runs pacman: with the answers that are typed, or with its own.
+    fn pacman(&self, place: &Path, operation: &[&str], typed: Option<&str>) -> Output {
+        std::fs::write(place.join("typed"), typed.unwrap_or_default()).unwrap();
+        let ask = self.ask.to_string();
+        let alone = ["--noconfirm", "--ask", &ask];
         let mut command = Command::new("pacman");
-        command
-            .args(operation)
-            .arg("--noconfirm")
-            .args(["--ask", &self.ask.to_string()])
-            .args(self.needed.then_some("--needed"));
+        command.stdin(std::fs::File::open(place.join("typed")).unwrap());
+        command.args(operation).args(if typed.is_some() { &[][..] } else { &alone });
+        command.args(self.needed.then_some("--needed"));
         command.args(vec!["-d"; self.nodeps]).arg("--noprogressbar");
         for (option, path) in [
             ("--config", "pacman.conf"),
@@ -242,7 +301,12 @@ impl Universe {
     }
 
     /// What is chosen here: what `see` makes of it, or the error.
-    fn resolved<T>(&self, place: &Path, see: impl FnOnce(&Resolution<'_>) -> T) -> Result<T, Error> {
+    fn resolved<T>(
+        &self,
+        place: &Path,
+        questions: &mut dyn Questions,
+        see: impl FnOnce(&Resolution<'_>) -> T,
+    ) -> Result<T, Error> {
         let config = crate::pacman::Config::read(&place.join("pacman.conf")).unwrap();
         let databases: Vec<SyncDatabase> = (0..self.repositories.len())
             .map(|nr| {
@@ -272,7 +336,7 @@ impl Universe {
             targets: &self.targets,
             options,
         };
-        resolve(&request, &mut Asked(self.ask)).map(|resolution| see(&resolution))
+        resolve(&request, questions).map(|resolution| see(&resolution))
     }
 }
 
@@ -293,11 +357,10 @@ fn run(cases: u32, kind: Kind, check: impl Fn(&Universe, &Path) -> Result<bool, 
 
 /// What `pacman -Sp` prints: it does not look at conflicts then.
 fn printed(universe: &Universe, place: &Path) -> Result<bool, TestCaseError> {
-    // Nothing is asked then.
-    let universe = &Universe { ask: 0, ..universe.clone() };
-    let output = universe.pacman(place, &["-Sp", "--print-format", "%r/%n %v"]);
+    // Nothing is asked then, and `--ask` changes nothing.
+    let output = universe.pacman(place, &["-Sp", "--print-format", "%r/%n %v"], None);
     let theirs = String::from_utf8_lossy(&output.stdout).into_owned();
-    let ours = universe.resolved(place, |resolution| {
+    let ours = universe.resolved(place, &mut Defaults, |resolution| {
         let mut lines = String::new();
         for choice in &resolution.install {
             let Candidate { package, repository, .. } = choice.candidate;
@@ -314,27 +377,54 @@ fn printed(universe: &Universe, place: &Path) -> Result<bool, TestCaseError> {
     Ok(some)
 }
 
+/// What is to be done, as pacman's log says it, with the reasons.
+fn in_words(universe: &Universe, resolution: &Resolution<'_>) -> Vec<String> {
+    let mut lines = Vec::new();
+    lines.extend(resolution.remove.iter().map(|package| format!("removed {} ({})", package.name, package.version)));
+    for Choice { candidate, reason } in &resolution.install {
+        let Package { name, version, .. } = &candidate.package;
+        let before = universe.installed.get(name).map(|(small, _)| Version::new(&small.version));
+        let line = match before.map(|before| (version.compare(&before), before)) {
+            None => format!("installed {name} ({version})"),
+            Some((std::cmp::Ordering::Equal, _)) => format!("reinstalled {name} ({version})"),
+            Some((std::cmp::Ordering::Greater, before)) => format!("upgraded {name} ({before} -> {version})"),
+            Some((std::cmp::Ordering::Less, before)) => format!("downgraded {name} ({before} -> {version})"),
+        };
+        lines.push(line + if *reason == Reason::Explicit { " explicit" } else { "" });
+    }
+    lines
+}
+
 /// What `pacman -S` does to the local database, by its log, and the reasons in it.
 fn done(universe: &Universe, place: &Path) -> Result<bool, TestCaseError> {
-    let ours = universe.resolved(place, |resolution| {
-        let mut lines = Vec::new();
-        lines.extend(resolution.remove.iter().map(|package| format!("removed {} ({})", package.name, package.version)));
-        for Choice { candidate, reason } in &resolution.install {
-            let Package { name, version, .. } = &candidate.package;
-            let before = universe.installed.get(name).map(|(small, _)| Version::new(&small.version));
-            lines.push(
-                match before.map(|before| (version.compare(&before), before)) {
-                    None => format!("installed {name} ({version})"),
-                    Some((std::cmp::Ordering::Equal, _)) => format!("reinstalled {name} ({version})"),
-                    Some((std::cmp::Ordering::Greater, before)) => format!("upgraded {name} ({before} -> {version})"),
-                    Some((std::cmp::Ordering::Less, before)) => format!("downgraded {name} ({before} -> {version})"),
-                } + if *reason == Reason::Explicit { " explicit" } else { "" },
-            );
-        }
-        lines
-    });
-    let output = universe.pacman(place, &["-S", "--dbonly", "--noscriptlet"]);
-    prop_assert_eq!(ours.is_ok(), output.status.success(), "{:?}\n{:?}", ours, output);
+    let ours = universe.resolved(place, &mut Asked(universe.ask), |resolution| in_words(universe, resolution));
+    compare(universe, place, ours, None)
+}
+
+/// The same with all questions answered, in their order.
+fn answered(universe: &Universe, place: &Path) -> Result<bool, TestCaseError> {
+    let mut typed = Typed::new(&universe.answers);
+    let ours = universe.resolved(place, &mut typed, |resolution| in_words(universe, resolution));
+    compare(universe, place, ours, Some(&typed.typed))
+}
+
+fn compare(
+    universe: &Universe,
+    place: &Path,
+    ours: Result<Vec<String>, Error>,
+    typed: Option<&str>,
+) -> Result<bool, TestCaseError> {
+    let output = universe.pacman(place, &["-S", "--dbonly", "--noscriptlet"], typed);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    prop_assert_eq!(
+        ours.is_ok(),
+        output.status.success(),
+        "{:?}\n{:?}\n{:?}\n{}",
+        ours,
+        output.stderr.escape_ascii(),
+        typed,
+        text
+    );
     let Ok(ours) = ours else { return Ok(false) };
     let log = std::fs::read_to_string(place.join("log")).unwrap_or_default();
     let mut theirs = Vec::new();
@@ -351,7 +441,7 @@ fn done(universe: &Universe, place: &Path) -> Result<bool, TestCaseError> {
         theirs.push(format!("{line}{}", if explicit { " explicit" } else { "" }));
     }
     let some = !ours.is_empty();
-    prop_assert_eq!(ours, theirs, "{}", String::from_utf8_lossy(&output.stderr));
+    prop_assert_eq!(ours, theirs, "{:?}\n{}", typed, text);
     Ok(some)
 }
 
@@ -366,7 +456,13 @@ fn the_same_packages_in_the_same_order() {
 fn the_same_is_done() {
     requires!(root, program "pacman");
     run(50, Kind { conflicts: true, installed: 0 }, done);
-    run(40, Kind { conflicts: true, installed: 4 }, done);
+    run(30, Kind { conflicts: true, installed: 4 }, done);
+}
+
+#[test]
+fn the_same_is_asked() {
+    requires!(root, program "pacman");
+    run(25, Kind { conflicts: true, installed: 4 }, answered);
 }
 
 #[test]
@@ -375,6 +471,7 @@ fn the_same_of_many_thousands() {
     requires!(root, program "pacman");
     for installed in [0, 2, 6] {
         run(3000, Kind { conflicts: false, installed }, printed);
-        run(2000, Kind { conflicts: true, installed }, done);
+        run(1500, Kind { conflicts: true, installed }, done);
+        run(1500, Kind { conflicts: true, installed }, answered);
     }
 }

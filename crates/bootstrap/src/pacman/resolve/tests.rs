@@ -40,7 +40,8 @@ pub(super) fn installed(package: Package, reason: Reason) -> Installed {
 struct Answers {
     asked: Vec<String>,
     provider: usize,
-    members: Option<&'static str>,
+    /// The members of a group, if not all.
+    members: Option<Vec<usize>>,
     refuse_ignored: bool,
     remove: bool,
     skip: bool,
@@ -59,7 +60,7 @@ impl Questions for Answers {
 
     fn choose_members(&mut self, group: &str, members: &[&Candidate]) -> Vec<usize> {
         self.asked.push(format!("{group}: {}", names(members)));
-        parse_selection(self.members.unwrap_or_default(), members.len()).unwrap()
+        self.members.clone().unwrap_or_else(|| (0..members.len()).collect())
     }
 
     fn install_ignored(&mut self, candidate: &Candidate) -> bool {
@@ -166,7 +167,7 @@ fn dependencies_come_before_what_needs_them() {
 fn groups_are_asked_for() {
     let mut case = Case::new(SYSTEM);
     assert_eq!(case.installs("devel"), "gcc* filesystem glibc readline bash make* patch*");
-    case.answers.members = Some("^2");
+    case.answers.members = Some(vec![2, 0, 7]);
     assert_eq!(case.installs("devel bash"), "gcc* patch* filesystem glibc readline bash*");
     assert_eq!(case.answers.asked[0], "devel: gcc make patch");
     assert_eq!(case.installs("core/devel"), "gcc* patch*");
