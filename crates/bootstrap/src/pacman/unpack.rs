@@ -160,7 +160,8 @@ impl One<'_> {
     fn beside(&mut self, mut entry: Entry, content: &mut Entries<'_>, keeps: bool) -> Result<(), Error> {
         let path = std::mem::take(&mut entry.path);
         let current = self.hash(&path)?;
-        entry.path = [&*path, b".pacnew"].concat();
+        // A `.pacnew` of before stays where none is needed now.
+        entry.path = [&*path, b".pacnew.part"].concat();
         self.put(&entry, content)?;
         let new = self.hash(&entry.path)?;
         if let Some(new) = &new
@@ -170,15 +171,18 @@ impl One<'_> {
         }
         let before = self.before.get(&*path).map(|hash| (*hash).to_owned());
         let tree = self.job.tree;
+        let mut becomes = [&*path, b".pacnew"].concat();
         if !self.job.no_upgrade.match_path(&path) {
             if current.is_some() && (current == before || current == new) {
-                return tree.rename_bytes(&entry.path, &path).map_err(|source| self.error(source));
-            }
-            if new.is_some() && new == before {
+                becomes.clone_from(&path);
+            } else if new.is_some() && new == before {
                 return tree.remove_bytes(&entry.path).map_err(|source| self.error(source));
             }
         }
-        self.message(format!("warning: /{path} installed as /{path}.pacnew", path = lossy(&path)));
+        tree.rename_bytes(&entry.path, &becomes).map_err(|source| self.error(source))?;
+        if becomes != path {
+            self.message(format!("warning: /{path} installed as /{path}.pacnew", path = lossy(&path)));
+        }
         Ok(())
     }
 

@@ -176,7 +176,13 @@ impl Commit<'_> {
         let function = if was_new { Function::PreInstall(new) } else { Function::PreUpgrade(new, old) };
         self.function(self.script(archive), function)?;
         self.installed.take(&before.files);
-        let kept = |path: &[u8]| self.installed.has(path) || self.incoming.has(path);
+        // What is not to be extracted any more goes, too.
+        let backup = |path: &[u8]| archive.package.backup.iter().any(|backup| backup.as_bytes() == path);
+        let no_extract = &self.transaction.options.no_extract;
+        let comes = |path: &[u8]| {
+            self.incoming.has(path) && (path.ends_with(b"/") || backup(path) || !no_extract.match_path(path))
+        };
+        let kept = |path: &[u8]| self.installed.has(path) || comes(path);
         self.say(&self.removal(&kept).remove(before)?)
     }
 
