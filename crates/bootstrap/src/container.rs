@@ -5,6 +5,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::interrupt::Interrupt;
 
@@ -24,12 +25,14 @@ impl ContainerCommand {
     /// A container for one program, whose command line is to be added. Nothing of the tree is changed by the container
     /// itself, but for missing mount points, and nothing that the program starts outlives it.
     pub(crate) fn one_shot(&self, tree: &Path) -> Command {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
         let mut command = Command::new(&self.program);
         command.args(&self.arguments);
         command.args(["--quiet", "--register=no", "--keep-unit", "--settings=no", "--console=pipe", "--as-pid2"]);
         command.args(["--suppress-sync=yes", "--resolv-conf=off", "--timezone=off", "--link-journal=no"]);
-        // The directory's own name may be none that a machine can have.
-        command.arg(format!("--machine=redd-bootstrap-{}", std::process::id()));
+        // The directory's own name may be none that a machine can have. Several trees may be worked on at once.
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        command.arg(format!("--machine=redd-bootstrap-{}-{number}", std::process::id()));
         command.arg("--directory").arg(tree);
         command
     }
