@@ -44,12 +44,14 @@ impl Host {
         host
     }
 
-    /// Writes its `pacman.conf`, with these lines among the general ones.
+    /// Writes its `pacman.conf`, with these lines among the general ones. Without a word on it, it is for machines
+    /// like this.
     ///
     /// # Panics
     /// If it cannot be written.
     pub fn configure(&self, options: &str) {
-        let head = "[options]\nHoldPkg = pacman glibc\nArchitecture = auto\nCheckSpace\n";
+        let machine = if options.contains("Architecture") { "" } else { "Architecture = auto\n" };
+        let head = format!("[options]\nHoldPkg = pacman glibc\nCheckSpace\n{machine}");
         let text = format!("{head}{options}\n[core]\nInclude = /etc/pacman.d/mirrorlist\n");
         self.work.write("etc/pacman.conf", text, 0o644);
     }

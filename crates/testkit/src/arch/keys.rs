@@ -33,6 +33,14 @@ impl Keys {
         keys
     }
 
+    /// The keys that were made before, copied to a directory of the same owner.
+    pub(super) fn copied(from: &Path, home: &Path) -> Self {
+        let keys = Self::at(home);
+        done(Command::new("cp").args(["-rT"]).arg(from).arg(home));
+        done(Command::new("chown").arg("-R").arg(format!("{BUILDER}:{BUILDER}")).arg(home));
+        keys
+    }
+
     fn at(home: &Path) -> Self {
         fs::create_dir(home).expect("directory");
         fs::set_permissions(home, fs::Permissions::from_mode(0o700)).expect("mode");

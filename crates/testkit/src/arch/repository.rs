@@ -64,11 +64,25 @@ impl Workshop {
         ]));
     }
 
+    /// Signs each of these files beside it.
+    pub(super) fn sign(&self, files: &[PathBuf]) {
+        for file in files {
+            let signature = format!("{}.sig", file.display());
+            let words = ["--local-user", PACKAGER, "--output", &signature, "--detach-sign"];
+            self.keys.gpg(&[&words[..], &[&file.to_string_lossy()]].concat());
+        }
+    }
+
     /// Makes the signed database of all packages in a directory.
     pub(super) fn index(&self, repository: &Path) {
+        self.index_of(repository, &packages(repository));
+    }
+
+    /// Makes the signed database of these packages.
+    pub(super) fn index_of(&self, repository: &Path, packages: &[PathBuf]) {
         let mut add = as_builder("repo-add", self.keys.home());
         add.args(["--quiet", "--sign", "--key", PACKAGER]).arg(repository.join("core.db.tar.gz"));
-        done(add.args(packages(repository)));
+        done(add.args(packages));
     }
 }
 
@@ -96,7 +110,7 @@ pub(super) fn packages(directory: &Path) -> Vec<PathBuf> {
 }
 
 /// Gives a directory and what is in it to the builder.
-fn own(directory: &Path) {
+pub(super) fn own(directory: &Path) {
     done(Command::new("chown").arg("-R").arg(format!("{BUILDER}:{BUILDER}")).arg(directory));
 }
 

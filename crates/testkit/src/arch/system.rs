@@ -51,6 +51,11 @@ impl System {
         self.directory.join("keyring")
     }
 
+    /// The secret keys, as a directory of GnuPG.
+    pub(super) fn secret(&self) -> PathBuf {
+        self.directory.join("secret")
+    }
+
     fn made() -> Option<Self> {
         let options = ["--suite", "bookworm", "--variant", "minbase", "--include", PACKAGES];
         let tree = fixture::there(&fixture::installed("REDD_TEST_ARCH_TREE", "redd-test-arch-debian", &options))?;
