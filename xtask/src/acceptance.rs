@@ -18,7 +18,7 @@ use crate::workspace::{cargo, cargo_with, find_program, root, run, say, target_d
 const SECOND_START: f64 = 1.0;
 
 /// The fuzz targets, and for how many minutes each is run: those that read what users and images bring for longer.
-const FUZZED: [(&str, u32); 19] = [
+const FUZZED: [(&str, u32); 22] = [
     ("archive", 1),
     ("deb", 1),
     ("signature", 1),

@@ -28,6 +28,7 @@ const NEEDED: &[Needed] = &[
     needed("mksquashfs", "squashfs-tools", "disk images"),
     needed("mkfs.erofs", "erofs-utils", "disk images"),
     needed("xorriso", "xorriso", "installation media"),
+    needed("mmdebstrap", "mmdebstrap", "the same Debian made by another program"),
     needed("fish", "fish", "completions in the shell that they are for"),
     needed("zsh", "zsh", "completions in the shell that they are for"),
     needed("groff", "groff", "the manual page without warnings"),

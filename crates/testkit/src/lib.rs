@@ -13,6 +13,7 @@
 //! - [`Screen`]: our end of a terminal that a test was given.
 //! - [`Spawn`]: runs the engine, ours or the installed reference, with a time limit.
 //! - [`Terminal`]: a program on a pseudo-terminal.
+//! - [`TreeState`]: two trees that ought to be equal.
 
 pub mod arch;
 mod control_group;
@@ -26,6 +27,7 @@ mod running;
 mod screen;
 mod spawn;
 mod terminal;
+mod tree_state;
 mod watch;
 
 pub use control_group::group_value;
@@ -37,6 +39,7 @@ pub use running::Running;
 pub use screen::Screen;
 pub use spawn::{Ended, Engine, Spawn, run_limited};
 pub use terminal::Terminal;
+pub use tree_state::{TreeDifference, TreeDifferenceKind, TreeEntry, TreeState};
 pub use watch::OpenWatch;
 
 /// The path of the probe, a static program that runs in any tree. Its first argument says what it does; see its source.

@@ -3,26 +3,29 @@
 //! No service is started: `policy-rc.d` (see invoke-rc.d(8)) forbids it while packages are configured, and whatever is
 //! started regardless ends with the container.
 
-use std::io::{self, BufRead, BufReader, Read};
-use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::io;
+use std::process::{Command, ExitStatus};
 
+use super::container::Container;
 use super::dpkg_database::info_name;
-use super::package::Package;
+use super::order::{Order, Step};
 use super::unpack::{self, Item, Unpacked};
-use crate::container::ContainerCommand;
 use crate::interrupt::Interrupt;
 use crate::progress::{Phase, Progress};
 use crate::tree::{self, Tree};
 
 /// Where the files of packages that dpkg itself unpacks are seen in the container.
 const PACKAGES: &str = "/run/redd-packages";
-/// How many lines of dpkg's output an error shows.
-const LAST_LINES: usize = 25;
 /// Forbids services to start.
 const POLICY: &str = "usr/sbin/policy-rc.d";
 
-/// What is run in the container; its arguments are the scripts to run before the packages are configured.
+/// By this program scripts see whether systemd is installed.
+const SYSTEMCTL: &str = "/usr/bin/systemctl";
+/// The script's word for running a preinst.
+const PREINST: &str = "preinst";
+
+/// What is run in the container; its arguments are the version of dpkg, and then what to do, in pairs: an act and the
+/// packages. What is not configured in the end is then.
 ///
 /// dpkg runs a package's preinst before it unpacks the package; here the files are there already, which is how
 /// debootstrap and mmdebstrap treat the essential packages too. (Packages that move others' files away first are left
@@ -31,21 +34,36 @@ const SCRIPT: &str = r#"
 set -e
 umask 022
 cd /
-export DPKG_ROOT= DPKG_ADMINDIR=/var/lib/dpkg DPKG_MAINTSCRIPT_NAME=preinst DPKG_MAINTSCRIPT_DEBUG=0
-export DPKG_RUNNING_VERSION="$1" DPKG_FORCE=security-mac,downgrade,unsafe-io
+version="$1"
 shift
-while [ "$1" != -- ]; do
+options="--force-unsafe-io --force-confdef --force-confold"
+# Where dpkg keeps the control files of a package that it is unpacking, and debconf looks for its name and templates.
+new=/var/lib/dpkg/tmp.ci
+preinst() {
+    mkdir -p $new
+    printf 'Package: %s\nArchitecture: %s\n' "$2" "$3" >$new/control
+    for file in preinst templates config; do
+        [ ! -e "/var/lib/dpkg/info/$1.$file" ] || ln -f "/var/lib/dpkg/info/$1.$file" $new/$file
+    done
+    export DPKG_ROOT= DPKG_ADMINDIR=/var/lib/dpkg DPKG_MAINTSCRIPT_NAME=preinst DPKG_MAINTSCRIPT_DEBUG=0
+    export DPKG_RUNNING_VERSION="$version" DPKG_FORCE=security-mac,downgrade,unsafe-io
     export DPKG_MAINTSCRIPT_PACKAGE="$2" DPKG_MAINTSCRIPT_ARCH="$3"
-    "/var/lib/dpkg/info/$1.preinst" install || { echo "the preinst of $2 failed with $?" >&2; exit 1; }
-    shift 3
+    exec $new/preinst install
+}
+# The packages' names have no characters that mean something here.
+while [ "$#" -gt 0 ]; do
+    case "$1" in
+        preinst) ( preinst $2 ) || { echo "the preinst of '$2' failed with $?" >&2; exit 1; } ;;
+        essential) dpkg $options --force-depends --configure $2 ;;
+        hide) [ ! -e "$2" ] || mv "$2" "$2.redd-hidden" ;;
+        show) [ ! -e "$2.redd-hidden" ] || mv "$2.redd-hidden" "$2" ;;
+        unpack) dpkg $options --force-depends --no-triggers --unpack $2 ;;
+        configure) dpkg $options --no-triggers --configure $2 ;;
+    esac
+    shift 2
+    rm -rf $new
 done
-shift
-unset DPKG_MAINTSCRIPT_NAME DPKG_MAINTSCRIPT_PACKAGE DPKG_MAINTSCRIPT_ARCH DPKG_MAINTSCRIPT_DEBUG
-unset DPKG_RUNNING_VERSION DPKG_FORCE DPKG_ROOT DPKG_ADMINDIR
-if [ "$#" -gt 0 ]; then
-    dpkg --force-unsafe-io --force-confdef --force-confold --force-depends --unpack "$@"
-fi
-exec dpkg --force-unsafe-io --force-confdef --force-confold --configure -a
+exec dpkg $options --configure -a
 "#;
 
 /// Why the packages are not configured.
@@ -91,14 +109,14 @@ pub fn needs_dpkg(item: &Item) -> Result<bool, unpack::Error> {
 pub struct Configuration<'a> {
     /// The tree.
     pub tree: &'a Tree,
-    /// The path of the tree, for the container.
-    pub path: &'a Path,
-    /// The packages that are unpacked, dependencies first.
+    /// Its container.
+    pub container: Container<'a>,
+    /// In which order.
+    pub order: &'a Order,
+    /// The packages that are unpacked.
     pub unpacked: &'a [Unpacked],
     /// The packages that dpkg has to unpack itself.
     pub left: &'a [Item],
-    /// How to run a container.
-    pub container: &'a ContainerCommand,
 }
 
 impl Configuration<'_> {
@@ -112,33 +130,12 @@ impl Configuration<'_> {
             self.tree.write(POLICY, b"#!/bin/sh\nexit 101\n", 0o755)?;
         }
         progress.begin(Phase::Configure, (self.unpacked.len() + self.left.len()) as u64, 0);
-        let result = self.run_container(progress, interrupt);
+        let result = self.container.run(self.command(), progress, interrupt);
         progress.end(Phase::Configure);
         if !had_policy {
             self.tree.remove(POLICY)?;
         }
         result
-    }
-
-    fn run_container(&self, progress: &dyn Progress, interrupt: &Interrupt) -> Result<(), Error> {
-        let start = |source| Error::Start { program: self.container.program.display().to_string(), source };
-        let mut command = self.command();
-        let mut child = command.spawn().map_err(start)?;
-        let last = match interrupt.watch(Some(&child)) {
-            Ok(()) => follow(&mut child, progress),
-            Err(errno) => {
-                // It cannot be told to end later, so it does now.
-                let _ = child.kill();
-                Err(errno.into())
-            }
-        };
-        let status = child.wait().map_err(start)?;
-        interrupt.watch(None).map_err(|errno| start(errno.into()))?;
-        let last = last.map_err(start)?;
-        if interrupt.is_wanted() {
-            return Err(Error::Interrupted);
-        }
-        if status.success() { Ok(()) } else { Err(Error::Failed { status, output: last.join("\n") }) }
     }
 
     /// Packages that ask whether they are in a chroot(2) or have an init to restart, such as sysvinit's, are told the former:
@@ -152,24 +149,7 @@ impl Configuration<'_> {
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(&self.container.program);
-        command.args(&self.container.arguments);
-        command.args(["--quiet", "--register=no", "--keep-unit", "--settings=no", "--console=pipe", "--as-pid2"]);
-        command.arg("--suppress-sync=yes");
-        // The directory's own name is none that a machine can have.
-        command.arg(format!("--machine=redd-bootstrap-{}", std::process::id()));
-        command.arg("--directory").arg(self.path);
-        for (name, value) in [
-            ("DEBIAN_FRONTEND", "noninteractive"),
-            ("DEBCONF_NONINTERACTIVE_SEEN", "true"),
-            ("DEBCONF_NOWARNINGS", "yes"),
-            ("LC_ALL", "C.UTF-8"),
-            ("HOME", "/root"),
-            ("TERM", "dumb"),
-            ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
-        ] {
-            command.arg(format!("--setenv={name}={value}"));
-        }
+        let mut command = self.container.begin();
         for item in self.left {
             // A colon or a backslash would end the path.
             let file = item.file.to_string_lossy().replace('\\', "\\\\").replace(':', "\\:");
@@ -181,54 +161,59 @@ impl Configuration<'_> {
         let dpkg = self.unpacked.iter().find(|one| one.package.name() == "dpkg");
         command.args(["--", "/bin/sh", "-c", SCRIPT, "sh"]);
         command.arg(dpkg.map_or("1", |dpkg| dpkg.package.version().as_str()));
-        for package in first_scripts(self.unpacked) {
-            command.args([&info_name(package), package.name(), package.architecture()]);
+        for (act, what) in self.acts() {
+            command.args([act, &what]);
         }
-        command.arg("--");
-        for item in self.left {
-            command.arg(format!("{PACKAGES}/{}.deb", item.package.name()));
-        }
-        // A group of its own: an interrupt from the terminal is for us, and we tell the container.
-        std::os::unix::process::CommandExt::process_group(&mut command, 0);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
-}
 
-/// The packages whose preinst has to run, `base-passwd` first: it makes the list of users that others look into.
-fn first_scripts(unpacked: &[Unpacked]) -> Vec<&Package> {
-    let mut packages: Vec<&Package> =
-        unpacked.iter().filter(|one| one.control.contains_key("preinst")).map(|one| &one.package).collect();
-    packages.sort_by_key(|package| package.name() != "base-passwd");
-    packages
-}
-
-/// Reads what the child says until it closes both outputs; gives the last lines.
-fn follow(child: &mut Child, progress: &dyn Progress) -> io::Result<Vec<String>> {
-    let lines = std::sync::Mutex::new(Vec::new());
-    let read = |stream: Option<&mut (dyn Read + Send)>| -> io::Result<()> {
-        let Some(stream) = stream else { return Ok(()) };
-        let mut stream = BufReader::new(stream);
-        let mut line = Vec::new();
-        while stream.by_ref().take(16384).read_until(b'\n', &mut line)? > 0 {
-            let text = String::from_utf8_lossy(&line).trim_end().to_owned();
-            if let Some(package) = text.strip_prefix("Setting up ") {
-                progress.item(Phase::Configure, package.split([' ', ':']).next().unwrap_or(package));
+    /// What the script has to do, one after the other.
+    fn acts(&self) -> Vec<(&'static str, String)> {
+        let mut acts: Vec<(&'static str, String)> = Vec::new();
+        let mut add = |act: &'static str, what: String| match acts.last_mut() {
+            // dpkg does much at once sooner than one after the other.
+            Some((last, all)) if *last == act && act != PREINST => {
+                all.push(' ');
+                all.push_str(&what);
             }
-            let mut lines = lines.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            if lines.len() == LAST_LINES {
-                lines.remove(0);
+            _ => acts.push((act, what)),
+        };
+        let unpacked = |name: &str| self.unpacked.iter().find(|one| one.package.name() == name);
+        let preinst = |name: &str| {
+            let package = unpacked(name).filter(|one| one.control.contains_key("preinst")).map(|one| &one.package)?;
+            Some(format!("{} {} {}", info_name(package), package.name(), package.architecture()))
+        };
+        // The list of users, into which others look, is made by one of them.
+        let (first, others): (Vec<&String>, Vec<&String>) =
+            self.order.essential.iter().partition(|name| *name == "base-passwd");
+        for name in first.into_iter().chain(others) {
+            if let Some(what) = preinst(name) {
+                add(PREINST, what);
             }
-            lines.push(text);
-            line.clear();
         }
-        Ok(())
-    };
-    let (mut output, mut errors) = (child.stdout.take(), child.stderr.take());
-    std::thread::scope(|scope| {
-        let other = scope.spawn(|| read(errors.as_mut().map(|stream| stream as _)));
-        read(output.as_mut().map(|stream| stream as _))?;
-        other.join().map_err(|_| io::Error::other("the reader of its errors ended early"))?
-    })?;
-    Ok(lines.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner))
+        // As long as only the essential packages are installed, there is nothing of systemd either: where it is, they
+        // enable their units in another way.
+        let hides = !self.order.essential.iter().any(|name| name == "systemd");
+        if hides {
+            add("hide", SYSTEMCTL.to_owned());
+        }
+        for name in &self.order.essential {
+            add("essential", name.clone());
+        }
+        if hides {
+            add("show", SYSTEMCTL.to_owned());
+        }
+        for step in &self.order.rest {
+            match step {
+                Step::Configure(name) => add("configure", name.clone()),
+                Step::Unpack(name) if unpacked(name).is_none() => add("unpack", format!("{PACKAGES}/{name}.deb")),
+                Step::Unpack(name) => {
+                    if let Some(what) = preinst(name) {
+                        add(PREINST, what);
+                    }
+                }
+            }
+        }
+        acts
+    }
 }

@@ -14,7 +14,7 @@ const DIRECTORY: &str = "var/lib/dpkg";
 /// Control files that the status file and the file list hold instead.
 const ELSEWHERE: &[&str] = &["control", "list"];
 
-/// Writes the database for packages of which no dpkg knows yet.
+/// Writes the database for packages of which no dpkg knows yet, in the order in which they count as unpacked.
 ///
 /// # Errors
 /// A file that cannot be written.
@@ -23,7 +23,6 @@ pub fn write(tree: &Tree, packages: &[Unpacked]) -> Result<(), Error> {
         tree.make_directories(format!("{DIRECTORY}/{name}").as_bytes())?;
     }
     tree.write(&format!("{DIRECTORY}/info/format"), b"1\n", 0o644)?;
-    tree.write(&format!("{DIRECTORY}/available"), b"", 0o644)?;
     let mut status = String::new();
     let mut triggers = Triggers::default();
     for package in packages {

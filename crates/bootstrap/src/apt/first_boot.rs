@@ -6,8 +6,17 @@ use super::distribution::Distribution;
 use crate::tree::{Error, Tree};
 
 /// Directories that are emptied: what is in them was made by the installation or can be made again.
-const EMPTIED: &[&str] =
-    &["var/lib/apt/lists", "var/cache/apt", "var/cache/debconf", "var/cache/ldconfig", "tmp", "var/tmp", "run", "dev"];
+const EMPTIED: &[&str] = &[
+    "var/lib/apt/lists",
+    "var/cache/apt",
+    "var/cache/debconf",
+    "var/cache/ldconfig",
+    "var/log/apt",
+    "tmp",
+    "var/tmp",
+    "run",
+    "dev",
+];
 /// Files that the installation left.
 const REMOVED: &[&str] = &[
     "etc/.pwd.lock",
@@ -28,7 +37,6 @@ const REMOVED: &[&str] = &[
     "var/lib/dpkg/triggers/Lock",
     "var/lib/systemd/random-seed",
     "var/log/alternatives.log",
-    "var/log/apt",
     "var/log/bootstrap.log",
     "var/log/dpkg.log",
     "var/log/fontconfig.log",

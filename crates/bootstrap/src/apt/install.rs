@@ -1,23 +1,31 @@
 //! A whole installation: choose, fetch, unpack, configure, make ready.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use super::archive::Archive;
+use super::ask_apt::Question;
 use super::cache::Cache;
 use super::configure::{self, Configuration, needs_dpkg};
+use super::container::Container;
 use super::distribution::{self, Distribution};
 use super::first_boot::FirstBoot;
+use super::order::Order;
 use super::package::Package;
 use super::resolve::{self, Request, closure, resolve};
 use super::unpack::{self, Item, unpack};
 use super::variant::Variant;
-use super::{Source, archive, deb, dpkg_database};
+use super::{Source, archive, bare, deb, dpkg_database, extended_states};
 use crate::container::ContainerCommand;
 use crate::interrupt::Interrupt;
 use crate::progress::{Phase, Progress};
 use crate::staging::{self, Staging};
 use crate::tree::{self, Tree};
+
+/// Moves directories below /usr in an old system.
+const MERGES: &str = "usrmerge";
+/// Says that this has been done.
+const MERGED: &str = "usr-is-merged";
 
 /// Why there is no new system.
 #[derive(Debug, thiserror::Error)]
@@ -106,6 +114,8 @@ pub struct Installation<'a> {
     pub target: &'a Path,
     /// The system's name in its network.
     pub hostname: &'a str,
+    /// Leave it as the packages are, as mmdebstrap does, instead of making it ready for its first boot.
+    pub bare: bool,
     /// How containers are run.
     pub container: &'a ContainerCommand,
 }
@@ -141,10 +151,26 @@ impl Installation<'_> {
     /// # Errors
     /// Where they cannot be had together.
     pub fn choose<'p>(&self, available: &'p [Package]) -> Result<Vec<&'p Package>, resolve::Error> {
+        let packages = self.wanted(available);
+        let request = Request { packages, exclude: self.exclude.clone() };
+        let chosen = resolve(available, &request)?;
+        // A program that merges directories into /usr is of no use where they are merged from the start.
+        let is_there = |name: &str| available.iter().any(|package| package.name() == name);
+        let merges = chosen.iter().any(|package| package.name() == MERGES);
+        if !merges || request.packages.contains(MERGES) || !is_there(MERGED) {
+            return Ok(chosen);
+        }
+        let mut instead = request;
+        instead.packages.insert(MERGED.to_owned());
+        Ok(resolve(available, &instead).unwrap_or(chosen))
+    }
+
+    /// The names that were asked for, by the variant or themselves.
+    fn wanted(&self, available: &[Package]) -> BTreeSet<String> {
         let mut packages = self.variant.packages(available);
         packages.retain(|name| !self.exclude.contains(name));
         packages.extend(self.include.iter().cloned());
-        resolve(available, &Request { packages, exclude: self.exclude.clone() })
+        packages
     }
 
     /// Makes a system of package files.
@@ -173,18 +199,61 @@ impl Installation<'_> {
             let late = !early.contains(item.package.name()) && needs_dpkg(item)?;
             if late { left.push(item.clone()) } else { ours.push(item.clone()) }
         }
-        let unpacked = unpack(&tree, &ours, progress, interrupt)?;
+        let mut unpacked = unpack(&tree, &ours, progress, interrupt)?;
+        let host = rustix::system::uname();
+        let hostname = if self.bare { host.nodename().to_str().unwrap_or(self.hostname) } else { self.hostname };
+        let container = Container { command: self.container, tree: path, hostname, keeps_resolver: self.bare };
+        let order = self.order(items, (&tree, container), progress, interrupt)?;
+        let places: HashMap<&str, usize> = order.unpacked().enumerate().map(|(place, name)| (name, place)).collect();
+        unpacked.sort_by_key(|one| places.get(one.package.name()).copied());
         dpkg_database::write(&tree, &unpacked)?;
-        if tree.exists("usr/bin/dpkg") || !left.is_empty() {
-            let container = self.container;
-            Configuration { tree: &tree, path, unpacked: &unpacked, left: &left, container }
-                .run(progress, interrupt)?;
+        if self.bare {
+            bare::begin(&tree, self.source)?;
         }
-        FirstBoot { distribution: self.distribution, source: self.source, hostname: self.hostname }.prepare(&tree)?;
+        if tree.exists("usr/bin/dpkg") || !left.is_empty() {
+            let (unpacked, left, order) = (&unpacked, &left, &order);
+            Configuration { tree: &tree, container, order, unpacked, left }.run(progress, interrupt)?;
+        }
+        if tree.exists("etc/apt") {
+            let wanted = self.wanted_of(items);
+            let automatic = order.automatic(&wanted);
+            extended_states::write(&tree, &automatic, &self.source.architecture)?;
+        }
+        if self.bare {
+            bare::end(&tree)?;
+        } else {
+            FirstBoot { distribution: self.distribution, source: self.source, hostname: self.hostname }
+                .prepare(&tree)?;
+        }
         if interrupt.is_wanted() {
             return Err(Error::Interrupted);
         }
         Ok(staging.finish()?)
+    }
+
+    /// The names that were asked for, out of the packages that are installed.
+    fn wanted_of(&self, items: &[Item]) -> BTreeSet<String> {
+        let packages: Vec<Package> = items.iter().map(|item| item.package.clone()).collect();
+        self.wanted(&packages)
+    }
+
+    /// The order in which the packages count as unpacked and are configured.
+    fn order(
+        &self,
+        items: &[Item],
+        (tree, container): (&Tree, Container<'_>),
+        progress: &dyn Progress,
+        interrupt: &Interrupt,
+    ) -> Result<Order, Error> {
+        if tree.exists("usr/bin/apt-get") {
+            let wanted = self.wanted_of(items);
+            match (Question { tree, container, items, wanted: &wanted }).ask(interrupt) {
+                Ok(order) => return Ok(order),
+                Err(configure::Error::Interrupted) => return Err(Error::Interrupted),
+                Err(error) => progress.notice(&format!("apt does not say in which order it would install: {error}")),
+            }
+        }
+        Ok(Order::own(items)?)
     }
 }
 

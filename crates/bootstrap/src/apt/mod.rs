@@ -4,15 +4,20 @@
 //! the source offers; the packages chosen from it are downloaded into a [`cache::Cache`] that later runs share.
 
 pub mod archive;
+pub mod ask_apt;
+pub mod bare;
 mod compression;
 pub mod configure;
+pub mod container;
 pub mod control;
 pub mod deb;
 pub mod distribution;
 pub mod dpkg_database;
+mod extended_states;
 pub mod first_boot;
 pub mod host_configuration;
 pub mod install;
+pub mod order;
 pub mod package;
 pub mod relation;
 pub mod release;

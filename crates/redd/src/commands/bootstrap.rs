@@ -26,6 +26,10 @@ pub(crate) struct Arguments {
     distribution: Distribution,
     /// The directory
     directory: PathBuf,
+    /// Leave it as its packages and mmdebstrap(1) make it: with device nodes for chroot(8) and the host's name and
+    /// resolver, without a login for root, an identity to come, hosts(5) and security updates
+    #[arg(long)]
+    bare: bool,
     #[command(flatten)]
     pub(crate) choice: Choice,
 }
@@ -115,8 +119,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let directory = std::path::absolute(&arguments.directory).map_err(|error| Failure::new(error, None))?;
     let name = directory.file_name().and_then(|name| name.to_str()).filter(|name| is_host_name(name));
     let hostname = name.unwrap_or(arguments.distribution.name());
-    install(arguments.distribution, &arguments.choice, &directory, hostname)?;
-    if !arguments.choice.quiet {
+    install_with(arguments.distribution, &arguments.choice, &directory, (hostname, arguments.bare))?;
+    if !arguments.choice.quiet && !arguments.bare {
         // It is not worth a failure if nobody hears it.
         let _ = writeln!(std::io::stderr(), "boot it with: redd spawn -b -D {}", arguments.directory.display());
     }
@@ -129,6 +133,15 @@ pub(crate) fn install(
     choice: &Choice,
     directory: &Path,
     hostname: &str,
+) -> Result<(), Failure> {
+    install_with(distribution, choice, directory, (hostname, false))
+}
+
+fn install_with(
+    distribution: Distribution,
+    choice: &Choice,
+    directory: &Path,
+    (hostname, bare): (&str, bool),
 ) -> Result<(), Failure> {
     if !rustix::process::geteuid().is_root() {
         let error = anyhow!("only root can install a system: its files belong to many users");
@@ -155,6 +168,7 @@ pub(crate) fn install(
         exclude: &exclude,
         target: directory,
         hostname,
+        bare,
         container: &container,
     };
     let progress = progress::fitting(choice.quiet);
