@@ -14,6 +14,8 @@ const MOMENT: Duration = Duration::from_millis(20);
 const MACHINES: &str = "/var/lib/machines";
 /// Which of them are started at boot, in files of their names.
 const AUTOSTART: &str = "/etc/redd/autostart";
+/// What is said of them, in files of their names.
+const SETTINGS: &str = "/etc/systemd/nspawn";
 
 /// The first directory in `PATH` of whatever a page runs. It tells its processes from all others: also a machine that stays in
 /// the background keeps that variable when it gives up the others.
@@ -61,9 +63,12 @@ impl Leftover {
         }
         for link in self.links() {
             fs::remove_file(&link).with_context(|| format!("cannot remove {}", link.display()))?;
-            let noted = Path::new(AUTOSTART).join(link.file_name().unwrap_or_default());
-            if noted.exists() {
-                fs::remove_file(&noted).with_context(|| format!("cannot remove {}", noted.display()))?;
+            let name = link.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let name = name.strip_suffix(".raw").unwrap_or(name);
+            let noted = Path::new(AUTOSTART).join(name);
+            let settings = Path::new(SETTINGS).join(format!("{name}.nspawn"));
+            for path in [noted, settings].iter().filter(|path| path.exists()) {
+                fs::remove_file(path).with_context(|| format!("cannot remove {}", path.display()))?;
             }
         }
         let names = self.names();

@@ -30,6 +30,9 @@ pub(super) fn problems(page: &Path, text: &str, known: &Known<'_>) -> Vec<String
         }
     }
     for code in markdown::code(text) {
+        if let Some(what) = quoted(&code, known) {
+            say(code.line, what);
+        }
         for (offset, command) in code.text.lines().enumerate() {
             let line = code.line + offset + usize::from(!code.info.is_empty());
             paths(command, known).into_iter().for_each(|what| say(line, what));
@@ -37,6 +40,16 @@ pub(super) fn problems(page: &Path, text: &str, known: &Known<'_>) -> Vec<String
         }
     }
     problems
+}
+
+/// A block whose language is followed by a path is lines of that file.
+fn quoted(code: &markdown::Code, known: &Known<'_>) -> Option<String> {
+    let path = code.info.split_whitespace().nth(1).filter(|word| word.contains('/'))?;
+    match std::fs::read_to_string(known.root.join(path)) {
+        Ok(file) if file.contains(&code.text) => None,
+        Ok(_) => Some(format!("this is not what {path} says")),
+        Err(error) => Some(format!("cannot read {path}: {error}")),
+    }
 }
 
 /// Words that start like a path of the repository must be one. Braces stand for alternatives.
@@ -135,6 +148,14 @@ mod tests {
         assert_eq!(found("`crates/sys/src/lib.rs` `xtask/src/{main,sizes}.rs` `crates/<name>`"), [""; 0]);
         assert_eq!(found("\n`crates/sys/src/gone.rs`"), ["docs/page.md:2: there is no crates/sys/src/gone.rs"]);
         assert_eq!(found("`xtask/src/{main,gone}.rs`"), ["docs/page.md:1: there is no xtask/src/gone.rs"]);
+    }
+
+    #[test]
+    fn quoted_files() {
+        assert_eq!(found("```toml xtask/Cargo.toml\n[package]\nname = \"xtask\"\n```\n"), [""; 0]);
+        let wrong = "```toml xtask/Cargo.toml\n[package]\nname = \"other\"\n```\n";
+        assert_eq!(found(wrong), ["docs/page.md:1: this is not what xtask/Cargo.toml says"]);
+        assert!(found("```toml xtask/Gone.toml\n```\n")[0].starts_with("docs/page.md:1: cannot read xtask/Gone.toml"));
     }
 
     #[test]
