@@ -34,6 +34,7 @@ mod test_package;
 pub mod transaction;
 pub mod unpack;
 pub mod verify;
+pub mod target;
 pub mod version;
 
 pub use config::Config;
