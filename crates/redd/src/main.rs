@@ -16,6 +16,7 @@ mod log;
 mod machinectl;
 mod moment;
 mod observation;
+mod pacman;
 mod progress;
 mod relay;
 mod screen;

@@ -1,0 +1,4 @@
+//! Installing Arch Linux: what a person is asked and told.
+
+mod dialog;
+mod selection;
