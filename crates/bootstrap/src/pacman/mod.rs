@@ -21,6 +21,7 @@ pub mod local;
 pub mod lock;
 mod log;
 pub mod mtree;
+pub mod distribution;
 pub mod package;
 pub mod pattern;
 pub mod pkginfo;
