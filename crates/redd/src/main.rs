@@ -56,6 +56,9 @@ fn main() -> ExitCode {
     if name == "systemd-cgls" {
         return commands::cgls::main(arguments);
     }
+    if name == "pacstrap" {
+        return commands::pacstrap::main(arguments);
+    }
     if name == "machinectl" {
         return machinectl::run(arguments);
     }

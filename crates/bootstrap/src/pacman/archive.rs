@@ -5,6 +5,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, BufReader, Read};
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
 use super::decoder::decoder;
@@ -99,6 +100,8 @@ impl Error {
 pub struct PackageArchive {
     /// Where it is.
     pub path: PathBuf,
+    /// The file itself, where it was open already.
+    file: Option<File>,
     /// The package.
     pub package: Package,
     /// Its files, in the order of the archive, each directory before what is in it.
@@ -120,7 +123,15 @@ impl PackageArchive {
     /// # Errors
     /// Where it is no usable package.
     pub fn read(path: &Path) -> Result<Self, Error> {
-        Self::read_file(path).map_err(|source| Error { path: path.to_owned(), source })
+        Self::read_file(path, None).map_err(|source| Error { path: path.to_owned(), source })
+    }
+
+    /// The same of a file that is open, and stays so; `path` is what it is called.
+    ///
+    /// # Errors
+    /// Where it is no usable package.
+    pub fn read_open(file: File, path: &Path) -> Result<Self, Error> {
+        Self::read_file(path, Some(file)).map_err(|source| Error { path: path.to_owned(), source })
     }
 
     /// The files of the package, to be unpacked.
@@ -129,7 +140,7 @@ impl PackageArchive {
     /// Where it cannot be opened.
     pub fn entries(&self) -> Result<Entries<'_>, Error> {
         let error = |source| Error { path: self.path.clone(), source };
-        let archive = open(&self.path).map_err(|e| error(Problem::Read(e)))?;
+        let archive = open(&self.path, self.file.as_ref()).map_err(|e| error(Problem::Read(e)))?;
         let left = self.files.iter().map(|file| (&*file.path, file)).collect();
         Ok(Entries { archive, package: self, left, files: HashSet::new() })
     }
@@ -153,8 +164,8 @@ impl PackageArchive {
         if fits || architectures.is_empty() { Ok(()) } else { Err(error(Problem::Architecture(architecture.clone()))) }
     }
 
-    fn read_file(path: &Path) -> Result<Self, Problem> {
-        let mut archive = open(path)?;
+    fn read_file(path: &Path, file: Option<File>) -> Result<Self, Problem> {
+        let mut archive = open(path, file.as_ref())?;
         let (mut info, mut mtree, mut install, mut changelog, mut build_info) = (None, None, None, None, None);
         let mut own = 0;
         let mut entry = archive.next_entry()?;
@@ -189,12 +200,16 @@ impl PackageArchive {
             None => list(&mut archive, entry, package.installed_size)?,
         };
         check_list(&files)?;
-        Ok(Self { path: path.to_owned(), package, files, mtree, install, changelog, build_info })
+        Ok(Self { path: path.to_owned(), file, package, files, mtree, install, changelog, build_info })
     }
 }
 
-fn open(path: &Path) -> io::Result<TarReader<Box<dyn Read + Send>>> {
-    let file = File::open(path)?;
+/// Opens it from its beginning, once more if it is open already: each reader is somewhere else in it.
+fn open(path: &Path, open: Option<&File>) -> io::Result<TarReader<Box<dyn Read + Send>>> {
+    let file = match open {
+        Some(file) => File::open(format!("/proc/self/fd/{}", file.as_raw_fd()))?,
+        None => File::open(path)?,
+    };
     if !file.metadata()?.is_file() {
         return Err(io::Error::other("it is no regular file"));
     }

@@ -5,7 +5,7 @@ mod package_cache;
 
 use std::sync::atomic::AtomicBool;
 
-pub use package_cache::PackageCache;
+pub use package_cache::{Error as CacheError, PackageCache};
 
 use super::Candidate;
 use super::config::Repository;

@@ -8,6 +8,7 @@ mod commit;
 mod hooks;
 
 use std::collections::{HashMap, HashSet};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -111,10 +112,12 @@ impl Error {
 }
 
 /// A package file to be installed.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct PackageFile {
     /// Where it is.
     pub path: PathBuf,
+    /// The file itself, where it is open already: what was verified is what is installed then.
+    pub file: Option<File>,
     /// The package that it has to hold: name and version.
     pub expected: Option<(String, Version)>,
     /// Why it is installed. A package that is installed already keeps its reason.
@@ -275,7 +278,12 @@ impl Transaction<'_> {
             self.packages.iter().map(|_| Mutex::new(None)).collect();
         each(self.packages.len(), |index| {
             let file = &self.packages[index];
-            let result = PackageArchive::read(&file.path).and_then(|archive| {
+            let read = match file.file.as_ref().map(File::try_clone) {
+                Some(Ok(open)) => PackageArchive::read_open(open, &file.path),
+                Some(Err(error)) => Err(archive::Error { path: file.path.clone(), source: error.into() }),
+                None => PackageArchive::read(&file.path),
+            };
+            let result = read.and_then(|archive| {
                 let expected = file.expected.as_ref().map(|(name, version)| (&**name, version));
                 archive.check(expected, &self.options.architectures).map(|()| archive)
             });

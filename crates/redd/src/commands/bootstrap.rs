@@ -13,17 +13,20 @@ use bootstrap::apt::host_configuration::HostConfiguration;
 use bootstrap::apt::install::{self, Installation};
 use bootstrap::apt::variant::Variant;
 use bootstrap::apt::{Keyring, Source};
+use bootstrap::pacman::strap::{NewKeyring, Packages, Strap};
 
+use super::pacstrap::{self, Place, Setup};
 use crate::container_command;
 use crate::failure::Failure;
 use crate::interruption::Interruption;
 use crate::progress;
 
-/// Install Debian or Ubuntu into a directory, which must be missing or empty
+/// Install Debian, Ubuntu or Arch Linux into a directory, which must be missing or empty
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// debian or ubuntu
-    distribution: Distribution,
+    /// debian, ubuntu or arch
+    #[arg(value_name = "DISTRIBUTION")]
+    system: System,
     /// The directory
     directory: PathBuf,
     /// Leave it as its packages and mmdebstrap(1) make it: with device nodes for chroot(8) and the host's name and
@@ -32,6 +35,26 @@ pub(crate) struct Arguments {
     bare: bool,
     #[command(flatten)]
     pub(crate) choice: Choice,
+}
+
+/// What can be installed.
+#[derive(Debug, Clone, Copy)]
+enum System {
+    /// From packages of dpkg.
+    Apt(Distribution),
+    /// From packages of pacman.
+    Arch,
+}
+
+impl std::str::FromStr for System {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        match name {
+            "arch" => Ok(Self::Arch),
+            _ => name.parse().map(Self::Apt).map_err(|_| format!("'{name}' is none of debian, ubuntu and arch")),
+        }
+    }
 }
 
 /// What is installed and where it comes from.
@@ -73,6 +96,20 @@ pub(crate) struct Choice {
 }
 
 impl Choice {
+    /// An option that was given and means nothing for packages of pacman.
+    fn only_of_apt(&self) -> Option<&'static str> {
+        [
+            ("suite", self.suite.is_some()),
+            ("variant", self.variant != Variant::default()),
+            ("exclude", !self.exclude.is_empty()),
+            ("components", !self.components.is_empty()),
+            ("arch", self.arch.is_some()),
+            ("accept-expired", self.accept_expired),
+        ]
+        .into_iter()
+        .find_map(|(option, given)| given.then_some(option))
+    }
+
     /// The architecture by Debian's name.
     pub(crate) fn architecture(&self) -> Result<String, Failure> {
         match (&self.arch, host_architecture()) {
@@ -117,14 +154,66 @@ impl Choice {
 /// Installs into a directory and says so in the end.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let directory = std::path::absolute(&arguments.directory).map_err(|error| Failure::new(error, None))?;
-    let name = directory.file_name().and_then(|name| name.to_str()).filter(|name| is_host_name(name));
-    let hostname = name.unwrap_or(arguments.distribution.name());
-    install_with(arguments.distribution, &arguments.choice, &directory, (hostname, arguments.bare))?;
+    match arguments.system {
+        System::Arch if arguments.bare => {
+            return Err(Failure::usage(anyhow!(
+                "--bare is for Debian and Ubuntu: Arch Linux is always left as its packages make it"
+            )));
+        }
+        System::Arch => arch(&arguments.choice, &directory)?,
+        System::Apt(distribution) => {
+            let name = directory.file_name().and_then(|name| name.to_str()).filter(|name| is_host_name(name));
+            let hostname = name.unwrap_or(distribution.name());
+            install_with(distribution, &arguments.choice, &directory, (hostname, arguments.bare))?;
+        }
+    }
     if !arguments.choice.quiet && !arguments.bare {
         // It is not worth a failure if nobody hears it.
         let _ = writeln!(std::io::stderr(), "boot it with: redd spawn -b -D {}", arguments.directory.display());
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// # Errors
+/// Where the caller is not root.
+pub(crate) fn require_root() -> Result<(), Failure> {
+    if rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let error = anyhow!("only root can install a system: its files belong to many users");
+    Err(Failure::new(error, Some("run it with sudo")))
+}
+
+/// Installs Arch Linux: `base`, or what `--include` names besides.
+fn arch(choice: &Choice, directory: &Path) -> Result<(), Failure> {
+    require_root()?;
+    if let Some(option) = choice.only_of_apt() {
+        let error = anyhow!("--{option} is for Debian and Ubuntu: Arch Linux has no such choice");
+        return Err(Failure::usage(error));
+    }
+    let progress = progress::fitting(choice.quiet);
+    let setup = match &choice.mirror {
+        Some(mirror) => Setup::of_distribution(bootstrap::pacman::distribution::Distribution::new(Some(mirror)))?,
+        None => Setup::read(None, true, &*progress)?,
+    };
+    let (trusted, _) = setup.trusted(choice.keyring.as_deref())?;
+    let packages: Vec<String> = std::iter::once("base".to_owned()).chain(choice.include.iter().cloned()).collect();
+    let container = container_command::find().map_err(|error| Failure::new(error, None))?;
+    let strap = Strap {
+        root: directory,
+        config: &setup.config,
+        packages: Packages::Targets(&packages),
+        caches: &[choice.cache_directory()?.join("pacman")],
+        ignore_dependencies: false,
+        trusted: &trusted,
+        keyring: NewKeyring::Initialised,
+        mirror_list: setup.mirror_list(),
+        configuration: None,
+        container: &container,
+        command_line: "redd bootstrap arch",
+    };
+    let person = pacstrap::person(choice.quiet, false, &setup.config);
+    pacstrap::install(&strap, person, &*progress, Place::New)
 }
 
 /// Installs a distribution into a directory.
@@ -143,10 +232,7 @@ fn install_with(
     directory: &Path,
     (hostname, bare): (&str, bool),
 ) -> Result<(), Failure> {
-    if !rustix::process::geteuid().is_root() {
-        let error = anyhow!("only root can install a system: its files belong to many users");
-        return Err(Failure::new(error, Some("run it with sudo")));
-    }
+    require_root()?;
     let began = Instant::now();
     let interruption = Interruption::listen().map_err(|error| Failure::new(error, None))?;
     let source = choice.source(distribution)?;

@@ -24,6 +24,7 @@ pub(crate) mod list_images;
 pub(crate) mod login;
 pub(crate) mod logs;
 pub(crate) mod machined;
+pub(crate) mod pacstrap;
 pub(crate) mod pause;
 pub(crate) mod poweroff;
 pub(crate) mod ps;
@@ -57,6 +58,7 @@ Examples:
   redd run ubuntu -- apt-get --version  one command in a throw-away Ubuntu
   redd run host                         a root shell in a throw-away copy of this system
   redd bootstrap debian /srv/web        install Debian into a directory
+  redd bootstrap arch /srv/arch         install Arch Linux into a directory
   redd spawn -b -D /srv/web             boot it
   redd settings /srv/web                what its settings file and the defaults say";
 
@@ -73,6 +75,7 @@ verbs! {
         Spawn "spawn" spawn,
         Run "run" run,
         Bootstrap "bootstrap" bootstrap,
+        Pacstrap "pacstrap" pacstrap,
         Check "check" check,
         ImportMedia "import-media" import_media,
         Exec "exec" exec,

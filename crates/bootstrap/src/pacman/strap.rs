@@ -1,0 +1,460 @@
+//! What pacstrap(8) does: packages are chosen from repositories, fetched, verified and installed into a directory, and what
+//! the system in it needs to go on by itself is put there.
+
+mod host_files;
+mod package_files;
+
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use super::config::{Config, Repository};
+use super::database::{self, SyncDatabase};
+use super::fetch::{self, Database, Fetcher, PackageCache};
+use super::keyring::{self, Keyring, Web};
+use super::local::{self, Installed, LocalDatabase, Validation};
+use super::package::Candidate;
+use super::pattern::Patterns;
+use super::resolve::{self, Dependencies, Questions, Request, Resolution, Source, resolve};
+use super::target::{self, Target};
+use super::transaction::{self, PackageFile, Transaction};
+use crate::container::ContainerCommand;
+use crate::http::{self, Client, Patience};
+use crate::interrupt::Interrupt;
+use crate::progress::{Phase, Progress};
+use crate::staging::{self, Staging};
+use crate::tree;
+
+pub use host_files::MirrorList;
+
+/// Where pacman has its databases, in a tree.
+const DATABASES: &str = "var/lib/pacman";
+/// Where it keeps packages, in a tree.
+const PACKAGES: &str = "var/cache/pacman/pkg";
+/// Where it has its keyring, in a tree.
+const KEYRING: &str = "etc/pacman.d/gnupg";
+/// The package that brings the newest keys of Arch Linux.
+const KEYRING_PACKAGE: &str = "archlinux-keyring";
+/// Where hooks are that packages bring, in a tree.
+const HOOKS: &str = "usr/share/libalpm/hooks";
+
+/// Why a system is not installed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The place for it cannot be used.
+    #[error(transparent)]
+    Staging(#[from] staging::Error),
+    /// The directory cannot be used.
+    #[error(transparent)]
+    Target(#[from] target::Error),
+    /// Nothing can be fetched at all.
+    #[error("nothing can be fetched")]
+    Client(#[from] http::Error),
+    /// A database or package cannot be fetched, or is not accepted.
+    #[error(transparent)]
+    Fetch(#[from] fetch::Error),
+    /// A repository's database cannot be used.
+    #[error(transparent)]
+    Database(#[from] database::Error),
+    /// There is no repository.
+    #[error("the configuration names no repository")]
+    NoRepository,
+    /// What is installed already cannot be read.
+    #[error(transparent)]
+    Local(#[from] local::Error),
+    /// There is no such set of packages.
+    #[error(transparent)]
+    Resolve(#[from] resolve::Error),
+    /// A keyring cannot be read or written.
+    #[error(transparent)]
+    Keyring(#[from] keyring::Error),
+    /// A package cache cannot be used.
+    #[error(transparent)]
+    Cache(#[from] fetch::CacheError),
+    /// A package file that was named cannot be used.
+    #[error(transparent)]
+    Files(#[from] package_files::Error),
+    /// The packages cannot be installed.
+    #[error(transparent)]
+    Transaction(#[from] transaction::Error),
+    /// A file of the host cannot be copied.
+    #[error("cannot copy '{}'", path.display())]
+    Copy {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// A file of the tree cannot be written.
+    #[error("the system cannot be made ready")]
+    Tree(#[from] tree::Error),
+    /// It was asked to stop.
+    #[error("interrupted; the same command goes on from here")]
+    Interrupted,
+}
+
+impl Error {
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        let own = |hint: Option<&'static str>| hint.map(str::to_owned);
+        match self {
+            Self::Staging(staging::Error::Occupied(_)) => own(Some("name a directory that does not exist yet")),
+            Self::Target(error) => error.hint(),
+            Self::Client(error) => own(error.hint()),
+            Self::Fetch(error) => own(error.hint()),
+            Self::Database(error) => own(error.hint()),
+            Self::NoRepository => {
+                own(Some("add one to pacman.conf, such as [core] with a Server, or name another file with -C"))
+            }
+            Self::Resolve(error) => own(error.hint()),
+            Self::Keyring(error) => own(error.hint()),
+            Self::Files(error) => own(error.hint()),
+            Self::Transaction(error) => own(error.hint()),
+            Self::Tree(error) if error.is_full() => own(Some("make room on that file system")),
+            _ => None,
+        }
+    }
+
+    /// Whether it was asked to stop.
+    #[must_use]
+    pub fn is_interruption(&self) -> bool {
+        matches!(self, Self::Interrupted | Self::Transaction(transaction::Error::Interrupted))
+    }
+}
+
+/// What is installed.
+#[derive(Debug, Clone, Copy)]
+pub enum Packages<'a> {
+    /// Targets from repositories: `pacman -S`.
+    Targets(&'a [String]),
+    /// Package files of this machine: `pacman -U`.
+    Files(&'a [String]),
+}
+
+/// Which keyring the new system has from the beginning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NewKeyring<'a> {
+    /// None, unless a package brings one.
+    None,
+    /// An empty one with a key of its own: `-K`.
+    Initialised,
+    /// That of the host, in this directory.
+    Copied(&'a Path),
+}
+
+/// Whose signatures are accepted.
+#[derive(Debug, Clone)]
+pub struct Trusted {
+    /// The keys.
+    pub keyring: Keyring,
+    /// Whether newer ones that the distribution's own package of keys has, verified by these, are accepted too.
+    pub renewed: bool,
+}
+
+/// A system to be installed.
+#[derive(Debug)]
+pub struct Strap<'a> {
+    /// The directory.
+    pub root: &'a Path,
+    /// What pacman.conf says.
+    pub config: &'a Config,
+    /// What is installed.
+    pub packages: Packages<'a>,
+    /// Where packages are kept, new ones in the first of these directories of the host: `-c`. Without one, in the cache of
+    /// the tree.
+    pub caches: &'a [PathBuf],
+    /// Whether dependencies are not looked at: `-D`.
+    pub ignore_dependencies: bool,
+    /// Whose signatures are accepted.
+    pub trusted: &'a Trusted,
+    /// The keyring of the new system.
+    pub keyring: NewKeyring<'a>,
+    /// The mirror list of the new system.
+    pub mirror_list: MirrorList<'a>,
+    /// The configuration that the new system gets: `-P`.
+    pub configuration: Option<&'a Path>,
+    /// How containers are run.
+    pub container: &'a ContainerCommand,
+    /// The command line, for the log.
+    pub command_line: &'a str,
+}
+
+impl Strap<'_> {
+    /// Installs it into a directory that is missing or empty: there is all of it in the end, or nothing.
+    ///
+    /// # Errors
+    /// The first failure; nothing is left then but what was fetched.
+    pub fn run_new(
+        &self,
+        questions: &mut dyn Questions,
+        progress: &dyn Progress,
+        interrupt: &Interrupt,
+    ) -> Result<usize, Error> {
+        let staging = Staging::begin(self.root)?;
+        interrupt.set_staged(true);
+        let result = Strap { root: staging.path(), ..*self }.run(questions, progress, interrupt);
+        interrupt.set_staged(false);
+        match result {
+            Err(_) if interrupt.is_wanted() => Err(Error::Interrupted),
+            Err(other) => Err(other),
+            Ok(installed) => {
+                staging.finish()?;
+                Ok(installed)
+            }
+        }
+    }
+
+    /// Installs it, and says how many packages that were.
+    ///
+    /// # Errors
+    /// The first failure. Until the packages are unpacked only empty directories, fetched packages and databases are in the
+    /// tree; afterwards the same call goes on where the failed one ended.
+    pub fn run(
+        &self,
+        questions: &mut dyn Questions,
+        progress: &dyn Progress,
+        interrupt: &Interrupt,
+    ) -> Result<usize, Error> {
+        let target = Target::open(self.root)?;
+        match self.keyring {
+            NewKeyring::None => {}
+            NewKeyring::Initialised => {
+                keyring::initialise(target.tree(), KEYRING, SystemTime::now())?;
+            }
+            NewKeyring::Copied(directory) => {
+                keyring::copy(directory, target.tree(), KEYRING)?;
+            }
+        }
+        let installed = match self.packages {
+            Packages::Targets(targets) => self.from_repositories(&target, targets, questions, progress, interrupt)?,
+            Packages::Files(files) => self.from_files(&target, files, questions, progress, interrupt)?,
+        };
+        self.mirror_list.copy(target.tree())?;
+        if let Some(configuration) = self.configuration {
+            host_files::copy(configuration, target.tree(), "etc/pacman.conf")?;
+        }
+        Ok(installed)
+    }
+
+    fn from_repositories(
+        &self,
+        target: &Target,
+        targets: &[String],
+        questions: &mut dyn Questions,
+        progress: &dyn Progress,
+        interrupt: &Interrupt,
+    ) -> Result<usize, Error> {
+        if self.config.repositories.is_empty() {
+            return Err(Error::NoRepository);
+        }
+        let client = client()?;
+        let repositories = &self.config.repositories;
+        let caches = self.caches(target)?;
+        let now = SystemTime::now();
+        let web = Web::new(&self.trusted.keyring, now);
+        let fetcher = self.fetcher(&client, &web, progress);
+        let fetched = fetcher.databases(repositories)?;
+        keep_databases(target, repositories, &fetched)?;
+        let databases = self.read_databases(fetched, progress)?;
+        let newer = match self.trusted.renewed {
+            true => newer_keys(&self.trusted.keyring, &databases, &fetcher, repositories, &caches)?,
+            false => None,
+        };
+        let installed = installed(target)?;
+        let sources: Vec<Source<'_>> = databases
+            .iter()
+            .zip(repositories)
+            .map(|(database, repository)| Source { database, usage: repository.usage })
+            .collect();
+        let installed: Vec<&Installed> = installed.iter().collect();
+        let request = Request { sources: &sources, installed: &installed, targets, options: self.options() };
+        progress.begin(Phase::Resolve, 0, 0);
+        progress.end(Phase::Resolve);
+        let resolution = resolve(&request, questions)?;
+        let web = newer.as_ref().map_or(web, |keyring| Web::new(keyring, now));
+        let fetcher = self.fetcher(&client, &web, progress);
+        self.install(target, &resolution, &fetcher, repositories, &caches, interrupt)?;
+        Ok(resolution.install.len())
+    }
+
+    fn install(
+        &self,
+        target: &Target,
+        resolution: &Resolution<'_>,
+        fetcher: &Fetcher<'_>,
+        repositories: &[Repository],
+        caches: &[PackageCache],
+        interrupt: &Interrupt,
+    ) -> Result<(), Error> {
+        let wanted: Vec<(&Candidate, &Repository)> = resolution
+            .install
+            .iter()
+            .map(|choice| (choice.candidate, &repositories[choice.candidate.repository]))
+            .collect();
+        let fetched = fetcher.packages(&wanted, caches)?;
+        let mut files = Vec::with_capacity(fetched.len());
+        for (choice, fetched) in resolution.install.iter().zip(&fetched) {
+            let (candidate, cache) = (choice.candidate, &caches[fetched.cache]);
+            let path = cache.path().join(&fetched.name);
+            let gone = || fetch::CacheError {
+                action: "open",
+                path: path.clone(),
+                source: std::io::ErrorKind::NotFound.into(),
+            };
+            files.push(PackageFile {
+                // What was verified is what is installed.
+                file: Some(cache.open(&fetched.name)?.ok_or_else(gone)?),
+                path,
+                expected: Some((candidate.package.name.clone(), candidate.package.version.clone())),
+                reason: choice.reason,
+                validation: vec![validation(candidate, !fetched.signers.is_empty())],
+            });
+        }
+        let removals: Vec<String> = resolution.remove.iter().map(|package| package.name.clone()).collect();
+        self.commit(target, &files, &removals, fetcher.progress, interrupt)
+    }
+
+    fn commit(
+        &self,
+        target: &Target,
+        packages: &[PackageFile],
+        removals: &[String],
+        progress: &dyn Progress,
+        interrupt: &Interrupt,
+    ) -> Result<(), Error> {
+        if interrupt.is_wanted() {
+            return Err(Error::Interrupted);
+        }
+        let options = self.transaction_options();
+        let transaction = Transaction {
+            tree: target.tree(),
+            path: target.path(),
+            packages,
+            removals,
+            options: &options,
+            container: self.container,
+        };
+        // From here on the end has to be in order.
+        let before = interrupt.has_work_to_undo();
+        interrupt.set_staged(true);
+        let result = transaction.run(progress, interrupt);
+        interrupt.set_staged(before);
+        match result {
+            Err(_) if interrupt.is_wanted() => Err(Error::Interrupted),
+            other => Ok(other?),
+        }
+    }
+
+    fn options(&self) -> resolve::Options<'_> {
+        let options = &self.config.options;
+        resolve::Options {
+            dependencies: if self.ignore_dependencies { Dependencies::Ignored } else { Dependencies::Checked },
+            needed: false,
+            ignore_packages: &options.ignore_packages,
+            ignore_groups: &options.ignore_groups,
+            architectures: &options.architectures,
+        }
+    }
+
+    fn transaction_options(&self) -> transaction::Options {
+        let options = &self.config.options;
+        let patterns = |patterns: &[String]| Patterns::new(patterns.iter().map(String::as_str));
+        let mut hooks = vec![HOOKS.to_owned()];
+        let own = options.paths(None).hooks;
+        hooks.extend(own.iter().filter_map(|path| path.to_str()).map(|path| path.trim_matches('/').to_owned()));
+        transaction::Options {
+            hook_directories: hooks,
+            architectures: options.architectures.clone(),
+            no_extract: patterns(&options.no_extract),
+            no_upgrade: patterns(&options.no_upgrade),
+            check_space: options.check_space,
+            command_line: self.command_line.to_owned(),
+            ..transaction::Options::default()
+        }
+    }
+
+    /// Where packages are kept: new ones in the first of these.
+    fn caches(&self, target: &Target) -> Result<Vec<PackageCache>, Error> {
+        if self.caches.is_empty() {
+            return Ok(vec![PackageCache::of_tree(target.tree(), PACKAGES)?]);
+        }
+        Ok(self.caches.iter().map(|path| PackageCache::of_host(path)).collect::<Result<_, _>>()?)
+    }
+
+    fn fetcher<'a>(&self, client: &'a Client, web: &'a Web<'a>, progress: &'a dyn Progress) -> Fetcher<'a> {
+        let parallel = self.config.options.parallel_downloads.get() as usize;
+        Fetcher { client, web, progress, parallel }
+    }
+
+    fn read_databases(&self, fetched: Vec<Database>, progress: &dyn Progress) -> Result<Vec<SyncDatabase>, Error> {
+        progress.begin(Phase::Parse, fetched.len() as u64, 0);
+        let read =
+            fetched.into_iter().zip(&self.config.repositories).enumerate().map(|(nr, (database, repository))| {
+                progress.item(Phase::Parse, &repository.name);
+                SyncDatabase::read(&repository.name, nr, database.content)
+            });
+        let databases: Result<Vec<_>, _> = read.collect();
+        progress.end(Phase::Parse);
+        Ok(databases?)
+    }
+}
+
+/// How things are fetched: through the proxy of the environment, and from the host's own directories.
+fn client() -> Result<Client, Error> {
+    Ok(Client::new(None, Patience::default())?.with_files())
+}
+
+/// How a package's file was checked, as pacman notes it: the signature, or else the best hash there is.
+fn validation(candidate: &Candidate, signed: bool) -> Validation {
+    match (signed, candidate.sha256) {
+        (true, _) => Validation::Pgp,
+        (false, Some(_)) => Validation::Sha256,
+        (false, None) => Validation::None,
+    }
+}
+
+/// What is installed already.
+fn installed(target: &Target) -> Result<Vec<Installed>, Error> {
+    Ok(LocalDatabase::read(target.tree(), DATABASES)?.installed().to_vec())
+}
+
+/// The databases stay in the tree, as `pacman -Sy` leaves them.
+fn keep_databases(target: &Target, repositories: &[Repository], databases: &[Database]) -> Result<(), Error> {
+    for (repository, database) in repositories.iter().zip(databases) {
+        let path = format!("{DATABASES}/sync/{}.db", repository.name);
+        target.tree().write(&path, &database.content, 0o644)?;
+        match &database.signature {
+            Some(signature) => target.tree().write(&format!("{path}.sig"), signature, 0o644)?,
+            None => target.tree().remove(&format!("{path}.sig"))?,
+        }
+    }
+    Ok(())
+}
+
+/// These keys with those of the distribution's package of keys, which these have to have signed.
+fn newer_keys(
+    keyring: &Keyring,
+    databases: &[SyncDatabase],
+    fetcher: &Fetcher<'_>,
+    repositories: &[Repository],
+    caches: &[PackageCache],
+) -> Result<Option<Keyring>, Error> {
+    let found = databases.iter().find_map(|database| database.find(KEYRING_PACKAGE));
+    let Some(candidate) = found else { return Ok(None) };
+    let fetched = match fetcher.packages(&[(candidate, &repositories[candidate.repository])], caches) {
+        Ok(fetched) => fetched,
+        // The other packages may do all the same; if not, that is told then.
+        Err(fetch::Error::Verify(error)) => {
+            fetcher.progress.notice(&format!("newer keys are not taken: {error}: {}", error.source));
+            return Ok(None);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let mut newer = keyring.clone();
+    for one in fetched.iter().filter(|one| !one.signers.is_empty()) {
+        if let Some(file) = caches[one.cache].open(&one.name)? {
+            package_files::populate(&mut newer, &one.name, file)?;
+        }
+    }
+    Ok(Some(newer))
+}

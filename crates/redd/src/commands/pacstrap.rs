@@ -1,0 +1,269 @@
+//! `redd pacstrap`, also as `pacstrap`: packages of Arch Linux are installed into a directory.
+
+use std::ffi::OsString;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::anyhow;
+use bootstrap::pacman::distribution::{Distribution, MIRROR_LIST};
+use bootstrap::pacman::strap::{MirrorList, NewKeyring, Packages, Strap, Trusted};
+use bootstrap::pacman::{Config, Keyring, keyring};
+use bootstrap::progress::Progress;
+
+use crate::container_command;
+use crate::failure::{self, Failure};
+use crate::interruption::Interruption;
+use crate::pacman::{Here, Person};
+use crate::progress;
+
+/// The host's configuration.
+const CONFIGURATION: &str = "/etc/pacman.conf";
+/// The host's keyring, which the new system gets.
+const HOST_KEYRING: &str = "/etc/pacman.d/gnupg";
+/// What is installed if nothing is named.
+const BASE: &str = "base";
+
+/// Install packages of Arch Linux into a directory, as pacstrap(8) does; no pacman is needed on the host
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Use this configuration instead of /etc/pacman.conf; without one, Arch Linux's own repositories
+    #[arg(short = 'C', value_name = "CONFIG")]
+    configuration: Option<PathBuf>,
+    /// Use the package cache of the host instead of that of the new system
+    #[arg(short = 'c')]
+    host_cache: bool,
+    /// Do not look at dependencies
+    #[arg(short = 'D')]
+    ignore_dependencies: bool,
+    /// The directory need not be a mount point: say nothing of it
+    #[arg(short = 'd')]
+    directory: bool,
+    /// Do not copy the host's keyring
+    #[arg(short = 'G')]
+    no_keyring: bool,
+    /// Ask: which members of groups, which of several providers, whether to go on
+    #[arg(short = 'i')]
+    interactive: bool,
+    /// Make a new keyring with a key of its own (implies -G)
+    #[arg(short = 'K')]
+    initialise_keyring: bool,
+    /// Do not copy the host's mirror list
+    #[arg(short = 'M')]
+    no_mirror_list: bool,
+    /// Install as an ordinary user in namespaces (refused: only root can run containers yet)
+    #[arg(short = 'N')]
+    unshare: bool,
+    /// Copy the configuration, too
+    #[arg(short = 'P')]
+    copy_configuration: bool,
+    /// The packages are files of this machine
+    #[arg(short = 'U')]
+    files: bool,
+    /// OpenPGP certificates that packages must be signed by, instead of the host's keyring or the one built in
+    #[arg(long, value_name = "FILE")]
+    keyring: Option<PathBuf>,
+    /// Say nothing but questions and errors
+    #[arg(short, long)]
+    quiet: bool,
+    /// The directory
+    root: PathBuf,
+    /// Packages, groups, or with -U files [default: base]
+    packages: Vec<String>,
+}
+
+/// A configuration, and where it comes from.
+pub(crate) struct Setup {
+    pub(crate) config: Config,
+    /// Its file; `None` for Arch Linux's own repositories.
+    pub(crate) file: Option<PathBuf>,
+    pub(crate) distribution: Option<Distribution>,
+}
+
+impl Setup {
+    /// The host's configuration or that of the file; Arch Linux's own repositories where the host has none or names none.
+    pub(crate) fn read(file: Option<&Path>, targets: bool, progress: &dyn Progress) -> Result<Self, Failure> {
+        let path = file.unwrap_or(Path::new(CONFIGURATION));
+        if file.is_some() || path.exists() {
+            let config = Config::read(path).map_err(|error| {
+                let hint = error.hint();
+                Failure::new(error, hint)
+            })?;
+            for warning in &config.warnings {
+                progress.notice(&format!("warning: {warning}"));
+            }
+            if file.is_some() || !targets || !config.repositories.is_empty() {
+                return Ok(Self { config, file: Some(path.to_owned()), distribution: None });
+            }
+            progress.notice(&format!("{CONFIGURATION} names no repository: Arch Linux's own are used"));
+        }
+        Self::of_distribution(Distribution::new(None))
+    }
+
+    /// Arch Linux's own repositories.
+    pub(crate) fn of_distribution(distribution: Distribution) -> Result<Self, Failure> {
+        if !Distribution::runs_here() {
+            let error = anyhow!("Arch Linux is not built for this machine");
+            return Err(Failure::new(error, Some("name the configuration of a distribution that is with -C")));
+        }
+        let config = distribution.config().map_err(|error| {
+            let hint = error.hint();
+            Failure::new(error, hint)
+        })?;
+        Ok(Self { config, file: None, distribution: Some(distribution) })
+    }
+
+    /// The mirrors that the new system gets.
+    pub(crate) fn mirror_list(&self) -> MirrorList<'_> {
+        match self.distribution.as_ref().and_then(Distribution::mirror_list) {
+            Some(list) => MirrorList::Written(list),
+            None => MirrorList::Copied(Path::new(MIRROR_LIST)),
+        }
+    }
+
+    /// Whose signatures count, and whether they are those of a keyring of the host.
+    pub(crate) fn trusted(&self, file: Option<&Path>) -> Result<(Trusted, bool), Failure> {
+        let failed = |error: keyring::Error| {
+            let hint = error.hint();
+            Failure::new(error, hint)
+        };
+        if let Some(file) = file {
+            let content = std::fs::read(file).map_err(|error| {
+                Failure::new(anyhow!(error).context(format!("cannot read '{}'", file.display())), None)
+            })?;
+            let keyring = Keyring::of_trusted(&format!("in '{}'", file.display()), &content).map_err(failed)?;
+            return Ok((Trusted { keyring, renewed: false }, true));
+        }
+        match Keyring::of_host(&self.config.options.paths(None).gpg) {
+            Ok(keyring) => Ok((Trusted { keyring, renewed: false }, true)),
+            Err(keyring::Error::Missing(_)) => {
+                Ok((Trusted { keyring: Keyring::embedded().map_err(failed)?, renewed: true }, false))
+            }
+            Err(error) => Err(failed(error)),
+        }
+    }
+}
+
+/// Runs as `pacstrap`.
+pub(crate) fn main(words: Vec<OsString>) -> ExitCode {
+    #[derive(Debug, clap::Parser)]
+    #[command(name = "pacstrap", version)]
+    struct Line {
+        #[command(flatten)]
+        arguments: Arguments,
+    }
+    match <Line as clap::Parser>::try_parse_from(words) {
+        Ok(line) => failure::report(run(&line.arguments).map_err(Failure::like_original)),
+        Err(error) => {
+            let code = u8::from(error.use_stderr());
+            // Nobody may be there to read it.
+            let _ = error.print();
+            ExitCode::from(code)
+        }
+    }
+}
+
+/// Installs.
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    if arguments.unshare {
+        let error = anyhow!("-N is not possible yet: packages are configured in containers, which only root can run");
+        return Err(Failure::new(error, Some("run it with sudo and without -N")));
+    }
+    super::bootstrap::require_root()?;
+    let progress = progress::fitting(arguments.quiet);
+    if !arguments.directory && !is_mount_point(&arguments.root) {
+        progress
+            .notice(&format!("note: '{}' is not a mount point; with -d this is not told", arguments.root.display()));
+    }
+    let setup = Setup::read(arguments.configuration.as_deref(), !arguments.files, &*progress)?;
+    let (trusted, of_host) = setup.trusted(arguments.keyring.as_deref())?;
+    let targets = match &arguments.packages[..] {
+        [] => vec![BASE.to_owned()],
+        named => named.to_vec(),
+    };
+    let caches = if arguments.host_cache { setup.config.options.paths(None).caches } else { Vec::new() };
+    let host_keyring = Path::new(HOST_KEYRING);
+    let keyring = match (arguments.initialise_keyring, arguments.no_keyring) {
+        (true, _) => NewKeyring::Initialised,
+        (false, true) => NewKeyring::None,
+        (false, false) if host_keyring.is_dir() => NewKeyring::Copied(host_keyring),
+        // Without one, the pacman inside could install nothing.
+        (false, false) if !of_host => NewKeyring::Initialised,
+        (false, false) => NewKeyring::None,
+    };
+    let configuration = match (arguments.copy_configuration, &setup.file) {
+        (false, _) => None,
+        (true, Some(file)) => Some(file.as_path()),
+        (true, None) => return Err(Failure::usage(anyhow!("-P copies {CONFIGURATION}, and the host has none"))),
+    };
+    let container = container_command::find().map_err(|error| Failure::new(error, None))?;
+    let line: Vec<String> = std::env::args().collect();
+    let strap = Strap {
+        root: &arguments.root,
+        config: &setup.config,
+        packages: if arguments.files { Packages::Files(&targets) } else { Packages::Targets(&targets) },
+        caches: &caches,
+        ignore_dependencies: arguments.ignore_dependencies,
+        trusted: &trusted,
+        keyring,
+        mirror_list: if arguments.no_mirror_list { MirrorList::OfPackage } else { setup.mirror_list() },
+        configuration,
+        container: &container,
+        command_line: &line.join(" "),
+    };
+    let person = person(arguments.quiet, arguments.interactive, &setup.config);
+    install(&strap, person, &*progress, Place::There)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Who answers the questions.
+pub(crate) fn person(quiet: bool, interactive: bool, config: &Config) -> Here {
+    let names = config.repositories.iter().map(|repository| repository.name.clone()).collect();
+    Person::here(quiet && !interactive, interactive, names, config.options.verbose_package_lists)
+}
+
+/// Which directory a system comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// One that is there, whatever is in it.
+    There,
+    /// A new one, which is there with all of it or not at all.
+    New,
+}
+
+/// Installs, and says so in the end.
+pub(crate) fn install(
+    strap: &Strap<'_>,
+    mut person: Here,
+    progress: &dyn Progress,
+    place: Place,
+) -> Result<(), Failure> {
+    let began = Instant::now();
+    let interruption = Interruption::listen().map_err(|error| Failure::new(error, None))?;
+    let interrupt = interruption.interrupt();
+    let result = match place {
+        Place::There => strap.run(&mut person, progress, interrupt),
+        Place::New => strap.run_new(&mut person, progress, interrupt),
+    };
+    if let Some(error) = person.failure() {
+        return Err(Failure::new(anyhow!(error).context("nothing can be asked or told"), None));
+    }
+    let count = result.map_err(|error| {
+        let code = if error.is_interruption() { 130 } else { 1 };
+        let hint = error.hint();
+        Failure::new(error, hint.as_deref()).with_code(code)
+    })?;
+    let seconds = began.elapsed().as_secs_f32();
+    progress.notice(&format!("installed {count} packages in {seconds:.1} s: {}", strap.root.display()));
+    Ok(())
+}
+
+/// Whether something is mounted on a directory. One that cannot be looked at is told of later.
+fn is_mount_point(path: &Path) -> bool {
+    let number = |path: &Path| std::fs::metadata(path).map(|status| (status.dev(), status.ino()));
+    match (number(path), number(&path.join(".."))) {
+        (Ok(own), Ok(above)) => own.0 != above.0 || own.1 == above.1,
+        _ => true,
+    }
+}
