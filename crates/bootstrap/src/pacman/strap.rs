@@ -151,6 +151,14 @@ pub struct Trusted {
     pub renewed: bool,
 }
 
+/// Where packages are installed to, who is told, and who may stop it.
+#[derive(Clone, Copy)]
+struct Site<'a> {
+    target: &'a Target,
+    progress: &'a dyn Progress,
+    interrupt: &'a Interrupt,
+}
+
 /// A system to be installed.
 #[derive(Debug)]
 pub struct Strap<'a> {
@@ -216,6 +224,7 @@ impl Strap<'_> {
         interrupt: &Interrupt,
     ) -> Result<usize, Error> {
         let target = Target::open(self.root)?;
+        let site = Site { target: &target, progress, interrupt };
         match self.keyring {
             NewKeyring::None => {}
             NewKeyring::Initialised => {
@@ -226,8 +235,8 @@ impl Strap<'_> {
             }
         }
         let installed = match self.packages {
-            Packages::Targets(targets) => self.from_repositories(&target, targets, questions, progress, interrupt)?,
-            Packages::Files(files) => self.from_files(&target, files, questions, progress, interrupt)?,
+            Packages::Targets(targets) => self.install_targets(&site, targets, questions)?,
+            Packages::Files(files) => self.install_files(&site, files, questions)?,
         };
         self.mirror_list.copy(target.tree())?;
         if let Some(configuration) = self.configuration {
@@ -236,14 +245,13 @@ impl Strap<'_> {
         Ok(installed)
     }
 
-    fn from_repositories(
+    fn install_targets(
         &self,
-        target: &Target,
+        site: &Site<'_>,
         targets: &[String],
         questions: &mut dyn Questions,
-        progress: &dyn Progress,
-        interrupt: &Interrupt,
     ) -> Result<usize, Error> {
+        let Site { target, progress, .. } = *site;
         if self.config.repositories.is_empty() {
             return Err(Error::NoRepository);
         }
@@ -273,19 +281,18 @@ impl Strap<'_> {
         let resolution = resolve(&request, questions)?;
         let web = newer.as_ref().map_or(web, |keyring| Web::new(keyring, now));
         let fetcher = self.fetcher(&client, &web, progress);
-        self.install(target, &resolution, &fetcher, repositories, &caches, interrupt)?;
+        self.install(site, &resolution, &fetcher, &caches)?;
         Ok(resolution.install.len())
     }
 
     fn install(
         &self,
-        target: &Target,
+        site: &Site<'_>,
         resolution: &Resolution<'_>,
         fetcher: &Fetcher<'_>,
-        repositories: &[Repository],
         caches: &[PackageCache],
-        interrupt: &Interrupt,
     ) -> Result<(), Error> {
+        let repositories = &self.config.repositories;
         let wanted: Vec<(&Candidate, &Repository)> = resolution
             .install
             .iter()
@@ -311,17 +318,11 @@ impl Strap<'_> {
             });
         }
         let removals: Vec<String> = resolution.remove.iter().map(|package| package.name.clone()).collect();
-        self.commit(target, &files, &removals, fetcher.progress, interrupt)
+        self.commit(site, &files, &removals)
     }
 
-    fn commit(
-        &self,
-        target: &Target,
-        packages: &[PackageFile],
-        removals: &[String],
-        progress: &dyn Progress,
-        interrupt: &Interrupt,
-    ) -> Result<(), Error> {
+    fn commit(&self, site: &Site<'_>, packages: &[PackageFile], removals: &[String]) -> Result<(), Error> {
+        let Site { target, progress, interrupt } = *site;
         if interrupt.is_wanted() {
             return Err(Error::Interrupted);
         }
@@ -413,9 +414,9 @@ fn validation(candidate: &Candidate, signed: bool) -> Validation {
     }
 }
 
-/// What is installed already.
+/// What is installed already. What a killed run had begun is not: it is installed again.
 fn installed(target: &Target) -> Result<Vec<Installed>, Error> {
-    Ok(LocalDatabase::read(target.tree(), DATABASES)?.installed().to_vec())
+    Ok(LocalDatabase::read(target.tree(), DATABASES)?.whole().cloned().collect())
 }
 
 /// The databases stay in the tree, as `pacman -Sy` leaves them.

@@ -11,8 +11,8 @@ use super::super::decoder::decoder;
 use super::super::keyring::{Keyring, Web};
 use super::super::verify::{self, LONGEST_SIGNATURE, Signed};
 use super::{
-    Candidate, Error as StrapError, Installed, Interrupt, PackageFile, Phase, Progress, Questions, Request, Source,
-    Strap, SyncDatabase, Target, Validation, resolve,
+    Candidate, Error as StrapError, Installed, PackageFile, Phase, Progress, Questions, Request, Site, Source, Strap,
+    SyncDatabase, Validation, resolve,
 };
 use crate::tar_reader::TarReader;
 
@@ -69,14 +69,13 @@ struct Named {
 }
 
 impl Strap<'_> {
-    pub(super) fn from_files(
+    pub(super) fn install_files(
         &self,
-        target: &Target,
+        site: &Site<'_>,
         files: &[String],
         questions: &mut dyn Questions,
-        progress: &dyn Progress,
-        interrupt: &Interrupt,
     ) -> Result<usize, StrapError> {
+        let Site { target, progress, .. } = *site;
         let web = Web::new(&self.trusted.keyring, SystemTime::now());
         progress.begin(Phase::Check, files.len() as u64, 0);
         let named: Result<Vec<Named>, Error> = files.iter().map(|file| self.look_at(file, &web, progress)).collect();
@@ -109,7 +108,7 @@ impl Strap<'_> {
             });
         }
         let removals: Vec<String> = resolution.remove.iter().map(|package| package.name.clone()).collect();
-        self.commit(target, &packages, &removals, progress, interrupt)?;
+        self.commit(site, &packages, &removals)?;
         Ok(packages.len())
     }
 
