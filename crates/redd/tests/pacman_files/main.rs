@@ -3,6 +3,8 @@
 //! The packages are made as makepkg makes them, for cases that are odd: what is there already, what was changed, what
 //! goes, links, modes, attributes, scripts and hooks.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
 mod compare;
 mod refused;
 mod scenarios;
