@@ -170,7 +170,13 @@ impl Scene {
         let tree = Tree::open(&root).unwrap();
         let file = |package: &&str| {
             let reason = Reason::Explicit;
-            PackageFile { path: self.file(package), file: None, expected: None, reason, validation: vec![Validation::None] }
+            PackageFile {
+                path: self.file(package),
+                file: None,
+                expected: None,
+                reason,
+                validation: vec![Validation::None],
+            }
         };
         let files: Vec<PackageFile> = packages.iter().map(file).collect();
         let values = |key| lines.iter().filter(move |(other, _)| *other == key).flat_map(|(_, value)| value.split(' '));
