@@ -11,6 +11,8 @@ use testkit::{Terminal, fixture, requires, run_limited};
 
 const LIMIT: Duration = Duration::from_secs(180);
 
+const REDD: Installer = Installer::Redd(env!("CARGO_BIN_EXE_redd"));
+
 /// Younger times are those of the installation.
 const OLD: i64 = 1_700_000_000;
 
@@ -97,6 +99,7 @@ fn looked_after(installer: Installer) {
 }
 
 #[test]
+#[ignore = "for the acceptance"]
 fn what_the_original_installs_boots_and_has_all_its_files() {
     requires!(root, cgroup2, program "pacstrap", program "pacman", program "makepkg");
     typed(Installer::Real);
@@ -107,4 +110,32 @@ fn what_the_original_installs_boots_and_has_all_its_files() {
 fn pacman_goes_on_in_what_the_original_installed() {
     requires!(root, cgroup2, program "pacstrap", program "pacman", program "makepkg");
     looked_after(Installer::Real);
+}
+
+#[test]
+fn a_person_installs_a_system_and_boots_it() {
+    requires!(root, cgroup2, program "pacstrap", program "pacman", program "makepkg");
+    typed(REDD);
+}
+
+#[test]
+fn pacman_goes_on_in_what_was_installed() {
+    requires!(root, cgroup2, program "pacstrap", program "pacman", program "makepkg");
+    looked_after(REDD);
+}
+
+#[test]
+fn a_system_is_the_same_as_the_original_installs() {
+    requires!(root, program "pacstrap", program "pacman", program "makepkg");
+    let Some(system) = System::get() else { return };
+    let listings = [Installer::Real, REDD].map(|installer| {
+        let host = Host::new(&system, &system.first());
+        let tree = fixture::empty();
+        let install = installer.command(&host, &["-c", "-d"], tree.path(), &["base", "linux", "archivers"]);
+        run_limited(install, Vec::new(), LIMIT).expect_code(0);
+        Listing::of(tree.path(), OLD)
+    });
+    assert!(listings[0].count() > 3500, "{}", listings[0].count());
+    let differences = listings[0].differences(&listings[1], &[]);
+    assert!(differences.is_empty(), "{} differences:\n{}", differences.len(), differences.join("\n"));
 }

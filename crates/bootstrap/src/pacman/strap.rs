@@ -360,11 +360,9 @@ impl Strap<'_> {
     fn transaction_options(&self) -> transaction::Options {
         let options = &self.config.options;
         let patterns = |patterns: &[String]| Patterns::new(patterns.iter().map(String::as_str));
-        let mut hooks = vec![HOOKS.to_owned()];
-        let own = options.paths(None).hooks;
-        hooks.extend(own.iter().filter_map(|path| path.to_str()).map(|path| path.trim_matches('/').to_owned()));
         transaction::Options {
-            hook_directories: hooks,
+            // The directories of `HookDir` are the host's, also where pacman is told of another root.
+            hook_directories: vec![HOOKS.to_owned()],
             architectures: options.architectures.clone(),
             no_extract: patterns(&options.no_extract),
             no_upgrade: patterns(&options.no_upgrade),

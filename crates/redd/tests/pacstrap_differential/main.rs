@@ -12,6 +12,7 @@ use std::time::Duration;
 use testkit::arch::{Crafted, Crafts, Host, Installer, Listing, System};
 use testkit::{fixture, requires, run_limited};
 
+const REDD: Installer = Installer::Redd(env!("CARGO_BIN_EXE_redd"));
 const LIMIT: Duration = Duration::from_secs(120);
 
 /// After all times in crafted packages, before those of this machine, in seconds since 1970.
@@ -112,4 +113,28 @@ fn there_are_enough_cases_and_each_has_a_name_of_its_own() {
 fn the_original_gives_the_same_tree_twice() {
     requires!(root, program "pacstrap", program "pacman", program "makepkg", program "busybox");
     compare(&cases::all(), Installer::Real, Installer::Real);
+}
+
+#[test]
+fn contents_are_the_same() {
+    requires!(root, program "pacstrap", program "pacman", program "makepkg", program "busybox");
+    compare(&contents::cases(), Installer::Real, REDD);
+}
+
+#[test]
+fn what_is_chosen_is_the_same() {
+    requires!(root, program "pacstrap", program "pacman", program "makepkg", program "busybox");
+    compare(&relations::cases(), Installer::Real, REDD);
+}
+
+#[test]
+fn scripts_and_hooks_do_the_same() {
+    requires!(root, program "pacstrap", program "pacman", program "makepkg", program "busybox");
+    compare(&scripts::cases(), Installer::Real, REDD);
+}
+
+#[test]
+fn switches_and_configuration_mean_the_same() {
+    requires!(root, program "pacstrap", program "pacman", program "makepkg", program "busybox");
+    compare(&switches::cases(), Installer::Real, REDD);
 }

@@ -20,7 +20,8 @@ fn scriptlets() -> Vec<Case> {
     let text = "pre_install() {\n  echo pre $# $1 $PWD $(id -u) >> /var/notes\n}\npost_install() {\n  \
                 echo post $# \"$@\" >> /var/notes\n  ls /usr/share/a >> /var/notes\n  echo said\n}\n\
                 post_upgrade() { echo no >> /var/notes; }\n";
-    let environment = "post_install() { env | sort >> /var/notes; chmod 700 /usr/share/a/file; }\n";
+    let environment =
+        "post_install() { umask >> /var/notes; echo $HOME >> /var/notes; chmod 700 /usr/share/a/file; }\n";
     let order =
         ["a", "b", "c"].map(|name| scripted(name, &format!("post_install() {{ echo {name} >> /var/notes; }}\n")));
     let [a, b, c] = order;

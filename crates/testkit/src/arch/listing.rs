@@ -22,9 +22,9 @@ const SHOWN: usize = 3000;
 impl Listing {
     /// Reads a tree. Of times, in seconds since 1970, only those before `since` are compared, which are packages'.
     ///
-    /// Not compared, because they differ from one time to the next: the time of installation in pacman's database; lines of
-    /// its log that are not of the transaction, and the time of all; the machine's id; what GnuPG notes while it looks at a
-    /// keyring.
+    /// Not compared, because they differ from one time to the next: the times of pacman's database; where the tree is, and lines of
+    /// its log that are not of the transaction, and the time of all; the machine's id; ldconfig's own
+    /// cache; what GnuPG notes while it looks at a keyring.
     ///
     /// # Panics
     /// If the tree cannot be read.
@@ -50,7 +50,8 @@ impl Listing {
             if !status.is_dir() && status.nlink() > 1 {
                 line += &format!(" same as {first}");
             }
-            if !status.is_dir() && status.mtime() < since {
+            let timed = !status.is_dir() && !shown.starts_with("var/lib/pacman/local/");
+            if timed && status.mtime() < since {
                 line += &format!(" of {}", status.mtime());
             }
             line += &attributes(&path);
@@ -105,7 +106,8 @@ fn kind(path: &Path, inside: &Path, tree: &Path, status: &fs::Metadata) -> Strin
 fn contents(path: &Path, inside: &Path, tree: &Path) -> String {
     let bytes = fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let inside = inside.to_string_lossy();
-    let random = ["etc/machine-id", "trustdb.gpg", "tofu.db", "pubring.gpg~"];
+    // The loader's cache of libraries has inode numbers.
+    let random = ["etc/machine-id", "var/cache/ldconfig/aux-cache", "trustdb.gpg", "tofu.db", "pubring.gpg~"];
     if random.iter().any(|end| inside.ends_with(end)) {
         return "whatever".into();
     }
@@ -143,7 +145,7 @@ fn dated(text: &str) -> String {
 fn logged(text: &str, tree: &Path) -> String {
     let words = text.lines().filter_map(|line| line.split_once("] ").map(|(_, words)| words));
     let words = words.filter(|words| words.starts_with("[ALPM"));
-    words.collect::<Vec<_>>().join("\n").replace(&*tree.to_string_lossy(), "TREE")
+    words.collect::<Vec<_>>().join("\n").replace(&*tree.to_string_lossy(), "")
 }
 
 fn attributes(path: &Path) -> String {
