@@ -108,7 +108,8 @@ pub struct Unpacked {
     pub control: BTreeMap<String, ControlFile>,
     /// The paths it has in the tree, without a slash in front, in the order of the archive.
     pub paths: Vec<Vec<u8>>,
-    /// The configuration files (paths as in [`Unpacked::paths`]) and the MD5 of each, by which dpkg notices changes.
+    /// The configuration files (paths as in [`Unpacked::paths`]) and what dpkg notes of each: its MD5, by which
+    /// it notices changes, or that it goes with an upgrade.
     pub conffiles: Vec<(String, String)>,
     in_the_way: Vec<Vec<u8>>,
 }
@@ -262,6 +263,7 @@ impl Job<'_> {
                 unpacked.paths.push(path);
             }
         }
+        unpacked.conffiles.extend(removed_conffiles(&unpacked.control));
         self.progress.advance(Phase::Unpack, item.package.size().unwrap_or(0));
         self.progress.item(Phase::Unpack, item.package.name());
         Ok(unpacked)
@@ -388,6 +390,14 @@ fn conffile_names(control: &BTreeMap<String, ControlFile>) -> Vec<Vec<u8>> {
         .filter(|line| line.starts_with(b"/"))
         .map(|line| plain(line.trim_ascii_end()))
         .collect()
+}
+
+/// The configuration files that the package once had and that go with an upgrade, as dpkg notes them.
+fn removed_conffiles(control: &BTreeMap<String, ControlFile>) -> Vec<(String, String)> {
+    let text = control.get("conffiles").map(|file| &*file.content).unwrap_or_default();
+    let text = String::from_utf8_lossy(text);
+    let paths = text.lines().filter_map(|line| line.strip_prefix("remove-on-upgrade /"));
+    paths.map(|path| (path.trim_end().to_owned(), "newconffile remove-on-upgrade".to_owned())).collect()
 }
 
 /// A path without `./` or slashes at its ends and without double ones.

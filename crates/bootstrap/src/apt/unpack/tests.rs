@@ -134,7 +134,9 @@ fn files_come_as_the_package_has_them() {
     assert!(null.file_type().is_char_device());
     assert_eq!(null.rdev(), rustix::fs::makedev(1, 3));
     assert!(place.root.join(&long).exists());
-    assert_eq!(unpacked[1].conffiles, [("etc/one.conf".to_owned(), "60b725f10c9c85c70d97880dfe8191b3".to_owned())]);
+    let conffiles =
+        [("etc/one.conf", "60b725f10c9c85c70d97880dfe8191b3"), ("etc/gone", "newconffile remove-on-upgrade")];
+    assert_eq!(unpacked[1].conffiles, conffiles.map(|(path, what)| (path.to_owned(), what.to_owned())));
     assert!(unpacked[1].control["postinst"].executable);
     assert_eq!(unpacked[1].paths[1], b"lib/file");
 }
