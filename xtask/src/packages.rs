@@ -38,7 +38,6 @@ const NEEDED: &[Needed] = &[
     needed("losetup", "mount", "devices that a container must not open"),
     needed("ipcmk", "util-linux", "objects that a container must not see"),
     needed("pacman", "pacman-package-manager", "what pacman itself makes of the same"),
-    needed("gpg", "gnupg", "whether it works with keyrings, and says the same of signatures"),
     needed("vercmp", "makepkg", "how pacman orders versions"),
     needed("bsdtar", "libarchive-tools", "what repo-add reads packages with"),
     needed("newuidmap", "uidmap", "subordinate ids"),

@@ -7,7 +7,7 @@ mod resolver;
 
 use std::io::{self, Read};
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use ureq::Agent;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
@@ -287,6 +287,14 @@ impl Client {
     /// # Errors
     /// As [`Client::get`], and where it is larger than `limit` bytes or breaks off. Errors that may pass are tried again.
     pub fn get_all(&self, url: &str, limit: u64) -> Result<Vec<u8>, Error> {
+        Ok(self.get_dated(url, limit)?.0)
+    }
+
+    /// The same, and when it was changed last, where the server says so.
+    ///
+    /// # Errors
+    /// As [`Client::get_all`].
+    pub fn get_dated(&self, url: &str, limit: u64) -> Result<(Vec<u8>, Option<SystemTime>), Error> {
         let mut attempt = 1;
         loop {
             let result = self.get(url, 0).and_then(|mut response| {
@@ -295,7 +303,7 @@ impl Client {
                 loop {
                     let count = response.read(&mut buffer)?;
                     if count == 0 {
-                        return Ok(content);
+                        return Ok((content, response.modified));
                     }
                     content.extend_from_slice(&buffer[..count]);
                     if content.len() as u64 > limit {
@@ -399,6 +407,7 @@ pub struct Response {
     url: String,
     offset: u64,
     length: Option<u64>,
+    modified: Option<SystemTime>,
     reader: Box<dyn Read + Send>,
     patience: Patience,
     got: u64,
@@ -413,10 +422,11 @@ impl std::fmt::Debug for Response {
 
 impl Response {
     fn new(url: String, offset: u64, response: ureq::http::Response<ureq::Body>, patience: Patience) -> Self {
+        let modified = response.headers().get("last-modified").and_then(|value| date(value.to_str().ok()?));
         let body = response.into_body();
         let length = body.content_length();
         let reader = Box::new(body.into_with_config().limit(u64::MAX).reader());
-        Self { url, offset, length, reader, patience, got: 0, window: (Instant::now(), 0) }
+        Self { url, offset, length, modified, reader, patience, got: 0, window: (Instant::now(), 0) }
     }
 
     /// The address that was read from in the end.
@@ -432,6 +442,11 @@ impl Response {
     /// How many bytes come, where the server says so.
     pub fn length(&self) -> Option<u64> {
         self.length
+    }
+
+    /// When it was changed last, where the server says so.
+    pub fn modified(&self) -> Option<SystemTime> {
+        self.modified
     }
 
     /// Reads some bytes; 0 at the end.
@@ -463,10 +478,24 @@ impl Response {
     }
 }
 
+/// A date as servers write it, such as `Fri, 27 Nov 2026 20:00:00 GMT` (RFC 9110, 5.6.7).
+fn date(text: &str) -> Option<SystemTime> {
+    let zoned = jiff::fmt::rfc2822::parse(text).ok()?;
+    let seconds = u64::try_from(zoned.timestamp().as_second()).ok()?;
+    Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn dates_of_servers() {
+        let seconds = |text| date(text).map(|time| time.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs());
+        assert_eq!(seconds("Fri, 27 Nov 2026 20:00:00 GMT"), Some(1_795_809_600));
+        assert_eq!(seconds("yesterday"), None);
+    }
 
     #[test]
     fn redirections() {

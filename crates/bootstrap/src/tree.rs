@@ -113,6 +113,17 @@ impl Tree {
         Ok(parent)
     }
 
+    /// Sets when a file was changed last.
+    ///
+    /// # Errors
+    /// Where there is no such file.
+    pub fn set_modified(&self, path: &str, time: std::time::SystemTime) -> Result<(), Error> {
+        let error = |source| Error { action: "set the time of", path: path.to_owned(), source };
+        let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let file = self.open_at(path.as_bytes(), flags).map_err(|errno| error(errno.into()))?;
+        std::fs::File::from(file).set_modified(time).map_err(error)
+    }
+
     /// The content of a file; `None` if there is none.
     ///
     /// # Errors

@@ -40,8 +40,9 @@ const UNITS: &str = "lib/systemd/system";
 const SERVICES: &str = "share/redd";
 /// What stands for the directory of the programs.
 const BIN: &str = "@bindir@";
-/// Names of systemd's programs, and which of ours takes the place.
-const NAMES: [(&str, &str); 3] = [("systemd-nspawn", "redd-spawn"), ("machinectl", "redd"), ("systemd-cgls", "redd")];
+/// Names of programs of systemd and of Arch Linux, and which of ours takes the place.
+const NAMES: [(&str, &str); 4] =
+    [("systemd-nspawn", "redd-spawn"), ("machinectl", "redd"), ("systemd-cgls", "redd"), ("pacstrap", "redd")];
 
 /// All files; `bin` is where the programs are in the end.
 pub(super) fn all(built: &[PathBuf; 2], bin: &Path, upstream_names: bool) -> Result<Vec<File>> {

@@ -103,7 +103,9 @@ fn services_are_for_the_programs_where_they_are() {
     assert!(unit.contains("\nExecStart=/opt/redd/bin/redd-spawn --quiet --keep-unit --boot"), "{unit}");
     let unit = &all[Path::new("opt/redd/lib/systemd/system/systemd-machined.service")];
     assert!(unit.contains("\nExecStart=/opt/redd/bin/redd machined\n"), "{unit}");
-    assert_eq!(all[Path::new("opt/redd/bin/machinectl")], "-> redd");
+    for name in ["machinectl", "pacstrap"] {
+        assert_eq!(all[&Path::new("opt/redd/bin").join(name)], "-> redd");
+    }
     for script in ["openrc/redd", "runit/redd/run", "s6/redd/run", "sysvinit/redd"] {
         use std::os::unix::fs::PermissionsExt;
         let path = host.root().join("opt/redd/share/redd").join(script);

@@ -35,7 +35,8 @@ pub(super) fn open(url: &str, path: &str, from: u64, patience: Patience) -> Resu
     let length = status.len() - offset;
     let reader = Box::new(file.take(length));
     let url = url.to_owned();
-    Ok(Response { url, offset, length: Some(length), reader, patience, got: 0, window: (Instant::now(), 0) })
+    let modified = status.modified().ok();
+    Ok(Response { url, offset, length: Some(length), modified, reader, patience, got: 0, window: (Instant::now(), 0) })
 }
 
 /// A path with the bytes that `%` and two digits stand for.

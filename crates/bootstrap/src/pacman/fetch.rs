@@ -4,6 +4,7 @@ mod package;
 mod package_cache;
 
 use std::sync::atomic::AtomicBool;
+use std::time::SystemTime;
 
 pub use package_cache::{Error as CacheError, PackageCache};
 
@@ -89,6 +90,8 @@ const FULL: &str = "make room there; what was fetched is kept";
 pub struct Database {
     /// Its content, verified.
     pub content: Vec<u8>,
+    /// When the server's was changed last, if that is known: pacman fetches it again when that is later.
+    pub modified: Option<SystemTime>,
     /// Its signature.
     pub signature: Option<Vec<u8>>,
 }
@@ -146,7 +149,7 @@ impl Fetcher<'_> {
         self.any_of(&repository.name, &repository.servers, |server| {
             let failed = |e| fetch_error(&file, repository, download::Error::Http(e));
             let url = join(server, &file);
-            let content = self.client.get_all(&url, LARGEST_DATABASE).map_err(failed)?;
+            let (content, modified) = self.client.get_dated(&url, LARGEST_DATABASE).map_err(failed)?;
             self.progress.advance(Phase::Indices, content.len() as u64);
             let signature = match repository.sig_level.database.check {
                 Check::Never => None,
@@ -154,7 +157,7 @@ impl Fetcher<'_> {
             };
             let content_of = Signed::Bytes(&content);
             verify::check(self.web, repository.sig_level.database, &file, signature.as_deref(), content_of)?;
-            Ok(Database { content, signature })
+            Ok(Database { content, modified, signature })
         })
     }
 

@@ -422,6 +422,9 @@ fn keep_databases(target: &Target, repositories: &[Repository], databases: &[Dat
     for (repository, database) in repositories.iter().zip(databases) {
         let path = format!("{DATABASES}/sync/{}.db", repository.name);
         target.tree().write(&path, &database.content, 0o644)?;
+        if let Some(modified) = database.modified {
+            target.tree().set_modified(&path, modified)?;
+        }
         match &database.signature {
             Some(signature) => target.tree().write(&format!("{path}.sig"), signature, 0o644)?,
             None => target.tree().remove(&format!("{path}.sig"))?,

@@ -127,8 +127,8 @@ fn databases_come_from_the_first_server_that_has_them() {
     let other = server(&[("extra.db", b"other")]);
     let extra = Repository { name: "extra".to_owned(), ..origin(&[&other.url]) };
     let databases = fixture.databases(&[origin(&[&broken.url, &format!("{}/", whole.url)]), extra]).unwrap();
-    assert_eq!(databases[0], Database { content: b"database".to_vec(), signature: Some(signature) });
-    assert_eq!(databases[1], Database { content: b"other".to_vec(), signature: None });
+    assert_eq!(databases[0], Database { content: b"database".to_vec(), modified: None, signature: Some(signature) });
+    assert_eq!(databases[1], Database { content: b"other".to_vec(), modified: None, signature: None });
     assert!(fixture.told().contains("trying the next server"), "{}", fixture.told());
 }
 
