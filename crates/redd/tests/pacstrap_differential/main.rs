@@ -116,6 +116,7 @@ fn the_original_gives_the_same_tree_twice() {
 }
 
 #[test]
+#[ignore = "takes long, and the files of packages are compared with pacman's elsewhere: for the acceptance"]
 fn contents_are_the_same() {
     requires!(root, program "pacstrap", program "pacman", program "makepkg", program "busybox");
     compare(&contents::cases(), Installer::Real, REDD);
