@@ -421,13 +421,16 @@ fn installed(target: &Target) -> Result<Vec<Installed>, Error> {
 fn keep_databases(target: &Target, repositories: &[Repository], databases: &[Database]) -> Result<(), Error> {
     for (repository, database) in repositories.iter().zip(databases) {
         let path = format!("{DATABASES}/sync/{}.db", repository.name);
-        target.tree().write(&path, &database.content, 0o644)?;
-        if let Some(modified) = database.modified {
-            target.tree().set_modified(&path, modified)?;
-        }
+        let signature_path = format!("{path}.sig");
+        // Both have the time of the server's database: pacman fetches either again only if the server's is newer.
+        let keep = |path: &str, content: &[u8]| {
+            target.tree().write(path, content, 0o644)?;
+            database.modified.map_or(Ok(()), |modified| target.tree().set_modified(path, modified))
+        };
+        keep(&path, &database.content)?;
         match &database.signature {
-            Some(signature) => target.tree().write(&format!("{path}.sig"), signature, 0o644)?,
-            None => target.tree().remove(&format!("{path}.sig"))?,
+            Some(signature) => keep(&signature_path, signature)?,
+            None => target.tree().remove(&signature_path)?,
         }
     }
     Ok(())
