@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 
 use super::programs::Programs;
 use super::report::Table;
-use super::runner::{Contestant, Measured, time};
+use super::runner::{Contestant, Measured, take_slow_turns, time};
 use crate::workspace::{find_program, say};
 
 /// What is installed.
@@ -88,28 +88,18 @@ impl Place<'_> {
 
     /// Runs both in turn; what is removed beforehand is not part of the time.
     fn turns(&self, both: &[Contestant; 2], empty: bool) -> Result<Vec<Measured>> {
-        let mut all: Vec<Measured> =
-            both.iter().map(|one| Measured { name: one.name.clone(), ..Measured::default() }).collect();
-        for _ in 0..ROUNDS {
-            let mut first = f64::NAN;
-            for (index, one) in both.iter().enumerate() {
-                self.clear("redd")?;
-                self.clear("mmdebstrap")?;
-                if empty {
-                    self.clear("cache")?;
-                }
-                // What the last one wrote is not to be written while the next one runs.
-                rustix::fs::sync();
-                let value = time(one)?;
-                if index == 0 {
-                    first = value;
-                }
-                all[index].values.push(value);
-                all[index].pairs.push((value, first));
+        let measured = take_slow_turns(both, ROUNDS, &|| {
+            self.clear("redd")?;
+            self.clear("mmdebstrap")?;
+            if empty {
+                self.clear("cache")?;
             }
-        }
+            // What the last one wrote is not to be written while the next one runs.
+            rustix::fs::sync();
+            Ok(())
+        })?;
         self.clear("redd")?;
         self.clear("mmdebstrap")?;
-        Ok(all)
+        Ok(measured)
     }
 }

@@ -1,5 +1,6 @@
 //! Measuring redd beside other container programs. The numbers of the works are those of the page of benchmarks.
 
+mod arch;
 mod debian;
 mod growth;
 mod machine;
@@ -28,7 +29,7 @@ use tree::Trees;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Bench {
     /// Only these works: P1 (start), P2 (ephemeral start), P3 (first start with users), P4 (boot), P5 (a command in a machine), P6 (list), P7 (memory),
-    /// P8 (installing Debian), P9 (system calls), P10 (growth)
+    /// P8 (installing Debian), P9 (system calls), P10 (growth), pacstrap (installing packages of pacman)
     #[arg(long, value_delimiter = ',', value_name = "P1,...")]
     only: Vec<String>,
     /// Start containers in a copy of this tree, instead of one that is made
@@ -46,7 +47,7 @@ pub(crate) struct Bench {
 }
 
 /// The works.
-const WORKS: &[&str] = &["P1", "P2", "P3", "P4", "P5", "P6", "P7", "P8", "P9", "P10"];
+const WORKS: &[&str] = &["P1", "P2", "P3", "P4", "P5", "P6", "P7", "P8", "P9", "P10", "pacstrap"];
 
 /// The seconds that one contestant may take altogether in one work.
 const PATIENCE: f64 = 20.0;
@@ -97,6 +98,11 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
     }
     if wanted("P8") {
         debian::install(&programs)?.into_iter().for_each(&mut add);
+    }
+    if wanted("pacstrap")
+        && let Some(table) = arch::install(&programs)?
+    {
+        add(table);
     }
     if wanted("P9") {
         add(system_calls(&mut peers, &trees)?);

@@ -112,6 +112,29 @@ pub(super) fn take_turns(
     Ok(all)
 }
 
+/// Runs all in turn, as often as is said. What is done before each run is not measured.
+pub(super) fn take_slow_turns(
+    contestants: &[Contestant],
+    rounds: usize,
+    before: &dyn Fn() -> Result<()>,
+) -> Result<Vec<Measured>> {
+    let mut all: Vec<Measured> =
+        contestants.iter().map(|one| Measured { name: one.name.clone(), ..Measured::default() }).collect();
+    for _ in 0..rounds {
+        let mut first = f64::NAN;
+        for (index, one) in contestants.iter().enumerate() {
+            before()?;
+            let value = time(one)?;
+            if index == 0 {
+                first = value;
+            }
+            all[index].values.push(value);
+            all[index].pairs.push((value, first));
+        }
+    }
+    Ok(all)
+}
+
 /// Does something where it sees what the contestant is to see. Namespaces of mounts belong to threads.
 fn seen_by<T: Send>(contestant: &Contestant, act: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     if !contestant.unified {

@@ -79,14 +79,14 @@ impl Host {
 
 /// Who installs.
 #[derive(Debug, Clone, Copy)]
-pub enum Installer {
+pub enum Installer<'a> {
     /// The installed pacstrap(8), with pacman(8).
     Real,
     /// This program's `pacstrap`.
-    Redd(&'static str),
+    Redd(&'a str),
 }
 
-impl Installer {
+impl Installer<'_> {
     /// The command on that host; the directory is made. The installed pacstrap(8) takes any directory, and has no `-d` to ask for
     /// that.
     ///
