@@ -2,12 +2,13 @@
 //! stopped, again when a connection breaks.
 
 mod at_once;
+mod stop;
 mod transfer;
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 pub(crate) use at_once::at_once;
+pub(crate) use stop::Stop;
 pub(crate) use transfer::{Line, Transfer};
 
 use crate::cache::{self, Cache, Partial};
@@ -111,13 +112,13 @@ impl Downloader<'_> {
         // The largest ones first, so that none of them is left over at the end.
         let mut order: Vec<usize> = (0..files.len()).collect();
         order.sort_by_key(|nr| std::cmp::Reverse(files[*nr].size));
-        let stop = AtomicBool::new(false);
+        let stop = Stop::default();
         at_once(CONNECTIONS, &order, &stop, |nr| self.one(&files[nr], &stop))
     }
 
     /// One file; `None` when it was given up because another one failed.
-    fn one(&self, file: &File, stop: &AtomicBool) -> Result<Option<PathBuf>, Error> {
-        if stop.load(Ordering::Relaxed) {
+    fn one(&self, file: &File, stop: &Stop<'_>) -> Result<Option<PathBuf>, Error> {
+        if stop.is_wanted() {
             return Ok(None);
         }
         let from_cache = |path| {
@@ -144,7 +145,7 @@ impl Downloader<'_> {
     }
 
     /// Fetches until the partial file is whole and right; false when it was given up.
-    fn fetch(&self, file: &File, partial: &mut Partial, stop: &AtomicBool) -> Result<bool, Error> {
+    fn fetch(&self, file: &File, partial: &mut Partial, stop: &Stop<'_>) -> Result<bool, Error> {
         let line = Line { client: self.client, progress: self.progress, phase: self.phase, stop };
         let mut transfer = Transfer::new(line, file.size, Some(file.sha256), partial);
         let mut urls = file.urls.iter();

@@ -22,6 +22,7 @@ mod relay;
 mod screen;
 mod session;
 mod verbs;
+mod whole_or_nothing;
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;

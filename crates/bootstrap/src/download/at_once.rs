@@ -1,17 +1,20 @@
 //! Several pieces of work at once.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::Stop;
+
 /// Does the work for each number of `order`, by that many threads, and gives the results in the order of the numbers,
-/// which are those from 0 on. Work that gives `None` was given up. Returns only when every thread has come to rest.
+/// which are those from 0 on. Work that gives `None` was given up; without a failure it was interrupted, and some
+/// results are missing. Returns only when every thread has come to rest.
 ///
 /// # Errors
 /// The first failure; from then on the others are told to stop.
 pub(crate) fn at_once<T: Send, E: Send>(
     threads: usize,
     order: &[usize],
-    stop: &AtomicBool,
+    stop: &Stop<'_>,
     work: impl Fn(usize) -> Result<Option<T>, E> + Sync,
 ) -> Result<Vec<T>, E> {
     let next = AtomicUsize::new(0);
@@ -25,7 +28,7 @@ pub(crate) fn at_once<T: Send, E: Send>(
                         Ok(Some(result)) => lock(&results)[*nr] = Some(result),
                         Ok(None) => return,
                         Err(e) => {
-                            stop.store(true, Ordering::Relaxed);
+                            stop.fail();
                             lock(&failure).get_or_insert(e);
                             return;
                         }

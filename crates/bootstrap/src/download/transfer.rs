@@ -1,8 +1,6 @@
 //! The fetching of one file, over several attempts.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
-use super::Error;
+use super::{Error, Stop};
 use crate::cache::Partial;
 use crate::digest::{Hasher, Sha256};
 use crate::http::{self, Client, without_credentials};
@@ -15,7 +13,7 @@ pub(crate) struct Line<'a> {
     pub(crate) progress: &'a dyn Progress,
     pub(crate) phase: Phase,
     /// Whether it is given up.
-    pub(crate) stop: &'a AtomicBool,
+    pub(crate) stop: &'a Stop<'a>,
 }
 
 /// The fetching of one file into a partial one.
@@ -49,7 +47,7 @@ impl<'a> Transfer<'a> {
                     if self.partial.length() > furthest {
                         (furthest, attempt) = (self.partial.length(), 1);
                     }
-                    if attempt >= patience.attempts || self.line.stop.load(Ordering::Relaxed) {
+                    if attempt >= patience.attempts || self.line.stop.is_wanted() {
                         return Err(e.into());
                     }
                     self.line.progress.notice(&format!("{e}; trying again"));
@@ -105,7 +103,7 @@ impl<'a> Transfer<'a> {
             }
             let mut buffer = vec![0; 128 * 1024];
             loop {
-                if self.line.stop.load(Ordering::Relaxed) {
+                if self.line.stop.is_wanted() {
                     return Ok(false);
                 }
                 let count = response.read(&mut buffer)?;

@@ -3,7 +3,6 @@
 mod package;
 mod package_cache;
 
-use std::sync::atomic::AtomicBool;
 use std::time::SystemTime;
 
 pub use package_cache::{Error as CacheError, PackageCache};
@@ -13,8 +12,9 @@ use super::config::Repository;
 use super::keyring::{Signer, Web};
 use super::sig_level::Check;
 use super::verify::{self, LONGEST_SIGNATURE, Signed};
-use crate::download::{self, Line, Transfer, at_once};
+use crate::download::{self, Line, Stop, Transfer, at_once};
 use crate::http::{self, Client};
+use crate::interrupt::Interrupt;
 use crate::progress::{Phase, Progress};
 use crate::{cache, tree};
 
@@ -54,6 +54,9 @@ pub enum Error {
     /// It could not be kept.
     #[error(transparent)]
     Cache(#[from] package_cache::Error),
+    /// It was asked to stop.
+    #[error("interrupted; what was fetched is kept")]
+    Interrupted,
 }
 
 impl Error {
@@ -62,6 +65,7 @@ impl Error {
     pub fn hint(&self) -> Option<&'static str> {
         Some(match self {
             Self::NoServer(_) => "give it a Server, or Include a list of mirrors in which one is not commented out",
+            Self::Interrupted => return None,
             Self::NoCache => "give a CacheDir in pacman.conf",
             Self::Name { .. } => "the repository is broken or tampered with: use another mirror",
             Self::Verify(e) => return e.hint(),
@@ -116,6 +120,8 @@ pub struct Fetcher<'a> {
     pub web: &'a Web<'a>,
     /// Who is told.
     pub progress: &'a dyn Progress,
+    /// Who may stop it.
+    pub interrupt: &'a Interrupt,
     /// How many files are fetched at once: `ParallelDownloads`.
     pub parallel: usize,
 }
@@ -133,7 +139,7 @@ impl Fetcher<'_> {
     /// The first one that no server has in a form that is accepted.
     pub fn databases(&self, repositories: &[Repository]) -> Result<Vec<Database>, Error> {
         let order: Vec<usize> = (0..repositories.len()).collect();
-        let stop = AtomicBool::new(false);
+        let stop = Stop::with(self.interrupt);
         self.progress.begin(Phase::Indices, repositories.len() as u64, 0);
         let databases = at_once(self.parallel.max(1), &order, &stop, |nr| {
             let database = self.database(&repositories[nr])?;
@@ -141,7 +147,7 @@ impl Fetcher<'_> {
             Ok(Some(database))
         });
         self.progress.end(Phase::Indices);
-        databases
+        self.unless_interrupted(databases)
     }
 
     fn database(&self, repository: &Repository) -> Result<Database, Error> {
@@ -185,7 +191,7 @@ impl Fetcher<'_> {
         let mut order: Vec<usize> = (0..wanted.len()).collect();
         order.sort_by_key(|nr| std::cmp::Reverse(wanted[*nr].0.compressed_size));
         let bytes = wanted.iter().map(|(candidate, _)| candidate.compressed_size).sum();
-        let stop = AtomicBool::new(false);
+        let stop = Stop::with(self.interrupt);
         self.progress.begin(Phase::Download, wanted.len() as u64, bytes);
         let fetched = at_once(self.parallel.max(1), &order, &stop, |nr| {
             let (candidate, repository) = wanted[nr];
@@ -193,7 +199,12 @@ impl Fetcher<'_> {
             package::Wanted { fetcher: self, candidate, repository, line }.have(caches)
         });
         self.progress.end(Phase::Download);
-        fetched
+        self.unless_interrupted(fetched)
+    }
+
+    /// What was given up because somebody wanted it is neither whole nor a failure of its own.
+    fn unless_interrupted<T>(&self, result: Result<Vec<T>, Error>) -> Result<Vec<T>, Error> {
+        if self.interrupt.is_wanted() { Err(Error::Interrupted) } else { result }
     }
 
     /// What the first server gives that does. Errors of this machine, such as a full disk, no other server can help.

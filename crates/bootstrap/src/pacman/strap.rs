@@ -118,7 +118,12 @@ impl Error {
     /// Whether it was asked to stop.
     #[must_use]
     pub fn is_interruption(&self) -> bool {
-        matches!(self, Self::Interrupted | Self::Transaction(transaction::Error::Interrupted))
+        matches!(
+            self,
+            Self::Interrupted
+                | Self::Fetch(fetch::Error::Interrupted)
+                | Self::Transaction(transaction::Error::Interrupted)
+        )
     }
 }
 
@@ -260,7 +265,7 @@ impl Strap<'_> {
         let caches = self.caches(target)?;
         let now = SystemTime::now();
         let web = Web::new(&self.trusted.keyring, now);
-        let fetcher = self.fetcher(&client, &web, progress);
+        let fetcher = self.fetcher(&client, &web, site);
         let fetched = fetcher.databases(repositories)?;
         keep_databases(target, repositories, &fetched)?;
         let databases = self.read_databases(fetched, progress)?;
@@ -280,7 +285,7 @@ impl Strap<'_> {
         progress.end(Phase::Resolve);
         let resolution = resolve(&request, questions)?;
         let web = newer.as_ref().map_or(web, |keyring| Web::new(keyring, now));
-        let fetcher = self.fetcher(&client, &web, progress);
+        let fetcher = self.fetcher(&client, &web, site);
         self.install(site, &resolution, &fetcher, &caches)?;
         Ok(resolution.install.len())
     }
@@ -380,9 +385,9 @@ impl Strap<'_> {
         Ok(self.caches.iter().map(|path| PackageCache::of_host(path)).collect::<Result<_, _>>()?)
     }
 
-    fn fetcher<'a>(&self, client: &'a Client, web: &'a Web<'a>, progress: &'a dyn Progress) -> Fetcher<'a> {
+    fn fetcher<'a>(&self, client: &'a Client, web: &'a Web<'a>, site: &Site<'a>) -> Fetcher<'a> {
         let parallel = self.config.options.parallel_downloads.get() as usize;
-        Fetcher { client, web, progress, parallel }
+        Fetcher { client, web, progress: site.progress, interrupt: site.interrupt, parallel }
     }
 
     fn read_databases(&self, fetched: Vec<Database>, progress: &dyn Progress) -> Result<Vec<SyncDatabase>, Error> {

@@ -1,22 +1,17 @@
 //! `redd import-media`: a machine made of an installation medium, an image or an archive.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::anyhow;
-use image::copy::Progress;
-use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
+use indicatif::{HumanBytes, HumanCount};
 use media::import::{self, Error, Imported, Request};
-use sys::signal::{self, SignalSet};
 
 use crate::failure::{Failure, warn};
 use crate::form;
 use crate::machinectl::{Json, images};
-
-/// What asks a program to end: SIGHUP, SIGINT, SIGQUIT and SIGTERM, the same numbers on every architecture.
-const ENDING: [i32; 4] = [1, 2, 3, 15];
+use crate::whole_or_nothing;
 
 /// Make a machine of a live medium (ISO), a squashfs, EROFS or other file system, or an archive of a whole system
 ///
@@ -81,33 +76,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         sha256: arguments.sha256.map(|sum| sum.0),
         inner: arguments.file.as_deref(),
     };
-    let bar = (std::io::stderr().is_terminal() && !arguments.quiet).then(bar);
-    // One that is interrupted is removed first.
-    let ending: SignalSet = ENDING.into_iter().collect();
-    let before = signal::block(&ending).map_err(|error| Failure::new(error, None))?;
-    let mut observe = |progress: Progress| {
-        if let Some(bar) = &bar {
-            let (entries, bytes) = (HumanCount(progress.entries), HumanBytes(progress.bytes));
-            bar.set_message(format!("{entries} entries, {bytes}"));
-        }
-        !signal::end_is_pending()
-    };
-    let imported = import::import(&pool, request, &mut observe);
-    if let Some(bar) = bar {
-        bar.finish_and_clear();
-    }
-    // Ends the program here if it was interrupted.
-    signal::set_mask(&before).map_err(|error| Failure::new(error, None))?;
+    let imported =
+        whole_or_nothing::run("importing", arguments.quiet, |observe| import::import(&pool, request, observe))?;
     report(&imported.map_err(failure)?, arguments)?;
     Ok(ExitCode::SUCCESS)
-}
-
-fn bar() -> ProgressBar {
-    let style =
-        ProgressStyle::with_template("importing {spinner} {msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
-    let bar = ProgressBar::new_spinner().with_style(style);
-    bar.enable_steady_tick(Duration::from_millis(120));
-    bar
 }
 
 fn failure(error: Error) -> Failure {

@@ -13,9 +13,8 @@ use sys::signal::{self, SignalSet};
 
 use super::{Options, steering};
 use crate::failure::{Failure, warn};
+use crate::whole_or_nothing::ENDING;
 
-/// What asks a program to end: SIGHUP, SIGINT, SIGQUIT and SIGTERM, the same numbers on every architecture.
-const ENDING: [i32; 4] = [1, 2, 3, 15];
 /// Nothing is shown of a copy that is done sooner.
 const AT_FIRST: Duration = Duration::from_millis(300);
 

@@ -6,38 +6,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// What the system is made of; what these depend on comes too.
-const WANTED: [&str; 30] = [
-    "filesystem",
-    "glibc",
-    "bash",
-    "coreutils",
-    "systemd",
-    "systemd-sysvcompat",
-    "util-linux",
-    "dbus",
-    "pam",
-    "shadow",
-    "pacman",
-    "gnupg",
-    "tar",
-    "gzip",
-    "xz",
-    "zstd",
-    "curl",
-    "libcap",
-    "libarchive",
-    "procps",
-    "grep",
-    "sed",
-    "findutils",
-    "diffutils",
-    "less",
-    "iproute2",
-    "kmod",
-    "mawk",
-    "original-awk",
-    "nano",
-];
+const WANTED: &str = "filesystem glibc bash coreutils systemd systemd-sysvcompat util-linux dbus pam shadow pacman \
+                      gnupg tar gzip xz zstd curl libcap libarchive procps grep sed findutils diffutils less iproute2 \
+                      kmod mawk original-awk nano";
 
 /// Where the name of Debian's source package, or of one binary package of it, is another.
 const NAMES: [(&str, &str); 17] = [
@@ -176,7 +147,7 @@ fn close(mut all: BTreeMap<String, Cut>) -> BTreeMap<String, Cut> {
         one.needs.retain(|need| need != name && !LEFT_OUT.contains(&need.as_str()));
     }
     let mut kept = BTreeMap::new();
-    let mut next: Vec<String> = WANTED.map(String::from).to_vec();
+    let mut next: Vec<String> = WANTED.split(' ').map(String::from).collect();
     while let Some(name) = next.pop() {
         if let Some(one) = all.remove(&name) {
             next.extend(one.needs.iter().cloned());

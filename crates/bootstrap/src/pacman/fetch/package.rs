@@ -26,7 +26,7 @@ impl Wanted<'_> {
         if !super::package_cache::is_single(name) {
             return Err(Error::Name { package: self.candidate.package.name.clone(), name: name.clone() });
         }
-        if self.line.stop.load(std::sync::atomic::Ordering::Relaxed) {
+        if self.line.stop.is_wanted() {
             return Ok(None);
         }
         for (nr, cache) in caches.iter().enumerate() {

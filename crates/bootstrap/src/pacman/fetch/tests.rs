@@ -37,6 +37,7 @@ struct Fixture {
     directory: tempfile::TempDir,
     told: Told,
     client: Client,
+    interrupt: Interrupt,
 }
 
 const NAME: &str = "a-1:1-1-any.pkg.tar.zst";
@@ -47,7 +48,14 @@ impl Fixture {
         let keyring = Keyring::of_trusted("of the test", &key.keyring()).unwrap();
         let patience = Patience { stall: Duration::from_secs(20), attempts: 2, pause: Duration::from_millis(1) };
         let client = Client::new(None, patience).unwrap().with_files();
-        Self { key, keyring, directory: tempfile::tempdir().unwrap(), told: Told::default(), client }
+        Self {
+            key,
+            keyring,
+            directory: tempfile::tempdir().unwrap(),
+            told: Told::default(),
+            client,
+            interrupt: Interrupt::default(),
+        }
     }
 
     fn sign(&self, content: &[u8]) -> Vec<u8> {
@@ -60,7 +68,8 @@ impl Fixture {
 
     fn databases(&self, repositories: &[Repository]) -> Result<Vec<Database>, Error> {
         let web = Web::new(&self.keyring, now());
-        Fetcher { client: &self.client, web: &web, progress: &self.told, parallel: 5 }.databases(repositories)
+        Fetcher { client: &self.client, web: &web, progress: &self.told, interrupt: &self.interrupt, parallel: 5 }
+            .databases(repositories)
     }
 
     fn path(&self) -> std::path::PathBuf {
@@ -69,7 +78,8 @@ impl Fixture {
 
     fn packages(&self, wanted: &[(&Candidate, &Repository)], caches: &[PackageCache]) -> Result<Vec<Fetched>, Error> {
         let web = Web::new(&self.keyring, now());
-        Fetcher { client: &self.client, web: &web, progress: &self.told, parallel: 5 }.packages(wanted, caches)
+        Fetcher { client: &self.client, web: &web, progress: &self.told, interrupt: &self.interrupt, parallel: 5 }
+            .packages(wanted, caches)
     }
 
     /// Fetches one package into the directory; gives its content.
@@ -348,10 +358,44 @@ fn a_full_disk() {
     let (client, web) = (&fixture.client, &Web::new(&fixture.keyring, now()));
     let here = format!("file://{}", fixture.directory.path().display());
     let origin = origin(&[&here, &here]);
-    let fetcher = Fetcher { client, web, progress: &fixture.told, parallel: 1 };
+    let fetcher = Fetcher { client, web, progress: &fixture.told, interrupt: &fixture.interrupt, parallel: 1 };
     let error = fetcher.packages(&[(&candidate, &origin)], &[cache]).unwrap_err();
     assert!(error.hint().unwrap().contains("make room"), "{error:?}");
     assert_eq!(fixture.told(), "", "another server does not help");
     rustix::mount::unmount(fixture.path(), rustix::mount::UnmountFlags::DETACH).unwrap();
     drop(isolated);
+}
+
+/// A person who stops it as soon as something has come.
+struct Impatient<'a>(&'a Interrupt);
+
+impl Progress for Impatient<'_> {
+    fn begin(&self, _phase: Phase, _items: u64, _bytes: u64) {}
+    fn advance(&self, _phase: Phase, _bytes: u64) {
+        self.0.trigger();
+    }
+    fn item(&self, _phase: Phase, _name: &str) {}
+    fn end(&self, _phase: Phase) {}
+    fn notice(&self, _text: &str) {}
+}
+
+#[test]
+fn who_stops_it_is_heard_in_the_middle_of_a_file() {
+    let fixture = Fixture::new();
+    let content = vec![7; 1 << 20];
+    let candidate = candidate(&content, Some(fixture.sign(&content)));
+    fs::write(fixture.directory.path().join(NAME), &content).unwrap();
+    let here = format!("file://{}", fixture.directory.path().display());
+    let origin = origin(&[&here, &here]);
+    let cache = PackageCache::of_host(&fixture.path()).unwrap();
+    let (client, web) = (&fixture.client, &Web::new(&fixture.keyring, now()));
+    let (progress, interrupt) = (&Impatient(&fixture.interrupt), &fixture.interrupt);
+    let fetcher = Fetcher { client, web, progress, interrupt, parallel: 1 };
+    let error = fetcher.packages(&[(&candidate, &origin)], &[cache]).unwrap_err();
+    assert!(matches!(error, Error::Interrupted), "{error:?}");
+    let part = fs::metadata(fixture.path().join(format!("{NAME}.part"))).unwrap().len();
+    assert!(part > 0 && part < 1 << 20, "{part}");
+    // Which the next run goes on from.
+    let again = Fixture { interrupt: Interrupt::default(), ..fixture };
+    assert_eq!(again.package(&candidate, &origin).unwrap(), content);
 }

@@ -19,10 +19,7 @@ impl Transaction<'_> {
         changes: &Changes,
         database: &LocalDatabase<'_>,
     ) -> Result<(), Error> {
-        if !self.options.scripts {
-            return Ok(());
-        }
-        let (hooks, wrong) = hook::read(self.tree, &self.options.hook_directories)?;
+        let (hooks, wrong) = self.hooks()?;
         if let Some(wrong) = wrong.into_iter().next() {
             return Err(wrong.into());
         }
@@ -50,10 +47,7 @@ impl Transaction<'_> {
         changes: &Changes,
         database: &LocalDatabase<'_>,
     ) -> Result<(), Error> {
-        if !self.options.scripts {
-            return Ok(());
-        }
-        let (hooks, wrong) = hook::read(self.tree, &self.options.hook_directories)?;
+        let (hooks, wrong) = self.hooks()?;
         for wrong in wrong {
             runner.progress.notice(&format!("error: {wrong}"));
         }
@@ -62,6 +56,14 @@ impl Transaction<'_> {
         let result = post_hooks(runner, &triggered, database);
         runner.progress.end(Phase::Configure);
         result
+    }
+
+    /// The hooks that are there now, and those that are wrong; none where no scripts are run.
+    fn hooks(&self) -> Result<(Vec<Hook>, Vec<hook::Error>), Error> {
+        match self.options.scripts {
+            true => Ok(hook::read(self.tree, &self.options.hook_directories)?),
+            false => Ok((Vec::new(), Vec::new())),
+        }
     }
 }
 
