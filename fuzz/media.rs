@@ -3,7 +3,7 @@
 
 use media::erofs::Erofs;
 use media::iso::Iso;
-use media::reader::{Error, Kind, Piece, Reader};
+use media::reader::{Error, Kind, Piece, ROOM, Reader};
 use media::squashfs::Squashfs;
 
 /// How many files of an image are looked at, and how much of them all.
@@ -47,7 +47,7 @@ fn walk<R: Reader>(reader: &mut R) -> Result<(), Error> {
         let (kind, size) = (reader.node(&inode).kind, reader.node(&inode).size);
         match kind {
             Kind::Directory => {
-                for entry in reader.entries(&inode).unwrap_or_default() {
+                for entry in reader.entries(&inode, ROOM).unwrap_or_default() {
                     next.extend(reader.inode(entry.place));
                 }
             }

@@ -12,6 +12,9 @@ const SMALLEST: u64 = 64 << 10;
 /// Images in images: where a system is in a file system that is in a squashfs (Fedora and its kin, old Arch media).
 pub const NESTED: [&str; 4] = ["LiveOS/rootfs.img", "LiveOS/ext3fs.img", "airootfs.img", "rootfs.img"];
 
+/// How many images a medium may have to choose from.
+const MOST: usize = 1000;
+
 /// Why there is no file to choose.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -25,7 +28,7 @@ pub enum Error {
     #[error("no file on the medium has a file system with a system in it")]
     None,
     /// There are several.
-    #[error("several files on the medium may have the system: {}", .0.join(", "))]
+    #[error("several files on the medium may have the system: {}", listed(.0))]
     Several(Vec<String>),
 }
 
@@ -71,6 +74,9 @@ pub fn choose<S: Storage + ?Sized>(
     for (path, entry) in iso.files()? {
         if entry.size() >= SMALLEST && is_image(storage, &entry)? {
             all.push((path, entry));
+            if all.len() > MOST {
+                return Err(Error::Several(all.into_iter().map(|(path, _)| path).collect()));
+            }
         }
     }
     let layers: Vec<String> = all.iter().map(|(path, _)| path.clone()).collect();
@@ -88,13 +94,23 @@ pub fn choose<S: Storage + ?Sized>(
             let mut chosen = found(path, entry);
             if !upon.is_empty() {
                 let text =
-                    format!("{} is the lowest layer; those upon it are left out: {}", chosen.path, upon.join(", "));
+                    format!("{} is the lowest layer; those upon it are left out: {}", chosen.path, listed(&upon));
                 chosen.notices.push(text);
             }
             Ok(chosen)
         }
         _ => Err(Error::Several(all.into_iter().map(|(path, _)| path).collect())),
     }
+}
+
+/// The first ones of many.
+fn listed(paths: &[impl AsRef<str>]) -> String {
+    const SHOWN: usize = 10;
+    let mut text = paths.iter().take(SHOWN).map(AsRef::as_ref).collect::<Vec<_>>().join(", ");
+    if paths.len() > SHOWN {
+        text.push_str(&format!(", and {} more", paths.len() - SHOWN));
+    }
+    text
 }
 
 /// Whether the first is a layer upon the second: `a.b.squashfs` upon `a.squashfs`.
@@ -125,5 +141,12 @@ mod tests {
         assert!(is_upon("casper/minimal.standard.live.squashfs", "casper/minimal.standard.squashfs"));
         assert!(!is_upon("casper/minimal.squashfs", "casper/minimal.squashfs"));
         assert!(!is_upon("casper/minimalist.squashfs", "casper/minimal.squashfs"));
+    }
+
+    #[test]
+    fn of_many_files_some_are_named() {
+        let paths: Vec<String> = (0..12).map(|number| format!("{number}.sfs")).collect();
+        assert!(Error::Several(paths.clone()).to_string().ends_with("8.sfs, 9.sfs, and 2 more"));
+        assert!(Error::Several(paths[..10].to_vec()).to_string().ends_with("8.sfs, 9.sfs"));
     }
 }

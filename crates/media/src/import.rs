@@ -398,6 +398,10 @@ impl Work<'_> {
 
     fn lost(&mut self, lost: BTreeMap<String, u64>) {
         for (attribute, count) in lost {
+            if attribute == copy::OTHERS {
+                self.notices.push(format!("{count} attributes with further names were left out"));
+                continue;
+            }
             let why = if unpack::is_kept(attribute.as_bytes()) {
                 "which the file system of the tree refuses"
             } else {

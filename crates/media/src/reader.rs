@@ -90,6 +90,50 @@ pub struct Entry {
     pub place: u64,
 }
 
+impl Entry {
+    /// How much memory it takes, in bytes.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        // A name has an allocation of its own.
+        size_of::<Self>() + size_of::<[usize; 4]>() + self.name.len()
+    }
+}
+
+/// How much memory the entries of directories may take that are held at the same time, in bytes: about a million of them.
+pub const ROOM: usize = 128 << 20;
+
+/// Entries of a directory that is being read, as long as there is room for them.
+#[derive(Debug)]
+pub struct Listing {
+    entries: Vec<Entry>,
+    room: usize,
+}
+
+impl Listing {
+    /// With room for so many bytes.
+    #[must_use]
+    pub fn new(room: usize) -> Self {
+        Self { entries: Vec::new(), room }
+    }
+
+    /// Takes the next one.
+    ///
+    /// # Errors
+    /// Where there is no room for it.
+    pub fn push(&mut self, entry: Entry) -> Result<()> {
+        let room = self.room.checked_sub(entry.weight());
+        self.room = room.ok_or(Error::Damaged("its directories have too many entries"))?;
+        self.entries.push(entry);
+        Ok(())
+    }
+
+    /// All of them.
+    #[must_use]
+    pub fn into_entries(self) -> Vec<Entry> {
+        self.entries
+    }
+}
+
 /// An extended attribute: name and value.
 pub type Attribute = (Vec<u8>, Vec<u8>);
 
@@ -125,11 +169,11 @@ pub trait Reader {
     /// What is known of it.
     fn node<'a>(&self, inode: &'a Self::Inode) -> &'a Node;
 
-    /// What is in a directory, without itself and the one above.
+    /// What is in a directory, without itself and the one above. All entries together weigh no more than `room`.
     ///
     /// # Errors
-    /// Where it cannot be read.
-    fn entries(&mut self, directory: &Self::Inode) -> Result<Vec<Entry>>;
+    /// Where it cannot be read, or there are more.
+    fn entries(&mut self, directory: &Self::Inode, room: usize) -> Result<Vec<Entry>>;
 
     /// Where a symbolic link leads.
     ///
@@ -160,7 +204,7 @@ pub fn find<R: Reader>(reader: &mut R, path: &str) -> Result<Option<R::Inode>> {
         if reader.node(&here).kind != Kind::Directory {
             return Ok(None);
         }
-        let entries = reader.entries(&here)?;
+        let entries = reader.entries(&here, ROOM)?;
         let Some(entry) = entries.into_iter().find(|entry| entry.name == name.as_bytes()) else { return Ok(None) };
         here = reader.inode(entry.place)?;
     }

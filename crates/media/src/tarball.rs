@@ -193,7 +193,7 @@ fn set(tree: &Tree, entry: &Entry, attributes: Vec<Attribute>, report: &mut Repo
         match done {
             Ok(()) => {}
             Err(Errno::OPNOTSUPP | Errno::PERM | Errno::INVAL | Errno::LOOP) => {
-                *report.lost.entry(String::from_utf8_lossy(&name).into_owned()).or_default() += 1;
+                report.lose(&name);
             }
             Err(errno) => {
                 return Err(Error::Tree(tree::Error {

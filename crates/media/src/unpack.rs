@@ -10,20 +10,22 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
-use image::copy::Progress;
+use image::copy::{MOST_LOST, OTHERS, Progress};
 use rustix::fs::{
     AtFlags, CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid, XattrFlags, linkat, mkdirat,
     mknodat, openat, symlinkat,
 };
 use rustix::io::{Errno, pwrite};
 
-use crate::reader::{self, Attribute, Entry, Kind, Node, Piece, Reader};
+use crate::reader::{self, Attribute, Entry, Kind, Node, Piece, ROOM, Reader};
 
 /// How deep directories may lie: each one costs a descriptor.
 const DEEPEST: usize = 400;
 /// The longest name.
 const LONGEST: usize = 255;
-/// How much is written before the observer is asked again.
+/// How many bytes the first names of what has several may have together.
+const LINKS: usize = 128 << 20;
+/// How much of files, holes included, is gone through before the observer is asked again.
 const ASKED_EVERY: u64 = 4 << 20;
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC).union(OFlags::NOFOLLOW);
 const RESOLVE: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_XDEV);
@@ -37,6 +39,17 @@ pub struct Report {
     pub lost: BTreeMap<String, u64>,
     /// Devices that could not be made.
     pub devices: u64,
+}
+
+impl Report {
+    /// Counts an attribute that was left out. Each one of an image can have another name: after many they have one together.
+    pub(crate) fn lose(&mut self, attribute: &[u8]) {
+        let mut name = String::from_utf8_lossy(attribute).into_owned();
+        if self.lost.len() >= MOST_LOST && !self.lost.contains_key(&name) {
+            OTHERS.clone_into(&mut name);
+        }
+        *self.lost.entry(name).or_default() += 1;
+    }
 }
 
 /// Why it was not.
@@ -92,10 +105,12 @@ pub fn unpack<R: Reader>(reader: &mut R, into: BorrowedFd<'_>, observe: Observer
         reader,
         root: into,
         levels: Vec::new(),
+        held: 0,
         links: HashMap::new(),
+        named: 0,
         directories: HashSet::new(),
         report: Report::default(),
-        asked: 0,
+        since: 0,
         observe,
     };
     let root = work.reader.root().map_err(|source| work.unreadable(b"", source))?;
@@ -112,18 +127,23 @@ struct Level<I> {
     fd: OwnedFd,
     inode: I,
     left: std::vec::IntoIter<Entry>,
+    /// What its entries weighed.
+    weight: usize,
 }
 
 struct Work<'a, R: Reader> {
     reader: &'a mut R,
     root: BorrowedFd<'a>,
     levels: Vec<Level<R::Inode>>,
-    /// Where the first name of what has several is.
+    /// What the entries of all levels weigh.
+    held: usize,
+    /// Where the first name of what has several is, and how long these names are together.
     links: HashMap<u64, Vec<u8>>,
+    named: usize,
     directories: HashSet<u64>,
     report: Report,
-    /// The number of bytes when the observer was asked last.
-    asked: u64,
+    /// How many bytes, holes included, have come since the observer was asked last.
+    since: u64,
     observe: Observer<'a>,
 }
 
@@ -160,8 +180,11 @@ impl<R: Reader> Work<'_, R> {
         if !self.directories.insert(self.reader.node(&inode).number) {
             return Err(self.wrong(&name, "is a directory that is elsewhere, too"));
         }
-        let entries = self.reader.entries(&inode).map_err(|source| self.unreadable(&name, source))?;
-        self.levels.push(Level { name, fd, inode, left: entries.into_iter() });
+        let room = ROOM.saturating_sub(self.held);
+        let entries = self.reader.entries(&inode, room).map_err(|source| self.unreadable(&name, source))?;
+        let weight = entries.iter().map(Entry::weight).sum();
+        self.held += weight;
+        self.levels.push(Level { name, fd, inode, left: entries.into_iter(), weight });
         Ok(())
     }
 
@@ -192,6 +215,10 @@ impl<R: Reader> Work<'_, R> {
             if let Some(first) = self.links.get(&node.number).cloned() {
                 return self.link(&first, &name);
             }
+            self.named += path.len();
+            if self.named > LINKS {
+                return Err(self.wrong(&name, "is one of too many files with several names"));
+            }
             self.links.insert(node.number, path);
         }
         match node.kind {
@@ -206,7 +233,7 @@ impl<R: Reader> Work<'_, R> {
     }
 
     fn ask(&mut self) -> Result<(), Error> {
-        self.asked = self.report.progress.bytes;
+        self.since = 0;
         if (self.observe)(self.report.progress) { Ok(()) } else { Err(Error::Interrupted) }
     }
 
@@ -224,7 +251,7 @@ impl<R: Reader> Work<'_, R> {
         let made = openat(self.here(), name, flags, Mode::RUSR | Mode::WUSR);
         let file = made.map_err(|errno| self.failed("make the file", name, errno))?;
         let (mut position, mut failed) = (0u64, None);
-        let (progress, asked, observe) = (&mut self.report.progress, &mut self.asked, &mut *self.observe);
+        let (progress, since, observe) = (&mut self.report.progress, &mut self.since, &mut *self.observe);
         // Whatever happens, no more than its size is written.
         let read = self.reader.content(inode, &mut |piece| {
             let (length, written) = match piece {
@@ -239,8 +266,9 @@ impl<R: Reader> Work<'_, R> {
             if matches!(piece, Piece::Data(_)) {
                 progress.bytes += length;
             }
-            if progress.bytes - *asked >= ASKED_EVERY || length >= ASKED_EVERY {
-                *asked = progress.bytes;
+            *since += length;
+            if *since >= ASKED_EVERY {
+                *since = 0;
                 if !observe(*progress) {
                     failed = Some(None);
                     return Err(stopped());
@@ -285,7 +313,7 @@ impl<R: Reader> Work<'_, R> {
         match done {
             Ok(()) => Ok(()),
             Err(Errno::OPNOTSUPP | Errno::PERM | Errno::INVAL) => {
-                *self.report.lost.entry(String::from_utf8_lossy(attribute).into_owned()).or_default() += 1;
+                self.report.lose(attribute);
                 Ok(())
             }
             Err(errno) => Err(self.failed("set an attribute of", name, errno)),
@@ -339,7 +367,8 @@ impl<R: Reader> Work<'_, R> {
 
     /// The deepest directory is complete.
     fn leave(&mut self) -> Result<(), Error> {
-        let Some(Level { name, fd, inode, .. }) = self.levels.pop() else { return Ok(()) };
+        let Some(Level { name, fd, inode, weight, .. }) = self.levels.pop() else { return Ok(()) };
+        self.held -= weight;
         let attributes = self.reader.attributes(&inode).map_err(|source| self.unreadable(&name, source))?;
         let node = self.reader.node(&inode).clone();
         self.finish(&fd, &name, &node, attributes)

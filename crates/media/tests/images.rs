@@ -206,7 +206,6 @@ fn media_have_names_of_rock_ridge_joliet_or_their_own() {
         let file = File::open(&image).expect("an image");
         let storage = FileStorage { file: &file, size: file.metadata().expect("its size").len() };
         let iso = Iso::open(&storage).unwrap_or_else(|error| panic!("{command:?}: {error:?}"));
-        assert_eq!(iso.label(), "ARCH_TEST");
         let read = |path: &str| {
             let entry = iso.find(path).expect("read").unwrap_or_else(|| panic!("{command:?}: no {path}"));
             let mut bytes = vec![0; entry.size() as usize];
@@ -287,7 +286,7 @@ impl Reader for Liar {
         inode
     }
 
-    fn entries(&mut self, _: &Self::Inode) -> media::reader::Result<Vec<media::reader::Entry>> {
+    fn entries(&mut self, _: &Self::Inode, _: usize) -> media::reader::Result<Vec<media::reader::Entry>> {
         Ok(vec![media::reader::Entry { name: self.0.as_bytes().to_vec(), place: 1 }])
     }
 

@@ -10,6 +10,10 @@ use rustix::io::Errno;
 
 /// The largest list of names and the largest value of an extended attribute, see xattr(7).
 const LARGEST: usize = 64 * 1024;
+/// How many names of attributes that are left out are told of; a hostile tree has another one at each file.
+pub const MOST_LOST: usize = 50;
+/// Stands for all further names.
+pub const OTHERS: &str = "(others)";
 
 /// Something whose attributes are read or set.
 pub(super) enum Subject<'a> {
@@ -151,6 +155,8 @@ impl Attributes {
 
     fn lose(&mut self, name: &CStr) {
         let name = name.to_string_lossy();
+        let is_new = !self.lost.iter().any(|(known, _)| *known == name);
+        let name = if is_new && self.lost.len() >= MOST_LOST { OTHERS.into() } else { name };
         match self.lost.iter_mut().find(|(known, _)| *known == name) {
             Some((_, count)) => *count += 1,
             None => self.lost.push((name.into_owned(), 1)),

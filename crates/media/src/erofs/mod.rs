@@ -10,7 +10,7 @@ mod xattr;
 use image::disk::storage::Storage;
 
 use crate::bytes::{le16, le32, le64, read};
-use crate::reader::{Attribute, Entry, Error, Kind, Node, Reader, Result, Sink};
+use crate::reader::{Attribute, Entry, Error, Kind, Listing, Node, Reader, Result, Sink};
 
 pub use inode::Inode;
 
@@ -135,13 +135,13 @@ impl<S: Storage + ?Sized> Reader for Erofs<'_, S> {
         &inode.node
     }
 
-    fn entries(&mut self, directory: &Inode) -> Result<Vec<Entry>> {
+    fn entries(&mut self, directory: &Inode, room: usize) -> Result<Vec<Entry>> {
         let bytes = self.whole(directory, LARGEST_DIRECTORY, "a directory is too large")?;
-        let mut entries = Vec::new();
+        let mut entries = Listing::new(room);
         for block in bytes.chunks(1 << self.bits) {
             listing(block, &mut entries)?;
         }
-        Ok(entries)
+        Ok(entries.into_entries())
     }
 
     fn target(&mut self, link: &Inode) -> Result<Vec<u8>> {
@@ -158,7 +158,7 @@ impl<S: Storage + ?Sized> Reader for Erofs<'_, S> {
 }
 
 /// A block of a directory: fixed parts first, then the names that they point to.
-fn listing(block: &[u8], entries: &mut Vec<Entry>) -> Result<()> {
+fn listing(block: &[u8], entries: &mut Listing) -> Result<()> {
     const WRONG: Error = Error::Damaged("the entries of a directory overlap");
     const FIXED: usize = 12;
     let first = usize::from(le16(block, 8));
@@ -174,7 +174,7 @@ fn listing(block: &[u8], entries: &mut Vec<Entry>) -> Result<()> {
         // The last one ends with the block, or with a zero before that.
         let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
         if !matches!(name, b"." | b"..") {
-            entries.push(Entry { name: name.to_vec(), place: le64(entry, 0) });
+            entries.push(Entry { name: name.to_vec(), place: le64(entry, 0) })?;
         }
     }
     Ok(())

@@ -23,6 +23,11 @@ const LARGEST_DIRECTORY: u64 = 16 << 20;
 /// How deep directories may lie, and how many names there may be in all.
 const DEEPEST: usize = 64;
 const MOST_NAMES: usize = 1 << 20;
+/// How long a path may be, and all of them together.
+const LONGEST_PATH: usize = 4096;
+const MOST_OF_PATHS: usize = 64 << 20;
+/// How large all directories may be together, in bytes.
+const MOST_OF_DIRECTORIES: u64 = 1 << 30;
 
 /// What a name stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +67,6 @@ pub struct Iso<'a, S: ?Sized> {
     storage: &'a S,
     root: Entry,
     names: Names,
-    label: String,
 }
 
 /// Whether there is one.
@@ -102,7 +106,6 @@ impl<'a, S: Storage + ?Sized> Iso<'a, S> {
         if u64::from(bytes::le16(&primary, 128)) != SECTOR {
             return Err(Error::Damaged("its blocks do not have 2048 bytes"));
         }
-        let label = String::from_utf8_lossy(&primary[40..72]).trim_end().to_owned();
         let root = root(&primary)?;
         let first = bytes::read(storage, start(&root), SECTOR as usize)?;
         let (root, names) = match (record::rock_ridge(&first), joliet) {
@@ -110,13 +113,7 @@ impl<'a, S: Storage + ?Sized> Iso<'a, S> {
             (None, Some(sector)) => (self::root(&sector)?, Names::Joliet),
             (None, None) => (root, Names::Plain),
         };
-        Ok(Self { storage, root, names, label })
-    }
-
-    /// The volume's name.
-    #[must_use]
-    pub fn label(&self) -> &str {
-        &self.label
+        Ok(Self { storage, root, names })
     }
 
     /// The root directory.
@@ -192,14 +189,23 @@ impl<'a, S: Storage + ?Sized> Iso<'a, S> {
         let mut files = Vec::new();
         let mut seen = HashSet::from([start(&self.root)]);
         let mut next = vec![(String::new(), self.root.clone(), 0)];
-        let mut count = 0;
+        let (mut count, mut paths, mut directories) = (0, 0, 0u64);
         while let Some((path, directory, depth)) = next.pop() {
+            // The same bytes can be in many of them.
+            directories = directories.saturating_add(directory.size());
+            if directories > MOST_OF_DIRECTORIES {
+                return Err(Error::Damaged("its directories are too large"));
+            }
             for entry in self.entries(&directory)? {
-                count += 1;
-                if count > MOST_NAMES {
+                let path = if path.is_empty() { entry.name.clone() } else { format!("{path}/{}", entry.name) };
+                if path.len() > LONGEST_PATH {
+                    return Err(Error::Damaged("a path is too long"));
+                }
+                // A name has a part at least.
+                (count, paths) = (count + entry.parts.len(), paths + path.len());
+                if count > MOST_NAMES || paths > MOST_OF_PATHS {
                     return Err(Error::Damaged("it has too many names"));
                 }
-                let path = if path.is_empty() { entry.name.clone() } else { format!("{path}/{}", entry.name) };
                 match entry.kind {
                     Kind::File => files.push((path, entry)),
                     Kind::Directory if depth >= DEEPEST => return Err(Error::Damaged("its directories lie too deep")),

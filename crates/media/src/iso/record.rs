@@ -12,7 +12,7 @@ pub(super) const DIRECTORY: u8 = 2;
 const MORE: u8 = 0x80;
 /// How many continuations a record may have, and how long a name may be.
 const MOST_CONTINUATIONS: usize = 16;
-const LONGEST_NAME: usize = 1024;
+const LONGEST_NAME: usize = 255;
 
 /// Which names count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use image::disk::storage::Storage;
 use super::inode::{Inode, More};
 use super::metadata::{Metadata, Position};
 use crate::bytes::{le16, le32};
-use crate::reader::{Entry, Error, Result};
+use crate::reader::{Entry, Error, Listing, Result};
 
 /// The largest listing that is read.
 const LARGEST: u32 = 64 << 20;
@@ -18,6 +18,7 @@ pub(super) fn entries<S: Storage + ?Sized>(
     metadata: &mut Metadata<'_, S>,
     table: u64,
     directory: &Inode,
+    room: usize,
 ) -> Result<Vec<Entry>> {
     let More::Listing { block, offset, length } = directory.more else {
         return Err(Error::Damaged("what is no directory is to have entries"));
@@ -28,7 +29,7 @@ pub(super) fn entries<S: Storage + ?Sized>(
     let block = table.checked_add(u64::from(block)).ok_or(Error::CutOff)?;
     let mut at = Position { block, offset: usize::from(offset) };
     let mut left = length.saturating_sub(NOT_THERE);
-    let mut entries = Vec::new();
+    let mut entries = Listing::new(room);
     while left > 0 {
         let header = metadata.array::<12>(&mut at)?;
         left = left.checked_sub(12).ok_or(WRONG)?;
@@ -41,10 +42,10 @@ pub(super) fn entries<S: Storage + ?Sized>(
             let mut name = vec![0; usize::from(le16(&entry, 6)) + 1];
             left = u32::try_from(name.len()).ok().and_then(|name| left.checked_sub(8 + name)).ok_or(WRONG)?;
             metadata.read(&mut at, &mut name)?;
-            entries.push(Entry { name, place: start << 16 | u64::from(le16(&entry, 0)) });
+            entries.push(Entry { name, place: start << 16 | u64::from(le16(&entry, 0)) })?;
         }
     }
-    Ok(entries)
+    Ok(entries.into_entries())
 }
 
 const WRONG: Error = Error::Damaged("the listing of a directory is not as long as it says");

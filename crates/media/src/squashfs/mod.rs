@@ -108,8 +108,8 @@ impl<S: Storage + ?Sized> Reader for Squashfs<'_, S> {
         &inode.node
     }
 
-    fn entries(&mut self, directory: &Inode) -> Result<Vec<Entry>> {
-        directory::entries(&mut self.metadata, self.directories, directory)
+    fn entries(&mut self, directory: &Inode, room: usize) -> Result<Vec<Entry>> {
+        directory::entries(&mut self.metadata, self.directories, directory, room)
     }
 
     fn target(&mut self, link: &Inode) -> Result<Vec<u8>> {

@@ -9,6 +9,9 @@ use crate::reader::{Attribute, Error, Result};
 /// The largest value that the kernel takes, see xattr(7), and how many of them one file may have.
 const LARGEST_VALUE: u32 = 65536;
 const MOST: u32 = 4096;
+/// The longest name of one, and what all names and values of a file may have together, in bytes.
+const LONGEST_NAME: usize = 255;
+const LARGEST: usize = 8 << 20;
 /// The bit of values that are elsewhere.
 const ELSEWHERE: u16 = 0x100;
 
@@ -42,7 +45,16 @@ impl Table {
         if count > MOST {
             return Err(Error::Damaged("a file has too many attributes"));
         }
-        (0..count).map(|_| self.one(metadata, &mut at)).collect()
+        let (mut attributes, mut length) = (Vec::new(), 0);
+        for _ in 0..count {
+            let (name, value) = self.one(metadata, &mut at)?;
+            length += name.len() + value.len();
+            if length > LARGEST {
+                return Err(Error::Damaged("the attributes of a file are too large"));
+            }
+            attributes.push((name, value));
+        }
+        Ok(attributes)
     }
 
     fn one<S: Storage + ?Sized>(&self, metadata: &mut Metadata<'_, S>, at: &mut Position) -> Result<Attribute> {
@@ -55,6 +67,9 @@ impl Table {
             _ => return Err(Error::Damaged("an attribute is of no known kind")),
         };
         let prefix = name.len();
+        if prefix + usize::from(length) > LONGEST_NAME {
+            return Err(Error::Damaged("the name of an attribute is too long"));
+        }
         name.resize(prefix + usize::from(length), 0);
         metadata.read(at, &mut name[prefix..])?;
         let mut value = value(metadata, at)?;
