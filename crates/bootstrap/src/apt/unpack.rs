@@ -230,6 +230,7 @@ impl Job<'_> {
         let mut deb = open(item)?;
         let own = own_control(item, &deb)?;
         let conffiles = conffile_names(&deb.control);
+        let mut hashes: BTreeMap<Vec<u8>, String> = BTreeMap::new();
         let mut unpacked = Unpacked {
             package: own,
             control: std::mem::take(&mut deb.control),
@@ -250,11 +251,8 @@ impl Job<'_> {
             data.hash = is_conffile.then(Md5::new);
             let outcome =
                 extractor.extract(&entry, &mut data).map_err(|source| Error::Tree { package: name(), source })?;
-            if let Some(hash) = data.hash.take()
-                && let Ok(path) = std::str::from_utf8(&path)
-            {
-                let digest = hash.finalize();
-                unpacked.conffiles.push((path.to_owned(), digest.iter().map(|b| format!("{b:02x}")).collect()));
+            if let Some(hash) = data.hash.take() {
+                hashes.insert(path.clone(), hash.finalize().iter().map(|b| format!("{b:02x}")).collect());
             }
             if outcome == Outcome::InTheWay {
                 unpacked.in_the_way.push(path.clone());
@@ -263,7 +261,7 @@ impl Job<'_> {
                 unpacked.paths.push(path);
             }
         }
-        unpacked.conffiles.extend(removed_conffiles(&unpacked.control));
+        unpacked.conffiles = noted_conffiles(&unpacked.control, &hashes);
         self.progress.advance(Phase::Unpack, item.package.size().unwrap_or(0));
         self.progress.item(Phase::Unpack, item.package.name());
         Ok(unpacked)
@@ -392,12 +390,22 @@ fn conffile_names(control: &BTreeMap<String, ControlFile>) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// The configuration files that the package once had and that go with an upgrade, as dpkg notes them.
-fn removed_conffiles(control: &BTreeMap<String, ControlFile>) -> Vec<(String, String)> {
+/// The configuration files as dpkg notes them, in the order in which the package declares them: those that came with their
+/// hashes, and those that the package once had and that go with an upgrade.
+fn noted_conffiles(
+    control: &BTreeMap<String, ControlFile>,
+    hashes: &BTreeMap<Vec<u8>, String>,
+) -> Vec<(String, String)> {
     let text = control.get("conffiles").map(|file| &*file.content).unwrap_or_default();
     let text = String::from_utf8_lossy(text);
-    let paths = text.lines().filter_map(|line| line.strip_prefix("remove-on-upgrade /"));
-    paths.map(|path| (path.trim_end().to_owned(), "newconffile remove-on-upgrade".to_owned())).collect()
+    let noted = |line: &str| {
+        if let Some(path) = line.strip_prefix("remove-on-upgrade /") {
+            return Some((path.trim_end().to_owned(), "newconffile remove-on-upgrade".to_owned()));
+        }
+        let path = plain(line.starts_with('/').then(|| line.trim_end().as_bytes())?);
+        Some((String::from_utf8(path.clone()).ok()?, hashes.get(&path)?.clone()))
+    };
+    text.lines().filter_map(noted).collect()
 }
 
 /// A path without `./` or slashes at its ends and without double ones.

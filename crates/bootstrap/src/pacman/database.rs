@@ -16,10 +16,14 @@ use crate::tar_reader::{self, Entry, Kind, TarReader, lossy};
 /// The largest database, decompressed: Arch's have some 50 MiB, and with the lists of files, which are passed over, ten
 /// times that.
 const LARGEST: u64 = 2 << 30;
-/// The longest description of one package.
-const LONGEST_DESC: u64 = 4 << 20;
+/// The longest description of one package: Arch's longest has some 20 KiB.
+const LONGEST_DESC: u64 = 256 << 10;
 /// The most entries: Arch has some 15,000 packages.
-const MOST_ENTRIES: usize = 2_000_000;
+const MOST_ENTRIES: usize = 200_000;
+/// The most lines and bytes of all descriptions together, which are kept: those of Arch's largest repository have a million lines
+/// and 40 MiB.
+const MOST_LINES: usize = 4_000_000;
+const MOST_DESCRIBED: usize = 256 << 20;
 /// The longest detached signature, as pacman has it.
 const LONGEST_SIGNATURE: usize = 16 << 10;
 /// The longest name of a file.
@@ -130,7 +134,7 @@ impl SyncDatabase {
         let content = decoder(io::Cursor::new(content)).map_err(|error| archive(error.into()))?;
         let mut tar = TarReader::new(Limited { inner: content, left: LARGEST });
         let mut described: BTreeMap<String, Described> = BTreeMap::new();
-        let mut number = 0;
+        let (mut number, mut lines, mut length) = (0, 0, 0);
         while let Some(entry) = tar.next_entry().map_err(archive)? {
             number += 1;
             let refused =
@@ -144,6 +148,11 @@ impl SyncDatabase {
             }
             let mut bytes = Vec::new();
             tar.read_to_end(&mut bytes).map_err(|error| archive(error.into()))?;
+            lines += bytes.iter().filter(|byte| **byte == b'\n').count();
+            length += bytes.len();
+            if lines > MOST_LINES || length > MOST_DESCRIBED {
+                return Err(refused("there is more described than a database can have"));
+            }
             let wrong = |reason| Error::Package { repository: name.to_owned(), package: shown(&directory), reason };
             let package = described.entry(directory.clone()).or_default();
             package.read(&String::from_utf8_lossy(&bytes)).map_err(wrong)?;
@@ -256,6 +265,8 @@ impl Described {
                     let decoded = decoded.filter(|decoded| decoded.len() <= LONGEST_SIGNATURE);
                     self.signature = Some(decoded.ok_or_else(|| value("PGPSIG"))?);
                 }
+                // They decide nothing, and are not always written as they should be.
+                "OPTDEPENDS" | "MAKEDEPENDS" | "CHECKDEPENDS" => {}
                 _ => drop(desc::apply(package, &field)?),
             }
         }
@@ -282,9 +293,6 @@ impl Described {
             ("PROVIDES", &package.provides),
             ("CONFLICTS", &package.conflicts),
             ("REPLACES", &package.replaces),
-            ("OPTDEPENDS", &package.optional_depends),
-            ("MAKEDEPENDS", &package.make_depends),
-            ("CHECKDEPENDS", &package.check_depends),
         ] {
             dependencies.iter().try_for_each(|dependency| check_dependency(field, dependency))?;
         }

@@ -7,6 +7,7 @@
 use std::collections::HashSet;
 
 use super::archive::PackageArchive;
+use super::dependency::Dependency;
 use super::desc;
 use super::lock::{self, Begun};
 use super::package::Package;
@@ -381,16 +382,12 @@ fn written_desc(installed: &Installed) -> String {
     desc::write(&mut text, "GROUPS", all(&package.groups));
     desc::write(&mut text, "LICENSE", all(&package.licenses));
     desc::write(&mut text, "VALIDATION", installed.validation.iter().map(|one| one.as_str()));
-    for (name, dependencies) in [
-        ("REPLACES", &package.replaces),
-        ("DEPENDS", &package.depends),
-        ("OPTDEPENDS", &package.optional_depends),
-        ("CONFLICTS", &package.conflicts),
-        ("PROVIDES", &package.provides),
-    ] {
-        let lines: Vec<String> = dependencies.iter().map(ToString::to_string).collect();
-        desc::write(&mut text, name, all(&lines));
-    }
+    let written = |dependencies: &[Dependency]| dependencies.iter().map(ToString::to_string).collect::<Vec<_>>();
+    desc::write(&mut text, "REPLACES", all(&written(&package.replaces)));
+    desc::write(&mut text, "DEPENDS", all(&written(&package.depends)));
+    desc::write(&mut text, "OPTDEPENDS", all(&package.optional_depends));
+    desc::write(&mut text, "CONFLICTS", all(&written(&package.conflicts)));
+    desc::write(&mut text, "PROVIDES", all(&written(&package.provides)));
     desc::write(&mut text, "XDATA", all(&package.extended_data));
     text
 }

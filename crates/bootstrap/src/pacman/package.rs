@@ -32,12 +32,8 @@ pub struct Package {
     pub installed_size: u64,
     /// What it needs.
     pub depends: Vec<Dependency>,
-    /// What it can make use of.
-    pub optional_depends: Vec<Dependency>,
-    /// What is needed to build it.
-    pub make_depends: Vec<Dependency>,
-    /// What is needed to test it.
-    pub check_depends: Vec<Dependency>,
+    /// What it can make use of, as it is written: `NAME: REASON`. It decides nothing.
+    pub optional_depends: Vec<String>,
     /// What it can stand for.
     pub provides: Vec<Dependency>,
     /// What cannot be installed beside it.
@@ -68,8 +64,6 @@ impl Package {
             installed_size: 0,
             depends: Vec::new(),
             optional_depends: Vec::new(),
-            make_depends: Vec::new(),
-            check_depends: Vec::new(),
             provides: Vec::new(),
             conflicts: Vec::new(),
             replaces: Vec::new(),

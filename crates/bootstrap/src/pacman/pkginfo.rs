@@ -70,9 +70,7 @@ fn set(package: &mut Package, key: &str, value: &str) -> Result<(), Error> {
         "packager" => package.packager = text(),
         "size" => package.installed_size = value.parse().unwrap_or(0),
         "depend" => package.depends.push(dependency("depend")?),
-        "optdepend" => package.optional_depends.push(dependency("optdepend")?),
-        "makedepend" => package.make_depends.push(dependency("makedepend")?),
-        "checkdepend" => package.check_depends.push(dependency("checkdepend")?),
+        "optdepend" => package.optional_depends.push(text()),
         "provides" => package.provides.push(dependency("provides")?),
         "conflict" => package.conflicts.push(dependency("conflict")?),
         "replaces" => package.replaces.push(dependency("replaces")?),
@@ -121,10 +119,10 @@ mod tests {
         assert_eq!(package.version, Version::new("5.2.037-1"));
         assert_eq!((package.build_date, package.installed_size), (1_727_000_000, 9_419_563));
         assert_eq!(package.licenses, ["GPL-3.0-or-later", "other"]);
-        assert_eq!(package.optional_depends[0].to_string(), "bash-completion: for tab completion");
+        assert_eq!(package.optional_depends[0], "bash-completion: for tab completion");
         assert_eq!(package.conflicts[0].to_string(), "x<2");
         assert_eq!((&*package.backup[0], &*package.extended_data[0]), ("etc/bash.bashrc", "pkgtype=pkg"));
-        assert_eq!((package.make_depends.len(), package.check_depends.len(), package.replaces.len()), (1, 1, 1));
+        assert_eq!(package.replaces.len(), 1);
     }
 
     #[test]

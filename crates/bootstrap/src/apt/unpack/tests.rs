@@ -109,7 +109,7 @@ fn files_come_as_the_package_has_them() {
     testkit::requires!(root);
     let place = place();
     let control: &[Entry<'_>] = &[
-        ("./conffiles", b'0', 0o644, "", b"/etc/one.conf\nremove-on-upgrade /etc/gone\n"),
+        ("./conffiles", b'0', 0o644, "", b"remove-on-upgrade /etc/gone\n/etc/one.conf\n"),
         ("./postinst", b'0', 0o755, "", b"#!/bin/sh\n"),
     ];
     let long = "x".repeat(90) + "/" + &"y".repeat(9);
@@ -135,7 +135,7 @@ fn files_come_as_the_package_has_them() {
     assert_eq!(null.rdev(), rustix::fs::makedev(1, 3));
     assert!(place.root.join(&long).exists());
     let conffiles =
-        [("etc/one.conf", "60b725f10c9c85c70d97880dfe8191b3"), ("etc/gone", "newconffile remove-on-upgrade")];
+        [("etc/gone", "newconffile remove-on-upgrade"), ("etc/one.conf", "60b725f10c9c85c70d97880dfe8191b3")];
     assert_eq!(unpacked[1].conffiles, conffiles.map(|(path, what)| (path.to_owned(), what.to_owned())));
     assert!(unpacked[1].control["postinst"].executable);
     assert_eq!(unpacked[1].paths[1], b"lib/file");

@@ -468,15 +468,15 @@ fn the_same_is_asked() {
 }
 
 #[test]
-#[ignore = "runs pacman six thousand times: for the acceptance"]
+#[ignore = "runs pacman eighteen thousand times: for the acceptance"]
 fn the_same_of_thousands() {
     requires!(root, program "pacman");
     std::thread::scope(|scope| {
         for installed in [0, 2, 6] {
             scope.spawn(move || {
-                run(1000, Kind { conflicts: false, installed }, printed);
-                run(500, Kind { conflicts: true, installed }, done);
-                run(500, Kind { conflicts: true, installed }, answered);
+                run(3000, Kind { conflicts: false, installed }, printed);
+                run(1500, Kind { conflicts: true, installed }, done);
+                run(1500, Kind { conflicts: true, installed }, answered);
             });
         }
     });

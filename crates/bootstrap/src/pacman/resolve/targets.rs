@@ -46,7 +46,7 @@ fn packages<'a>(
         }
         Found::Nothing => {}
     }
-    let members = members(pool, &sources, name, questions);
+    let members = members(pool, &sources, name, questions, notes);
     if members.is_empty() {
         let exists = |source: &usize| {
             let packages = pool.sources[*source].database.packages();
@@ -78,8 +78,14 @@ fn sources<'t>(pool: &Pool<'_>, target: &'t str) -> Result<(Vec<usize>, &'t str)
     }
 }
 
-/// The members of a group: of packages that several repositories have, the first.
-fn members<'a>(pool: &Pool<'a>, sources: &[usize], group: &str, questions: &mut dyn Questions) -> Vec<&'a Candidate> {
+/// The members of a group that can be chosen: of packages that several repositories have, the first.
+fn members<'a>(
+    pool: &Pool<'a>,
+    sources: &[usize],
+    group: &str,
+    questions: &mut dyn Questions,
+    notes: &mut Vec<Note>,
+) -> Vec<&'a Candidate> {
     let mut members: Vec<&Candidate> = Vec::new();
     let mut seen: BTreeSet<&str> = BTreeSet::new();
     for source in sources {
@@ -88,12 +94,22 @@ fn members<'a>(pool: &Pool<'a>, sources: &[usize], group: &str, questions: &mut 
             if !package.groups.iter().any(|of| of == group) || !seen.insert(&package.name) {
                 continue;
             }
+            if is_up_to_date(pool, package) {
+                notes.push(Note::UpToDate { name: package.name.clone(), version: package.version.clone() });
+                continue;
+            }
             if !pool.ignores(package) || questions.install_ignored(candidate) {
                 members.push(candidate);
             }
         }
     }
     members
+}
+
+/// Whether a package is not installed again because that very version is.
+fn is_up_to_date(pool: &Pool<'_>, package: &Package) -> bool {
+    let same = |installed: &super::super::local::Installed| package.version.compare(&installed.package.version).is_eq();
+    pool.request.options.needed && pool.installed(&package.name).is_some_and(same)
 }
 
 /// Adds a package to those that are chosen, unless it is there.
@@ -113,11 +129,11 @@ fn add<'a>(
     }
     if let Some(installed) = pool.installed(name) {
         let (name, version) = (name.clone(), version.clone());
-        let order = version.compare(&installed.package.version);
-        if order.is_eq() && pool.request.options.needed {
+        if is_up_to_date(pool, &candidate.package) {
             notes.push(Note::UpToDate { name, version });
             return Ok(());
         }
+        let order = version.compare(&installed.package.version);
         if order.is_eq() {
             notes.push(Note::Reinstalled { name, version });
         } else if order.is_lt() {
