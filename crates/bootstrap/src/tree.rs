@@ -7,8 +7,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Uid};
+use rustix::fs::{AtFlags, Gid, Mode, OFlags, ResolveFlags, Uid};
 use rustix::io::Errno;
+
+mod file;
+
+pub(crate) use file::irregular;
 
 /// How deep a path may be; the kernel's limit on their length alone would allow 2048.
 const DEEPEST: usize = 256;
@@ -96,72 +100,15 @@ impl Tree {
             }
             prefix.extend_from_slice(part);
             parent = match open(&prefix) {
-                Err(Errno::NOENT) => {
-                    match rustix::fs::mkdirat(&parent, part, Mode::from_raw_mode(0o755)) {
-                        Ok(()) => {
-                            let mode = Mode::from_raw_mode(0o755);
-                            rustix::fs::chmodat(&parent, part, mode, AtFlags::empty()).map_err(error)?;
-                        }
-                        Err(Errno::EXIST) => {}
-                        Err(other) => return Err(error(other)),
-                    }
-                    open(&prefix).map_err(error)?
-                }
+                Err(Errno::NOENT) => match rustix::fs::mkdirat(&parent, part, Mode::from_raw_mode(0o755)) {
+                    Ok(()) => opened_with_mode(parent.as_fd(), part, 0o755).map_err(error)?,
+                    Err(Errno::EXIST) => open(&prefix).map_err(error)?,
+                    Err(other) => return Err(error(other)),
+                },
                 other => other.map_err(error)?,
             };
         }
         Ok(parent)
-    }
-
-    /// Sets when a file was changed last.
-    ///
-    /// # Errors
-    /// Where there is no such file.
-    pub fn set_modified(&self, path: &str, time: std::time::SystemTime) -> Result<(), Error> {
-        let error = |source| Error { action: "set the time of", path: path.to_owned(), source };
-        let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-        let file = self.open_at(path.as_bytes(), flags).map_err(|errno| error(errno.into()))?;
-        std::fs::File::from(file).set_modified(time).map_err(error)
-    }
-
-    /// The content of a file; `None` if there is none.
-    ///
-    /// # Errors
-    /// Where it is no file or cannot be read.
-    pub fn read(&self, path: &str) -> Result<Option<Vec<u8>>, Error> {
-        let error = |source| Error { action: "read", path: path.to_owned(), source };
-        // Not blocking, so that a named pipe does not stop us.
-        let file = match self.open_at(path.as_bytes(), OFlags::RDONLY | OFlags::NONBLOCK) {
-            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
-            other => other.map_err(|errno| error(errno.into()))?,
-        };
-        let mut content = Vec::new();
-        let status = rustix::fs::fstat(&file).map_err(|errno| error(errno.into()))?;
-        if FileType::from_raw_mode(status.st_mode) != FileType::RegularFile {
-            return Err(error(io::Error::other("it is no regular file")));
-        }
-        io::Read::read_to_end(&mut std::fs::File::from(file), &mut content).map_err(error)?;
-        Ok(Some(content))
-    }
-
-    /// Writes a file of root's, in place of whatever file or link has that name; directories above it are made.
-    ///
-    /// # Errors
-    /// Where it cannot be written, or a directory has that name.
-    pub fn write(&self, path: &str, content: &[u8], mode: u32) -> Result<(), Error> {
-        let error = |source: io::Error| Error { action: "write", path: path.to_owned(), source };
-        let (parent, name) = self.parent(path.as_bytes())?;
-        let file = loop {
-            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            match rustix::fs::openat(&parent, name, flags, Mode::from_raw_mode(0o600)) {
-                Err(Errno::EXIST) => {
-                    rustix::fs::unlinkat(&parent, name, AtFlags::empty()).map_err(|errno| error(errno.into()))?;
-                }
-                other => break other.map_err(|errno| error(errno.into()))?,
-            }
-        };
-        rustix::fs::fchmod(&file, Mode::from_raw_mode(mode)).map_err(|errno| error(errno.into()))?;
-        io::Write::write_all(&mut std::fs::File::from(file), content).map_err(error)
     }
 
     /// Makes a symbolic link, in place of whatever file or link has that name; directories above it are made.
@@ -364,7 +311,19 @@ pub fn remove_at(directory: BorrowedFd<'_>, name: &OsStr, depth: usize) -> rusti
     rustix::fs::unlinkat(directory, name, AtFlags::REMOVEDIR)
 }
 
+/// Opens a directory that was made a moment ago and gives it its mode, whatever the umask is; what has come in its place
+/// since then is not touched.
+fn opened_with_mode(parent: BorrowedFd<'_>, name: &[u8], mode: u32) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let directory = rustix::fs::openat(parent, name, flags, Mode::empty())?;
+    rustix::fs::fchmod(&directory, Mode::from_raw_mode(mode))?;
+    Ok(directory)
+}
+
 /// Owner and group as the kernel takes them.
 pub(crate) fn owner(uid: u32, gid: u32) -> (Option<Uid>, Option<Gid>) {
     (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
 }
+
+#[cfg(test)]
+mod tests;

@@ -141,7 +141,9 @@ impl<'a> LocalDatabase<'a> {
         let mut database = Self { tree, directory, installed: Vec::new(), unfinished: Vec::new(), begun };
         let mut names = HashSet::new();
         for entry in tree.list(&database.directory)? {
-            let Some(entry) = entry.to_str().filter(|entry| *entry != "ALPM_DB_VERSION") else { continue };
+            // A dot begins no package's name, but that of a file which a killed run was writing.
+            let other = |entry: &str| entry == "ALPM_DB_VERSION" || entry.starts_with('.');
+            let Some(entry) = entry.to_str().filter(|entry| !other(entry)) else { continue };
             match database.read_entry(entry)? {
                 Some(installed) if names.insert(installed.package.name.clone()) => database.installed.push(installed),
                 Some(_) => return Err(Error::Entry(entry.to_owned())),

@@ -76,13 +76,12 @@ impl<'a> Lock<'a> {
         if !tree.exists(&path) {
             tree.write(&path, format!("{MARK}\n").as_bytes(), 0o600)?;
         }
-        let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::NOFOLLOW;
-        let file = tree.open_at(path.as_bytes(), flags).map_err(|errno| error(errno.into()))?;
+        let file = tree.open_file(path.as_bytes(), OFlags::RDWR | OFlags::NOFOLLOW);
+        let file = file.map_err(|errno| error(errno.into()))?.ok_or_else(|| error(tree::irregular()))?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Err(rustix::io::Errno::WOULDBLOCK) => return Err(Error::Held(path)),
             other => other.map_err(|errno| error(errno.into()))?,
         }
-        let file = std::fs::File::from(file);
         let mut content = Vec::new();
         (&file).take(1 << 20).read_to_end(&mut content).map_err(error)?;
         match parse(&content) {

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use rustix::fs::{FileType, OFlags};
+use rustix::fs::OFlags;
 
 use crate::tree::{self, Tree};
 
@@ -45,13 +45,9 @@ impl Log {
             tree.write(&path, b"", 0o644)?;
         }
         let error = |source| tree::Error { action: "write", path: path.clone(), source };
-        let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::NONBLOCK;
-        let file = tree.open_at(path.as_bytes(), flags).map_err(|errno| error(errno.into()))?;
-        let status = rustix::fs::fstat(&file).map_err(|errno| error(errno.into()))?;
-        if FileType::from_raw_mode(status.st_mode) != FileType::RegularFile {
-            return Err(error(std::io::Error::other("it is no regular file")));
-        }
-        Ok(Self { file: file.into(), path })
+        let file = tree.open_file(path.as_bytes(), OFlags::WRONLY | OFlags::APPEND);
+        let file = file.map_err(|errno| error(errno.into()))?.ok_or_else(|| error(tree::irregular()))?;
+        Ok(Self { file, path })
     }
 
     /// Adds a line.
@@ -88,5 +84,18 @@ mod tests {
         assert!(Log::open(&tree, "null").is_err());
         tree.make_directories(b"d").unwrap();
         assert!(Log::open(&tree, "d").is_err());
+    }
+
+    #[test]
+    fn a_device_is_not_opened() {
+        testkit::requires!(root);
+        let directory = tempfile::tempdir().unwrap();
+        let tree = Tree::open(directory.path()).unwrap();
+        // No driver has it: whoever opens it is told that there is no such device.
+        let (kind, mode) = (rustix::fs::FileType::CharacterDevice, rustix::fs::Mode::from_raw_mode(0o600));
+        let device = rustix::fs::makedev(10, 199);
+        rustix::fs::mknodat(rustix::fs::CWD, directory.path().join("device"), kind, mode, device).unwrap();
+        let error = Log::open(&tree, "device").unwrap_err();
+        assert_eq!(error.source.to_string(), "it is no regular file");
     }
 }

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use md5::{Digest, Md5};
-use rustix::fs::{FileType, OFlags};
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use super::archive::{self, Entries, PackageArchive};
@@ -222,15 +222,11 @@ fn slashed(entry: &Entry) -> Vec<u8> {
 /// Where it cannot be read.
 pub(crate) fn hash(tree: &Tree, path: &[u8]) -> Result<Option<String>, tree::Error> {
     let error = |source| tree::Error { action: "read", path: tree::shown(path), source };
-    let file = match tree.open_at(path, OFlags::RDONLY | OFlags::NONBLOCK) {
-        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NXIO) => return Ok(None),
+    let file = match tree.open_file(path, OFlags::RDONLY) {
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(None),
         other => other.map_err(|errno| error(errno.into()))?,
     };
-    let status = rustix::fs::fstat(&file).map_err(|errno| error(errno.into()))?;
-    if FileType::from_raw_mode(status.st_mode) != FileType::RegularFile {
-        return Ok(None);
-    }
-    let mut file = std::fs::File::from(file);
+    let Some(mut file) = file else { return Ok(None) };
     let (mut md5, mut buffer) = (Md5::new(), vec![0; 1 << 16]);
     loop {
         match file.read(&mut buffer).map_err(error)? {

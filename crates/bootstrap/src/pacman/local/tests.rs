@@ -79,6 +79,15 @@ fn an_entry_that_was_not_ended_is_no_installed_package() {
 }
 
 #[test]
+fn a_file_that_a_killed_run_was_writing_is_no_entry() {
+    let directory = tempfile::tempdir().unwrap();
+    let tree = Tree::open(directory.path()).unwrap();
+    tree.write(&format!("{DIRECTORY}/local/.ALPM_DB_VERSION.part"), b"", 0o644).unwrap();
+    let database = LocalDatabase::read(&tree, DIRECTORY).unwrap();
+    assert!(database.installed().is_empty() && database.unfinished().is_empty());
+}
+
+#[test]
 fn damaged_databases_are_refused() {
     let directory = tempfile::tempdir().unwrap();
     let tree = Tree::open(directory.path()).unwrap();

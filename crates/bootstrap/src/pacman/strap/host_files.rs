@@ -50,7 +50,8 @@ pub(super) fn copy(from: &Path, tree: &Tree, to: &str) -> Result<(), Error> {
     tree.write(to, &content, status.permissions().mode() & 0o7777)?;
     let written =
         |source: rustix::io::Errno| tree::Error { action: "write", path: to.to_owned(), source: source.into() };
-    let copy = tree.open_at(to.as_bytes(), OFlags::WRONLY | OFlags::NOFOLLOW).map_err(written)?;
+    let copy = tree.open_file(to.as_bytes(), OFlags::WRONLY | OFlags::NOFOLLOW).map_err(written)?;
+    let copy = copy.ok_or_else(|| tree::Error { action: "write", path: to.to_owned(), source: tree::irregular() })?;
     let (owner, group) = (Uid::from_raw(status.uid()), Gid::from_raw(status.gid()));
     rustix::fs::fchown(&copy, Some(owner), Some(group)).map_err(written)?;
     let time = |seconds, nanoseconds| Timespec { tv_sec: seconds, tv_nsec: nanoseconds };

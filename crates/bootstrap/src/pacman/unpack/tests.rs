@@ -1,6 +1,8 @@
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
 
+use rustix::fs::Mode;
+
 use super::*;
 use crate::pacman::local::{Reason, listed};
 use crate::pacman::test_package::TestPackage;
@@ -191,4 +193,17 @@ fn files_and_links_are_replaced_and_nothing_is_followed() {
     scene.unpack(&TestPackage::new("a", "1-1").file("usr/up/outside", 0o644, "x"), None).unwrap();
     assert_eq!(scene.text("outside").as_deref(), Some("x"));
     assert_eq!(std::fs::read_to_string(&outside).unwrap(), "mine");
+}
+
+#[test]
+fn what_is_no_file_is_not_opened_to_be_compared() {
+    testkit::requires!(root);
+    let scene = Scene::new();
+    std::fs::create_dir(scene.at("etc")).unwrap();
+    // No driver has it: whoever opens it is told that there is no such device.
+    let (kind, device) = (rustix::fs::FileType::CharacterDevice, rustix::fs::makedev(10, 199));
+    rustix::fs::mknodat(rustix::fs::CWD, scene.at("etc/c"), kind, Mode::from_raw_mode(0o600), device).unwrap();
+    let (_, unpacked, _) = scene.unpack(&package("c"), None).unwrap();
+    assert_eq!(unpacked.messages, ["warning: /etc/c installed as /etc/c.pacnew"]);
+    assert_eq!(scene.text("etc/c.pacnew").as_deref(), Some("c"));
 }
