@@ -128,7 +128,11 @@ impl<'a> Search<'a> {
                     There::Directory if directory => true,
                     There::Directory => self.directory_goes(path)?,
                     There::Other if directory => self.goes(path),
-                    There::Other => self.goes(path) || backup.contains(path) || self.overwrite.match_path(path),
+                    There::Other => {
+                        // What keeps changes comes beside a file that nobody owns.
+                        let beside = backup.contains(path) && !self.owners.contains_key(path);
+                        self.goes(path) || beside || self.overwrite.match_path(path)
+                    }
                 };
                 if !fits {
                     conflicts.push(Conflict::Exists {

@@ -65,14 +65,30 @@ impl Removal<'_> {
                 && let Some(now) = hash(self.tree, path)?
                 && Some(&now) != before.as_ref()
             {
-                let saved = [&**path, b".pacsave"].concat();
-                self.tree.rename_bytes(path, &saved)?;
+                self.save(path)?;
                 messages.push(format!("warning: /{path} saved as /{path}.pacsave", path = lossy(path)));
                 continue;
             }
             self.tree.remove_bytes(path)?;
         }
         Ok(messages)
+    }
+
+    /// Renames a file to `.pacsave`. What was saved there before becomes `.pacsave.1`, and so on.
+    fn save(&self, path: &[u8]) -> Result<(), tree::Error> {
+        let saved = [path, b".pacsave"].concat();
+        let start = path.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
+        let (directory, prefix) = (path[..start].strip_suffix(b"/").unwrap_or_default(), &saved[start..]);
+        let names = self.tree.names(directory)?;
+        let mut numbers: Vec<u64> = names.iter().filter_map(|name| number(name.strip_prefix(prefix)?)).collect();
+        numbers.sort_unstable();
+        // The highest first, so that none is in the way of another.
+        for before in numbers.into_iter().rev() {
+            let numbered = |number: u64| [&*saved, format!(".{number}").as_bytes()].concat();
+            let from = if before == 0 { saved.clone() } else { numbered(before) };
+            self.tree.rename_bytes(&from, &numbered(before + 1))?;
+        }
+        self.tree.rename_bytes(path, &saved)
     }
 
     /// Removes what a package has left that was not installed to its end.
@@ -88,4 +104,15 @@ impl Removal<'_> {
         }
         Ok(())
     }
+}
+
+/// The number of a file that was saved, by what comes after `.pacsave`: none is 0. Other names are somebody else's.
+fn number(rest: &[u8]) -> Option<u64> {
+    if rest.is_empty() {
+        return Some(0);
+    }
+    let text = std::str::from_utf8(rest.strip_prefix(b".")?).ok()?;
+    let number: u64 = text.parse().ok()?;
+    // One of them is followed by another.
+    (number > 0 && number < u64::MAX && number.to_string() == text).then_some(number)
 }

@@ -1,7 +1,7 @@
 //! Puts the files of a package into a tree, by pacman's rules for what is there already.
 
 use std::collections::{BTreeMap, HashSet};
-use std::io::Read;
+use std::io::{self, Read};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use md5::{Digest, Md5};
@@ -227,14 +227,22 @@ pub(crate) fn hash(tree: &Tree, path: &[u8]) -> Result<Option<String>, tree::Err
         other => other.map_err(|errno| error(errno.into()))?,
     };
     let Some(mut file) = file else { return Ok(None) };
+    hash_of(&mut file).map(Some).map_err(error)
+}
+
+/// The MD5 of all that can be read.
+///
+/// # Errors
+/// Where reading fails.
+pub(crate) fn hash_of(content: &mut impl Read) -> io::Result<String> {
     let (mut md5, mut buffer) = (Md5::new(), vec![0; 1 << 16]);
     loop {
-        match file.read(&mut buffer).map_err(error)? {
+        match content.read(&mut buffer)? {
             0 => break,
             read => md5.update(&buffer[..read]),
         }
     }
-    Ok(Some(md5.finalize().iter().map(|byte| format!("{byte:02x}")).collect()))
+    Ok(md5.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 #[cfg(test)]

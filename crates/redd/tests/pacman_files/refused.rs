@@ -42,7 +42,7 @@ const PACKAGES: &str = r"mkdir -p h-1-1/usr/share/libalpm/hooks
     for p in a b c; do mkdir -p $p-1-1/etc $p-1-1/opt/$p; echo $p > $p-1-1/etc/$p; echo $p > $p-1-1/opt/$p/f; ln -s f $p-1-1/opt/$p/l
     printf 'backup = etc/%s\n' $p > $p-1-1.info; done
     printf 'pre_install() { echo pre > /pre; }\npost_install() { cat /opt/b/f > /post; }\n' > b-1-1.install; pkg a 1-1; pkg b 1-1; pkg c 1-1
-    mkdir -p a-2-1/opt/a; echo 2 > a-2-1/opt/a/g; printf 'post_upgrade() { cat /opt/a/g > /upgraded; }\n' > a-2-1.install; pkg a 2-1";
+    mkdir -p a-2-1/opt/a a-2-1/etc; echo 2 > a-2-1/opt/a/g; echo 2 > a-2-1/etc/a; printf 'post_upgrade() { cat /opt/a/g > /upgraded; }\n' > a-2-1.install; pkg a 2-1";
 
 /// Runs again as another process, which ends at the so many-th thing.
 fn killed(scene: &Scene, packages: &[&str], at: u32) -> bool {
@@ -70,6 +70,7 @@ fn kill_and_complete(first: u32, step: u32) -> u32 {
         let scene = Scene::new(PACKAGES);
         let one_killed = killed(&scene, one, at);
         scene.step(Step::Again(one));
+        scene.step(Step::Shell("echo mine > etc/a"));
         let two_killed = killed(&scene, two, at);
         scene.step(Step::Again(two));
         for tree in ["theirs", "ours"] {

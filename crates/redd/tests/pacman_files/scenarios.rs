@@ -67,6 +67,37 @@ fn files_that_keep_changes() {
     );
 }
 
+/// `etc/x` keeps changes in the first version of a, is there in the second, and not in the third; b takes it over.
+const ENDING: &str = r"for v in 1 2 3; do mkdir -p a-$v-1/etc; echo $v > a-$v-1/etc/x; done; echo 'backup = etc/x' > a-1-1.info
+    pkg a 1-1; pkg a 2-1; rm a-3-1/etc/x; pkg a 3-1
+    for v in 1 2; do mkdir -p b-$v-1/etc; echo b$v > b-$v-1/etc/x; done; echo 'backup = etc/x' > b-1-1.info; pkg b 1-1; pkg b 2-1";
+
+#[test]
+fn files_that_do_not_keep_changes_any_more() {
+    let (old, mine) = (Install(&["a-1-1"]), Shell("echo mine > etc/x"));
+    same("changed", ENDING, &[old, mine, Install(&["a-2-1"]), Install(&["a-2-1"]), old]);
+    same("not changed", ENDING, &[old, Install(&["a-2-1"])]);
+    same("changed to the new", ENDING, &[old, Shell("echo 2 > etc/x"), Install(&["a-2-1"])]);
+    same("a link", ENDING, &[old, Shell("echo mine > etc/y; ln -sf y etc/x"), Install(&["a-2-1"])]);
+    same("gone", ENDING, &[old, Shell("rm etc/x"), Install(&["a-2-1"])]);
+    let lines: &[(&str, &str)] = &[("NoUpgrade", "etc/x")];
+    same("not touched", ENDING, &[old, mine, With(&["a-2-1"], lines)]);
+    let lines: &[(&str, &str)] = &[("NoExtract", "etc/x")];
+    same("not extracted", ENDING, &[old, mine, With(&["a-2-1"], lines)]);
+    same("taken over, and kept", ENDING, &[old, mine, Conflict(&["b-1-1"]), Install(&["a-3-1", "b-1-1"])]);
+    same("taken over before, and kept", ENDING, &[old, mine, Install(&["b-1-1", "a-3-1"])]);
+    same("taken over", ENDING, &[old, mine, Conflict(&["b-2-1"]), Install(&["b-2-1", "a-3-1"])]);
+}
+
+#[test]
+fn what_was_saved_before_stays() {
+    let (old, mine) = (Install(&["a-1-1"]), Shell("echo mine > etc/x"));
+    let saved =
+        Shell("for n in '' .0 .1 .03 .7 .9 .10 .1a .+2; do echo $n > etc/x.pacsave$n; done; mkdir etc/x.pacsave.11");
+    same("several times", ENDING, &[old, mine, saved, Install(&["a-3-1"]), old, mine, Install(&["a-2-1"])]);
+    same("only a numbered one", ENDING, &[old, mine, Shell("echo > etc/x.pacsave.1"), Install(&["a-3-1"])]);
+}
+
 #[test]
 fn what_is_not_extracted_or_not_touched() {
     let packages = r"mkdir -p a-1-1/{etc,usr/share/doc/d,usr/bin}; for f in etc/a usr/share/doc/d/x usr/bin/a usr/bin/b; do echo $f > a-1-1/$f; done

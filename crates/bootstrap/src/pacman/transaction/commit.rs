@@ -1,14 +1,15 @@
 //! What changes the tree: packages are removed, unpacked, written down, and their scripts run, in order.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use super::super::archive::PackageArchive;
+use super::super::archive::{self, PackageArchive};
 use super::super::local::{self, Installed, LocalDatabase};
 use super::super::log::Source;
 use super::super::remove::{Counts, Removal};
 use super::super::scriptlet::{Function, Runner};
-use super::super::unpack::{Unpacked, Unpacking};
+use super::super::unpack::{Unpacked, Unpacking, hash, hash_of};
 use super::{Error, PackageFile, Transaction, each};
 use crate::extract::Directories;
 use crate::progress::Phase;
@@ -33,6 +34,7 @@ impl Transaction<'_> {
             directories: Directories::default(),
             installed: Counts::default(),
             incoming: Counts::default(),
+            unfinished: database.unfinished().iter().map(|one| one.name().to_owned()).collect(),
         };
         let result = commit.run(archives, database);
         runner.progress.end(Phase::Unpack);
@@ -48,6 +50,8 @@ struct Commit<'a> {
     /// The paths of what is installed, and of what will be; empty where nothing can have to be removed.
     installed: Counts,
     incoming: Counts,
+    /// The packages of which a killed run has left a part.
+    unfinished: HashSet<String>,
 }
 
 impl Commit<'_> {
@@ -179,11 +183,37 @@ impl Commit<'_> {
         // What is not to be extracted any more goes, too.
         let backup = |path: &[u8]| archive.package.backup.iter().any(|backup| backup.as_bytes() == path);
         let no_extract = &self.transaction.options.no_extract;
+        let saved = self.saved(archive, before)?;
         let comes = |path: &[u8]| {
-            self.incoming.has(path) && (path.ends_with(b"/") || backup(path) || !no_extract.match_path(path))
+            let stays = path.ends_with(b"/") || backup(path) || !no_extract.match_path(path);
+            self.incoming.has(path) && stays && !saved.contains(path)
         };
         let kept = |path: &[u8]| self.installed.has(path) || comes(path);
         self.say(&self.removal(&kept).remove(before)?)
+    }
+
+    /// The files of the version before that kept changes and, in the new one, do not any more: what was changed in them
+    /// is saved before they are replaced. A file that another package takes over is that one's matter.
+    fn saved(&self, archive: &PackageArchive, before: &Installed) -> Result<HashSet<Vec<u8>>, Error> {
+        let kept: HashSet<&str> = archive.package.backup.iter().map(String::as_str).collect();
+        let own: HashSet<&[u8]> = archive.files.iter().map(|file| &*file.path).collect();
+        let ended = before.backup.iter().map(|(path, _)| path);
+        let ended = ended.filter(|path| !kept.contains(&***path) && own.contains(path.as_bytes()));
+        let mut saved: HashSet<Vec<u8>> = ended.map(|path| path.clone().into_bytes()).collect();
+        if !saved.is_empty() && self.unfinished.contains(&archive.package.name) {
+            // A killed run may have come so far as to put the new ones there.
+            let mut entries = archive.entries()?;
+            while let Some(entry) = entries.next_entry()? {
+                let Some(path) = saved.get(&entry.path) else { continue };
+                let now = hash(self.transaction.tree, path)?;
+                let new = hash_of(&mut entries)
+                    .map_err(|error| archive::Error { path: archive.path.clone(), source: error.into() })?;
+                if now == Some(new) {
+                    saved.remove(&entry.path);
+                }
+            }
+        }
+        Ok(saved)
     }
 
     /// Writes an unpacked package down, and runs its script.
