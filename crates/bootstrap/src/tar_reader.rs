@@ -7,6 +7,8 @@ use std::io::{self, Read};
 const LONGEST_PATH: u64 = 4096;
 /// The largest set of pax records for one entry. Extended attributes (64 KiB each at most) come in them.
 const LARGEST_PAX: u64 = 1 << 20;
+/// The most that may be said about one entry before it comes: there is one set of records, and one long name of each kind.
+const LARGEST_DESCRIPTION: u64 = 2 * LARGEST_PAX;
 const BLOCK: usize = 512;
 
 /// What is wrong with an archive.
@@ -112,12 +114,18 @@ impl<R: Read> TarReader<R> {
     /// Where the archive cannot be read or is damaged.
     pub fn next_entry(&mut self) -> Result<Option<Entry>, Error> {
         let mut overrides = Overrides::default();
+        let mut room = LARGEST_DESCRIPTION;
         loop {
             let Some(block) = self.next_block()? else { return Ok(None) };
             let header = tar::Header::from_byte_slice(&block);
             check_sum(header, &block)?;
             let size = header.entry_size().map_err(|_| Error::Damaged("a size is no number"))?;
-            match header.entry_type().as_byte() {
+            let kind = header.entry_type().as_byte();
+            if matches!(kind, b'L' | b'K' | b'x' | b'g') {
+                let taken = size.saturating_add(BLOCK as u64);
+                room = room.checked_sub(taken).ok_or(Error::Damaged("too much is said about one entry"))?;
+            }
+            match kind {
                 b'L' => overrides.path = Some(until_nul(self.payload(size, LONGEST_PATH)?)),
                 b'K' => overrides.link = Some(until_nul(self.payload(size, LONGEST_PATH)?)),
                 b'x' => read_pax(&self.payload(size, LARGEST_PAX)?, &mut overrides)?,
@@ -335,3 +343,6 @@ fn parse_time(value: &[u8]) -> Option<(i64, u32)> {
 pub(crate) fn lossy(path: &[u8]) -> String {
     String::from_utf8_lossy(path).chars().take(300).collect()
 }
+
+#[cfg(test)]
+mod tests;

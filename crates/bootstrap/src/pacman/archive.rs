@@ -8,6 +8,7 @@ use std::io::{self, BufReader, Read};
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
+use self::list::{FileList, is_path};
 use super::decoder::decoder;
 use super::mtree::{self, Listed};
 use super::package::Package;
@@ -15,12 +16,16 @@ use super::pkginfo;
 use super::version::Version;
 use crate::tar_reader::{self, Entry, Kind, TarReader, lossy};
 
+pub(super) mod list;
+
 /// The most that each of `.PKGINFO`, `.INSTALL` and the like may need.
 const LARGEST_OWN: u64 = 16 << 20;
 /// How many entries may come before the files.
 const MOST_OWN: usize = 64;
 /// What a package without a list of its files may take beyond twice the size that it says.
 const TOLERANCE: u64 = 1 << 30;
+/// What it may take whatever it says: all packages of Arch Linux are far smaller, and have a list.
+const LARGEST: u64 = 64 << 30;
 /// What may follow an archive's end in its file: tar fills its last record.
 const LONGEST_END: u64 = 1 << 20;
 
@@ -69,6 +74,9 @@ pub enum Problem {
     /// Two files have the same path.
     #[error("it has '/{0}' twice")]
     Twice(String),
+    /// More files than are kept in mind.
+    #[error("it has more than {} files, or their paths are too long", list::MOST_FILES)]
+    TooMany,
     /// The list of the files and the archive differ.
     #[error("its '.MTREE' and its files differ: '/{0}'")]
     List(String),
@@ -194,12 +202,11 @@ impl PackageArchive {
             entry = archive.next_entry()?;
         }
         let package = pkginfo::parse(&String::from_utf8_lossy(&info.ok_or(Problem::NoInfo)?))?;
-        let listed = mtree.as_deref().and_then(mtree::files);
+        let listed = mtree.as_deref().map(mtree::files).transpose()?.flatten();
         let files = match listed {
             Some(listed) => listed,
             None => list(&mut archive, entry, package.installed_size)?,
         };
-        check_list(&files)?;
         Ok(Self { path: path.to_owned(), file, package, files, mtree, install, changelog, build_info })
     }
 }
@@ -222,8 +229,8 @@ fn list(
     mut entry: Option<Entry>,
     said: u64,
 ) -> Result<Vec<Listed>, Problem> {
-    let limit = said.saturating_mul(2).saturating_add(TOLERANCE);
-    let (mut files, mut total) = (Vec::new(), 0_u64);
+    let limit = said.saturating_mul(2).saturating_add(TOLERANCE).min(LARGEST);
+    let (mut files, mut total) = (FileList::default(), 0_u64);
     while let Some(it) = entry {
         // Each entry takes room too.
         total = total.saturating_add(it.size).saturating_add(512);
@@ -231,11 +238,11 @@ fn list(
             return Err(Problem::Bomb);
         }
         if !it.path.starts_with(b".") {
-            files.push(listed(&it)?);
+            files.push(listed(&it)?)?;
         }
         entry = archive.next_entry()?;
     }
-    Ok(files)
+    files.finish()
 }
 
 fn listed(entry: &Entry) -> Result<Listed, Problem> {
@@ -247,34 +254,6 @@ fn listed(entry: &Entry) -> Result<Listed, Problem> {
 fn plain(path: &[u8], directory: bool) -> Result<&[u8], Problem> {
     let plain = if directory { path.strip_suffix(b"/").unwrap_or(path) } else { path };
     if is_path(plain) { Ok(plain) } else { Err(Problem::Path(lossy(path))) }
-}
-
-/// Whether it is the path of a file below the root, and one that a list can hold.
-fn is_path(path: &[u8]) -> bool {
-    let parts = path.split(|byte| *byte == b'/');
-    let fits = |part: &[u8]| !part.is_empty() && part.len() <= 255 && part != b"." && part != b"..";
-    let depth = parts.clone().count();
-    path.len() < 4096 && depth <= 256 && !path.contains(&b'\n') && !path.contains(&0) && parts.into_iter().all(fits)
-}
-
-fn check_list(files: &[Listed]) -> Result<(), Problem> {
-    let mut seen = HashSet::with_capacity(files.len());
-    for file in files {
-        if !is_path(&file.path) {
-            return Err(Problem::Path(lossy(&file.path)));
-        }
-        if !seen.insert(&*file.path) {
-            return Err(Problem::Twice(lossy(&file.path)));
-        }
-    }
-    // What is below something has to be below a directory.
-    let others: HashSet<&[u8]> = files.iter().filter(|file| !file.directory).map(|file| &*file.path).collect();
-    for file in files {
-        if above(&file.path).any(|above| others.contains(above)) {
-            return Err(Problem::Path(lossy(&file.path)));
-        }
-    }
-    Ok(())
 }
 
 /// The directories above a path, the nearest first.

@@ -89,6 +89,11 @@ fn what_is_no_package_is_refused() {
     assert!(matches!(read(&new().raw_info(Some("pkgname = ../a\npkgver = 1-1\n"))), Err(Problem::Info(_))));
     assert!(matches!(read(&new().file(".INSTALL", 0o644, "").claim_size(1 << 40)), Err(Problem::Own(_))));
     assert!(matches!(read(&new().file("usr", 0o644, "").claim_size(1 << 40)), Err(Problem::Bomb)));
+    let info = format!("pkgname = a\npkgver = 1-1\nsize = {}\n", u64::MAX);
+    let endless = new().raw_info(Some(&info)).file("usr", 0o644, "").claim_size(1 << 40);
+    assert!(matches!(read(&endless), Err(Problem::Bomb)), "whatever size it says");
+    let twice = new().file("a", 0o644, "").mtree("#mtree\n./a\n./a\n");
+    assert!(matches!(read(&twice), Err(Problem::Twice(path)) if path == "a"));
     let many = (0..100).fold(new(), |package, number| package.file(&format!(".a{number}"), 0o644, ""));
     assert!(matches!(read(&many), Err(Problem::Own(_))));
 }

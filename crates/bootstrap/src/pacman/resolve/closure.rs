@@ -1,11 +1,19 @@
 //! What packages depend on is added to them, and whether all is there is checked in the end.
 
+use std::collections::HashSet;
+
 use super::super::dependency::Dependency;
 use super::super::local::Installed;
 use super::super::package::{Candidate, Package};
 use super::error::{Error, Missing, why};
 use super::pool::{Found, Pool};
 use super::{List, Note, Questions};
+
+/// How many dependencies are looked at for each that there is. What can be had is looked at once; what cannot be had is
+/// looked at again for whatever else needs it, and in packages that mean harm that has no end.
+const TIMES: usize = 8;
+/// How many are looked at in any case.
+const AT_LEAST: usize = 100_000;
 
 /// A package whose dependencies are being added.
 struct Frame<'a> {
@@ -27,6 +35,10 @@ struct Closure<'p, 'a> {
     targets: List<'a, Candidate>,
     chosen: List<'a, Candidate>,
     missing: Vec<Missing>,
+    /// Who lacks what, of all in `missing`.
+    lacking: HashSet<(&'a str, String)>,
+    /// How many dependencies may still be looked at.
+    left: usize,
 }
 
 /// The targets with all they need, each followed by what is added for it.
@@ -39,10 +51,12 @@ pub(super) fn with_dependencies<'a>(
     let targets_list = List::new(targets.iter().copied());
     let local = pool.local.items().iter().copied();
     let staying = List::new(local.filter(|installed| targets_list.named(&installed.package.name).is_none()));
-    let mut closure = Closure { pool, staying, targets: targets_list, chosen: List::new([]), missing: Vec::new() };
+    let (chosen, missing, lacking) = (List::new([]), Vec::new(), HashSet::new());
+    let left = AT_LEAST + TIMES * pool.dependencies();
+    let mut closure = Closure { pool, staying, targets: targets_list, chosen, missing, lacking, left };
     let mut unresolvable = Vec::new();
     for target in targets {
-        if !closure.add(target, questions, notes) {
+        if !closure.add(target, questions, notes)? {
             unresolvable.push(*target);
         }
     }
@@ -60,17 +74,24 @@ pub(super) fn with_dependencies<'a>(
 
 impl<'a> Closure<'_, 'a> {
     /// Adds a package and what it needs. What cannot be had leaves nothing of it.
-    fn add(&mut self, target: &'a Candidate, questions: &mut dyn Questions, notes: &mut Vec<Note>) -> bool {
+    fn add(
+        &mut self,
+        target: &'a Candidate,
+        questions: &mut dyn Questions,
+        notes: &mut Vec<Note>,
+    ) -> Result<bool, Error> {
         let mut frames: Vec<Frame<'a>> = Vec::new();
         // What came of the latest package that was begun.
-        let mut came: Option<bool> = self.begin(target, &mut frames);
+        let mut came: Option<bool> = self.begin(target, &mut frames)?;
         while let Some(frame) = frames.last_mut() {
             if let (Some(good), Some(dependency)) = (came.take(), frame.current.take())
                 && !good
                 && !self.is_met_locally(&dependency)
             {
                 frame.failed = true;
-                self.missing.push(why(self.pool, &dependency, frame.candidate));
+                if self.lacking.insert((&frame.candidate.package.name, dependency.to_string())) {
+                    self.missing.push(why(self.pool, &dependency, frame.candidate));
+                }
             }
             if let Some(dependency) = frame.missing.next() {
                 let found = if self.chosen.satisfier(&dependency).is_some() {
@@ -85,7 +106,7 @@ impl<'a> Closure<'_, 'a> {
                 };
                 frame.current = Some(dependency);
                 came = match found {
-                    Some(candidate) => self.begin(candidate, &mut frames),
+                    Some(candidate) => self.begin(candidate, &mut frames)?,
                     None => Some(false),
                 };
                 continue;
@@ -97,15 +118,22 @@ impl<'a> Closure<'_, 'a> {
             frames.pop();
             came = Some(!failed);
         }
-        came.unwrap_or(true)
+        Ok(came.unwrap_or(true))
     }
 
     /// Begins with a package; `Some` if nothing is left to do for it.
-    fn begin(&mut self, candidate: &'a Candidate, frames: &mut Vec<Frame<'a>>) -> Option<bool> {
+    ///
+    /// # Errors
+    /// Where it has been tried for too long.
+    fn begin(&mut self, candidate: &'a Candidate, frames: &mut Vec<Frame<'a>>) -> Result<Option<bool>, Error> {
         let package = &candidate.package;
         if self.chosen.named(&package.name).is_some() {
-            return Some(true);
+            return Ok(Some(true));
         }
+        let Some(left) = self.left.checked_sub(1 + package.depends.len()) else {
+            return Err(Error::Entangled(std::mem::take(&mut self.missing)));
+        };
+        self.left = left;
         let before = self.chosen.items().len();
         self.chosen.push(candidate);
         let met = |dependency: &Dependency| {
@@ -119,7 +147,7 @@ impl<'a> Closure<'_, 'a> {
             .filter(|dependency| !met(dependency))
             .collect();
         frames.push(Frame { candidate, missing: missing.into_iter(), current: None, before, failed: false });
-        None
+        Ok(None)
     }
 
     /// Whether what is installed now does, although it will be replaced: whether that goes well is checked in the end.

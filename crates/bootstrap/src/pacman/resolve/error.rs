@@ -7,6 +7,9 @@ use super::super::dependency::Dependency;
 use super::super::package::{Candidate, Package};
 use super::pool::Pool;
 
+/// How many packages are named where any number can be meant.
+const MOST_NAMED: usize = 10;
+
 /// Something that is needed and cannot be had.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Missing {
@@ -120,6 +123,9 @@ pub enum Error {
     /// Something that is needed cannot be had.
     #[error("not all that is needed can be had: {}", joined(.0))]
     Unsatisfied(Vec<Missing>),
+    /// Packages need each other in so many ways, while something cannot be had, that not all of them are tried.
+    #[error("packages need each other in too many ways to try them all, and of what is needed not all can be had: {}", first(.0))]
+    Entangled(Vec<Missing>),
     /// Packages that cannot be beside each other.
     #[error("not everything can be installed together: {}", joined(.0))]
     Conflicts(Vec<Conflict>),
@@ -140,7 +146,9 @@ impl Error {
             Self::OtherVersion { .. } => "name it without a version, or add a repository that has this one",
             Self::Twice { .. } => "name it once",
             Self::Architecture { .. } => "set 'Architecture' in pacman.conf as the packages are",
-            Self::Unsatisfied(_) => "add the repository that has it to pacman.conf, or leave out what needs it",
+            Self::Unsatisfied(_) | Self::Entangled(_) => {
+                "add the repository that has it to pacman.conf, or leave out what needs it"
+            }
             Self::Conflicts(_) => "leave one of them out, or answer with -i that what is installed goes",
             Self::Declined => return None,
         })
@@ -149,6 +157,12 @@ impl Error {
 
 fn joined<T: fmt::Display>(all: &[T]) -> String {
     all.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+/// The first of them: where there are too many to try, there are too many to read.
+fn first(all: &[Missing]) -> String {
+    let more = if all.len() > MOST_NAMED { "; and so on" } else { "" };
+    format!("{}{more}", joined(&all[..all.len().min(MOST_NAMED)]))
 }
 
 fn among(near: &[String]) -> String {
@@ -186,17 +200,19 @@ pub(super) fn unknown(pool: &Pool<'_>, target: &str, name: &str, sources: &[usiz
 /// Why a dependency of a package cannot be had.
 pub(super) fn why(pool: &Pool<'_>, dependency: &Dependency, needed_by: &Candidate) -> Missing {
     let any = Dependency::any(&dependency.name);
-    let candidates = || pool.sources.iter().flat_map(|source| source.database.packages());
-    let meeting: Vec<&Candidate> = candidates().filter(|one| one.package.meets(dependency)).collect();
+    let meeting: Vec<&Candidate> = pool.meeting(dependency).collect();
+    let some = |these: &[&Candidate]| {
+        let names: Vec<String> = these.iter().take(MOST_NAMED).map(|one| called(pool, one)).collect();
+        let more = if these.len() > MOST_NAMED { " and others" } else { "" };
+        format!("{}{more}", names.join(", "))
+    };
     let cause = if let Some(one) = meeting.iter().find(|one| pool.ignores(&one.package)) {
         Some(format!("{} is to be ignored", called(pool, one)))
     } else if meeting.is_empty() {
-        let there: Vec<String> =
-            candidates().filter(|one| one.package.meets(&any)).map(|one| called(pool, one)).collect();
-        (!there.is_empty()).then(|| format!("there is only {}", there.join(", ")))
+        let there: Vec<&Candidate> = pool.meeting(&any).collect();
+        (!there.is_empty()).then(|| format!("there is only {}", some(&there)))
     } else {
-        let all: Vec<String> = meeting.iter().map(|one| called(pool, one)).collect();
-        Some(format!("{} cannot be installed", all.join(", ")))
+        Some(format!("{} cannot be installed", some(&meeting)))
     };
     Missing { dependency: dependency.clone(), needed_by: needed_by.package.name.clone(), cause }
 }

@@ -76,6 +76,17 @@ impl<'a> Pool<'a> {
         self.local.named(name)
     }
 
+    /// How many packages can be chosen, and dependencies they have, together.
+    pub(super) fn dependencies(&self) -> usize {
+        let packages = self.sources.iter().flat_map(|source| source.database.packages());
+        packages.map(|candidate| 1 + candidate.package.depends.len()).sum()
+    }
+
+    /// All that meet a dependency, source by source.
+    pub(super) fn meeting(&self, dependency: &Dependency) -> impl Iterator<Item = &'a Candidate> {
+        self.lists.iter().flat_map(move |list| list.satisfying(dependency).map(|place| list.items()[place]))
+    }
+
     /// Whether a package is to be ignored.
     pub(super) fn ignores(&self, package: &Package) -> bool {
         let fits = |pattern: &String, name: &str| pattern::matches(pattern.as_bytes(), name.as_bytes());

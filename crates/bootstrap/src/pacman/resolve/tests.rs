@@ -1,3 +1,5 @@
+use std::fmt::Write;
+
 use super::*;
 
 /// A repository of packages, each `NAME VERSION key=value …`, with keys as in a PKGINFO.
@@ -287,4 +289,34 @@ fn long_chains_take_neither_stack_nor_ages() {
     lines.push_str("p0 1-1\n");
     let mut case = Case::new(&lines);
     assert_eq!(case.run(&format!("p{}", count - 1), |done| done.install.len()).unwrap(), count);
+}
+
+#[test]
+fn packages_that_need_each_other_in_endless_ways_are_given_up() {
+    let layers = 40;
+    let mut lines = String::from("top 1-1 needs:p0a needs:p0b\n");
+    for layer in 0..layers {
+        let next = layer + 1;
+        let needs = if next < layers { format!("needs:p{next}a needs:p{next}b") } else { "needs:gone".to_owned() };
+        writeln!(lines, "p{layer}a 1-1 {needs}\np{layer}b 1-1 {needs}").unwrap();
+    }
+    let mut case = Case::new(&lines);
+    let error = case.error("top");
+    let start = "packages need each other in too many ways to try them all, and of what is needed not all can be had: \
+        p39a needs 'gone', which no repository has; p38a needs 'p39a': core/p39a 1-1 cannot be installed; ";
+    assert!(error.starts_with(start) && error.ends_with("; and so on"), "{error}");
+    assert!(case.answers.asked.is_empty());
+    // Where all can be had there is one way.
+    lines.push_str("gone 1-1\n");
+    assert_eq!(Case::new(&lines).run("top", |done| done.install.len()).unwrap(), 2 * layers + 2);
+    // And few ways are tried to the end, each lack told of once.
+    let mut case = Case::new("a 1-1 needs:c\nb 1-1 needs:c\nc 1-1 needs:gone\nd 1-1");
+    case.answers.skip = true;
+    assert_eq!(case.installs("a b d"), "d*");
+    let lacks = [
+        "'gone' cannot be had, and c needs it",
+        "'c' cannot be had, and a needs it",
+        "'c' cannot be had, and b needs it",
+    ];
+    assert_eq!(case.notes("a b d"), lacks);
 }
