@@ -9,7 +9,7 @@ use std::path::Path;
 use image::copy::{self, Progress, Report};
 use image::{Tree, template};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Timespec, Timestamps, XattrFlags, makedev, mknodat, utimensat};
-use testkit::disk::{Disk, Mounted};
+use testkit::disk::{Disk, Mounted, run};
 use testkit::{Isolated, fixture, requires};
 
 fn copy_to(from: &Path, place: &Path, observe: &mut dyn FnMut(Progress) -> bool) -> Result<Report, copy::Error> {
@@ -210,4 +210,32 @@ fn contents_are_shared_where_the_file_system_can() {
     let made = template::make(&second, &disk.path().join("newer"), "m", &mut |_| true).expect("made");
     assert_eq!(made, template::Made::Snapshot);
     assert_eq!(fs::read(disk.path().join("newer/usr/file")).expect("file"), vec![1; 1 << 20]);
+}
+
+/// Directories with two names in each other: every level would double the copies.
+#[test]
+fn a_directory_of_a_hostile_file_system_is_copied_once() {
+    requires!(root, loop, program "mkfs.ext4", program "debugfs");
+    let (work, place, tree) = (fixture::empty(), fixture::empty(), fixture::empty());
+    tree.write("a/a/a/a/file", "x", 0o644);
+    let image = work.join("image");
+    fs::File::create(&image).and_then(|file| file.set_len(1 << 20)).expect("image");
+    run(std::process::Command::new("mkfs.ext4").args(["-q", "-d"]).arg(tree.path()).arg(&image));
+    let attempt = |name: &str| {
+        let file = fs::File::open(&image).expect("image");
+        let mounted =
+            image::disk::range::Mounted::new(file.as_fd(), 0, 1 << 20, image::disk::Format::Ext4).expect("mounted");
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = rustix::fs::openat(mounted.root(), ".", flags, Mode::empty()).expect("root");
+        let place = rustix::fs::open(place.path(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).expect("place");
+        let done = copy::opened(root, place.as_fd(), name.as_ref(), |_| true, &mut |_| true);
+        mounted.release();
+        done
+    };
+    assert!(attempt("good").expect("copy").progress.entries >= 5);
+    for (of, name) in [("/a/a/a/a", "/a/a/a/b"), ("/a/a/a", "/a/a/b"), ("/a/a", "/a/b"), ("/a", "/b")] {
+        run(std::process::Command::new("debugfs").args(["-w", "-R", &format!("link {of} {name}")]).arg(&image));
+    }
+    let error = attempt("bad").expect_err("directories");
+    assert!(matches!(error, copy::Error::Again { .. }), "{error:?}");
 }

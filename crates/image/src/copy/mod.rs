@@ -7,7 +7,7 @@
 mod attributes;
 mod contents;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -64,6 +64,12 @@ pub enum Error {
     /// The observer said so.
     #[error("the copy was interrupted")]
     Interrupted,
+    /// The file system is damaged, or made to harm.
+    #[error("{path} of the tree is a directory that is elsewhere, too", path = .path.display())]
+    Again {
+        /// Relative to the tree.
+        path: PathBuf,
+    },
     /// The kernel said no.
     #[error("cannot {what} {path} of the tree", path = .path.display())]
     System {
@@ -83,19 +89,30 @@ pub enum Error {
 pub fn directory(tree: &Tree, at: BorrowedFd<'_>, name: &OsStr, observe: Observer<'_>) -> Result<Report, Error> {
     let from = without_mounts(tree);
     let from = from.map_err(|source| Error::System { what: "open the root", path: PathBuf::from("."), source })?;
-    opened(from, at, name, |_| true, observe)
+    all(from, at, name, (|_| true, None), observe)
 }
 
-/// The same of a directory that is open for reading, such as the root of a mount that is attached nowhere. Of extended
+/// The same of a directory that is open for reading, the root of a file system that nobody writes to and that is hostile
+/// itself: a directory in it that has several names is an error, as its copies would double with each level. Of extended
 /// attributes those are copied that are wanted; the others count as lost.
 ///
 /// # Errors
-/// As [`directory`].
+/// As [`directory`], and [`Error::Again`].
 pub fn opened(
     from: OwnedFd,
     at: BorrowedFd<'_>,
     name: &OsStr,
     wanted: Wanted,
+    observe: Observer<'_>,
+) -> Result<Report, Error> {
+    all(from, at, name, (wanted, Some(HashSet::new())), observe)
+}
+
+fn all(
+    from: OwnedFd,
+    at: BorrowedFd<'_>,
+    name: &OsStr,
+    (wanted, directories): (Wanted, Option<HashSet<Identity>>),
     observe: Observer<'_>,
 ) -> Result<Report, Error> {
     let error = |what| move |source| Error::System { what, path: PathBuf::from("."), source };
@@ -109,6 +126,7 @@ pub fn opened(
         levels: Vec::new(),
         root,
         links: HashMap::new(),
+        directories,
         attributes: Attributes::of(wanted),
         contents: Contents::new(),
         progress: Progress::default(),
@@ -167,13 +185,19 @@ fn without_mounts(tree: &Tree) -> rustix::io::Result<OwnedFd> {
 struct Failure {
     what: &'static str,
     name: CString,
-    /// None stands for an interruption.
-    errno: Option<Errno>,
+    reason: Reason,
+}
+
+enum Reason {
+    Interrupted,
+    /// A directory has been copied before.
+    Again,
+    System(Errno),
 }
 
 fn failure(what: &'static str, name: &CStr) -> impl FnOnce(Errno) -> Failure {
     let name = name.to_owned();
-    move |errno| Failure { what, name, errno: Some(errno) }
+    move |errno| Failure { what, name, reason: Reason::System(errno) }
 }
 
 struct Level {
@@ -192,6 +216,8 @@ struct Copy<'a> {
     root: OwnedFd,
     /// Where the first of several links to a file is in the copy, and how many are to come.
     links: HashMap<Identity, (Vec<CString>, u64)>,
+    /// The directories that have been come to, of a file system that stays as it is. In others a new one can be what an old one was.
+    directories: Option<HashSet<Identity>>,
     attributes: Attributes,
     contents: Contents,
     progress: Progress,
@@ -202,10 +228,13 @@ struct Copy<'a> {
 
 impl Copy<'_> {
     fn explain(&self, failure: Failure) -> Error {
-        let Some(source) = failure.errno else { return Error::Interrupted };
         let names = self.levels.iter().map(|level| &level.name).chain([&failure.name]);
         let path = names.map(|name| OsStr::from_bytes(name.to_bytes())).collect();
-        Error::System { what: failure.what, path, source }
+        match failure.reason {
+            Reason::Interrupted => Error::Interrupted,
+            Reason::Again => Error::Again { path },
+            Reason::System(source) => Error::System { what: failure.what, path, source },
+        }
     }
 
     /// Copies the next directory of the deepest one, or finishes that.
@@ -237,6 +266,9 @@ impl Copy<'_> {
     fn enter(&mut self, name: CString, from: OwnedFd, to: OwnedFd) -> Result<(), Failure> {
         let look = |fd: &OwnedFd| rustix::fs::fstat(fd).map_err(failure("examine", &name));
         let (status, copied) = (look(&from)?, look(&to)?);
+        if self.directories.as_mut().is_some_and(|seen| !seen.insert(Identity::from(&status))) {
+            return Err(Failure { what: "copy", name, reason: Reason::Again });
+        }
         let listing = Dir::read_from(&from).map_err(failure("read", &name))?;
         let identities = (Identity::from(&status), Identity::from(&copied));
         self.levels.push(Level { name, from: Some(from), to: Some(to), identities, status, children: Vec::new() });
@@ -275,7 +307,7 @@ impl Copy<'_> {
         if (self.observe)(self.progress) {
             return Ok(());
         }
-        Err(Failure { what: "copy", name: CString::default(), errno: None })
+        Err(Failure { what: "copy", name: CString::default(), reason: Reason::Interrupted })
     }
 
     /// Copies one entry; tells whether it is a directory, which is not copied here.
