@@ -1,6 +1,7 @@
 //! Archives of whole systems, in whatever compression. Where all is below one directory (`root.x86_64` of Arch), that
 //! becomes the root.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek};
@@ -23,6 +24,8 @@ use crate::unpack::{Observer, Report, is_kept};
 const MEMORY: u64 = 256 << 20;
 /// What may follow the end of an archive.
 const LONGEST_REST: u64 = 64 << 20;
+/// How much memory may be taken by what is to be done with directories at the end, in bytes: a million of them.
+const MOST_OF_DIRECTORIES: usize = 128 << 20;
 /// What the only directory is called while what is in it goes up.
 const MOVED: &str = ".#redd.moved";
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC).union(OFlags::NOFOLLOW);
@@ -79,8 +82,9 @@ pub fn unpack(
     let mut extractor = Extractor::new(&tree, &directories, 0).replacing();
     start.truncate(length);
     let mut reader = TarReader::new(io::Cursor::new(start).chain(stream));
-    let mut made: Vec<Entry> = Vec::new();
+    let mut made = Made::default();
     while let Some(mut entry) = reader.next_entry()? {
+        let directory = (entry.kind == Kind::Directory).then(|| Directory::take(&mut entry));
         let apart = beside(&mut entry);
         let is_device = matches!(entry.kind, Kind::BlockDevice | Kind::CharacterDevice);
         let mut content = Observed { inner: &mut reader, report: &mut report, observe: &mut *observe };
@@ -97,8 +101,8 @@ pub fn unpack(
         if report.progress.entries.is_multiple_of(64) && !observe(report.progress) {
             return Err(Error::Interrupted);
         }
-        if entry.kind == Kind::Directory {
-            made.push(entry);
+        if let Some(directory) = directory {
+            made.insert(&entry.path, directory)?;
         }
     }
     let (_, mut stream) = reader.into_inner().into_inner();
@@ -107,8 +111,8 @@ pub fn unpack(
     }
     // Sums at the end of what is compressed are looked at, too.
     io::copy(&mut stream.by_ref().take(LONGEST_REST), &mut io::sink())?;
-    // What was put into directories has changed their times.
-    made.iter().rev().try_for_each(|entry| finish(&tree, entry))?;
+    // From the inside out: what was put into directories has changed their times.
+    made.directories.iter().rev().try_for_each(|(path, directory)| finish(&tree, path, directory, &mut report))?;
     lift(tree.root()).map_err(Error::Finish)?;
     Ok(report)
 }
@@ -179,8 +183,67 @@ fn fill(stream: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
     Ok(filled)
 }
 
+/// What a directory gets when all is in it. Before, its group and its default access list would be handed on to that, and its
+/// time would not stay.
+#[derive(Debug)]
+struct Directory {
+    uid: u32,
+    gid: u32,
+    mode: u32,
+    mtime: (i64, u32),
+    access_lists: Vec<Attribute>,
+}
+
+const SET_GROUP_ID: u32 = 0o2000;
+
+impl Directory {
+    /// Takes it out of an entry.
+    fn take(entry: &mut Entry) -> Self {
+        let is_list = |name: &[u8]| name.starts_with(b"system.posix_acl_");
+        let (lists, rest) = std::mem::take(&mut entry.xattrs).into_iter().partition(|(name, _)| is_list(name));
+        let directory =
+            Self { uid: entry.uid, gid: entry.gid, mode: entry.mode, mtime: entry.mtime, access_lists: lists };
+        (entry.xattrs, entry.mode) = (rest, entry.mode & !SET_GROUP_ID);
+        directory
+    }
+
+    fn weight(&self) -> usize {
+        let lists = self.access_lists.iter().map(|(name, value)| name.len() + value.len() + size_of::<Attribute>());
+        size_of::<Self>() + lists.sum::<usize>()
+    }
+}
+
+/// All directories of an archive. Of one that is there several times the last entry counts, as for tar(1).
+#[derive(Debug, Default)]
+struct Made {
+    /// By their paths, of plain names.
+    directories: BTreeMap<Vec<u8>, Directory>,
+    weight: usize,
+}
+
+impl Made {
+    fn insert(&mut self, path: &[u8], directory: Directory) -> Result<(), Error> {
+        let names: Vec<&[u8]> =
+            path.split(|byte| *byte == b'/').filter(|name| !name.is_empty() && *name != b".").collect();
+        let path = names.join(&b'/');
+        let length = path.len();
+        self.weight += length + directory.weight();
+        if let Some(before) = self.directories.insert(path, directory) {
+            self.weight -= length + before.weight();
+        }
+        if self.weight > MOST_OF_DIRECTORIES {
+            return Err(Error::Archive(tar_reader::Error::Damaged("it has too many directories")));
+        }
+        Ok(())
+    }
+}
+
 /// Takes those attributes out of an entry that a package does not have, and a whole system may have.
 fn beside(entry: &mut Entry) -> Vec<Attribute> {
+    // What one of a directory says that is there again counts, too, which it does not in packages.
+    if entry.kind == Kind::Directory {
+        return std::mem::take(&mut entry.xattrs);
+    }
     let of_packages = |name: &[u8]| name == b"security.capability" || name.starts_with(b"system.posix_acl_");
     let (kept, apart) = std::mem::take(&mut entry.xattrs).into_iter().partition(|(name, _)| of_packages(name));
     entry.xattrs = kept;
@@ -190,21 +253,23 @@ fn beside(entry: &mut Entry) -> Vec<Attribute> {
 fn set(tree: &Tree, entry: &Entry, attributes: Vec<Attribute>, report: &mut Report) -> Result<(), Error> {
     for (name, value) in attributes {
         let done = if is_kept(&name) { set_one(tree, entry, &name, &value) } else { Err(Errno::PERM) };
-        match done {
-            Ok(()) => {}
-            Err(Errno::OPNOTSUPP | Errno::PERM | Errno::INVAL | Errno::LOOP) => {
-                report.lose(&name);
-            }
-            Err(errno) => {
-                return Err(Error::Tree(tree::Error {
-                    action: "set an attribute of",
-                    path: shown(&entry.path),
-                    source: errno.into(),
-                }));
-            }
-        }
+        settle(done, &name, &entry.path, report)?;
     }
     Ok(())
+}
+
+/// Whether an attribute was set, counts as left out, or is an error.
+fn settle(done: rustix::io::Result<()>, name: &[u8], path: &[u8], report: &mut Report) -> Result<(), Error> {
+    match done {
+        Ok(()) => Ok(()),
+        Err(Errno::OPNOTSUPP | Errno::PERM | Errno::INVAL | Errno::LOOP) => {
+            report.lose(name);
+            Ok(())
+        }
+        Err(errno) => {
+            Err(tree::Error { action: "set an attribute of", path: shown(path), source: errno.into() }.into())
+        }
+    }
 }
 
 fn set_one(tree: &Tree, entry: &Entry, name: &[u8], value: &[u8]) -> rustix::io::Result<()> {
@@ -215,21 +280,23 @@ fn set_one(tree: &Tree, entry: &Entry, name: &[u8], value: &[u8]) -> rustix::io:
     rustix::fs::fsetxattr(&file, name, value, XattrFlags::empty())
 }
 
-/// Sets a directory's time; that of the root as well, and its owner and permissions, which the archive may say of it.
-fn finish(tree: &Tree, entry: &Entry) -> Result<(), Error> {
-    let error = |errno: Errno| tree::Error { action: "finish", path: shown(&entry.path), source: errno.into() };
+/// Gives a directory, the root as well, what the archive says of it.
+fn finish(tree: &Tree, path: &[u8], of: &Directory, report: &mut Report) -> Result<(), Error> {
+    let error = |errno: Errno| tree::Error { action: "finish", path: shown(path), source: errno.into() };
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
-    let directory = match tree.open_at(&entry.path, flags) {
+    let directory = match tree.open_at(path, flags) {
         // A link that leads to a directory, or what has come to be in its place.
         Err(Errno::LOOP | Errno::NOTDIR | Errno::NOENT) => return Ok(()),
         other => other.map_err(error)?,
     };
-    if entry.path.split(|byte| *byte == b'/').all(|part| part.is_empty() || part == b".") {
-        let (uid, gid) = (rustix::fs::Uid::from_raw(entry.uid), rustix::fs::Gid::from_raw(entry.gid));
-        rustix::fs::fchown(&directory, Some(uid), Some(gid)).map_err(error)?;
-        rustix::fs::fchmod(&directory, Mode::from_raw_mode(entry.mode)).map_err(error)?;
+    let (uid, gid) = (rustix::fs::Uid::from_raw(of.uid), rustix::fs::Gid::from_raw(of.gid));
+    rustix::fs::fchown(&directory, Some(uid), Some(gid)).map_err(error)?;
+    rustix::fs::fchmod(&directory, Mode::from_raw_mode(of.mode)).map_err(error)?;
+    for (name, value) in &of.access_lists {
+        let done = rustix::fs::fsetxattr(&directory, &**name, value, XattrFlags::empty());
+        settle(done, name, path, report)?;
     }
-    let time = Timespec { tv_sec: entry.mtime.0, tv_nsec: i64::from(entry.mtime.1) };
+    let time = Timespec { tv_sec: of.mtime.0, tv_nsec: i64::from(of.mtime.1) };
     let times = Timestamps { last_access: time, last_modification: time };
     rustix::fs::futimens(&directory, &times).map_err(error)?;
     Ok(())
@@ -292,4 +359,28 @@ fn names(directory: BorrowedFd<'_>) -> rustix::io::Result<Vec<OsString>> {
     }
     names.sort_by(|one, other| one.as_bytes().cmp(other.as_bytes()));
     Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_directories_little_is_kept_and_once() {
+        let directory = |size| Directory {
+            uid: 0,
+            gid: 0,
+            mode: 0o755,
+            mtime: (0, 0),
+            access_lists: vec![(b"system.posix_acl_default".to_vec(), vec![0; size])],
+        };
+        let mut made = Made::default();
+        for path in ["./a", "a/", "/a", "a/.", "a//"].iter().cycle().take(500) {
+            made.insert(path.as_bytes(), directory(1 << 20)).expect("the same");
+        }
+        assert_eq!(made.directories.len(), 1);
+        assert!((1 << 20..2 << 20).contains(&made.weight), "{}", made.weight);
+        let failed = (0..500).find_map(|number| made.insert(number.to_string().as_bytes(), directory(1 << 20)).err());
+        assert!(matches!(failed, Some(Error::Archive(tar_reader::Error::Damaged(_)))), "{failed:?}");
+    }
 }

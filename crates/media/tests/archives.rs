@@ -34,7 +34,18 @@ fn tree() -> Tree {
     tree.write(&format!("{}/file", "n".repeat(150)), "long", 0o600);
     run(Command::new("mknod").arg(tree.join("etc/null")).args(["c", "1", "3"]));
     run(Command::new("mkfifo").arg(tree.join("etc/pipe")));
-    for name in ["", "etc", "usr", "usr/bin"] {
+    // What is in it has neither its group nor its default access list.
+    let shared = tree.join("srv/shared");
+    fs::create_dir_all(shared.join("below")).expect("directories");
+    tree.write("srv/shared/file", "of root", 0o644);
+    std::os::unix::fs::chown(&shared, Some(0), Some(1234)).expect("owner");
+    fs::set_permissions(&shared, std::os::unix::fs::PermissionsExt::from_mode(0o2775)).expect("mode");
+    let list = [
+        2, 0, 0, 0, 1, 0, 7, 0, 255, 255, 255, 255, 2, 0, 7, 0, 232, 3, 0, 0, 4, 0, 5, 0, 255, 255, 255, 255, 16, 0, 7,
+        0, 255, 255, 255, 255, 32, 0, 5, 0, 255, 255, 255, 255,
+    ];
+    rustix::fs::setxattr(&shared, "system.posix_acl_default", &list, flags).expect("attribute");
+    for name in ["", "etc", "usr", "usr/bin", "srv/shared"] {
         run(Command::new("touch").args(["-d", "2001-02-03 04:05:06"]).arg(tree.join(name)));
     }
     tree
@@ -104,6 +115,28 @@ fn every_compression_and_every_top_directory() {
             assert_eq!(report.lost.len() + report.devices as usize, 0);
         }
     }
+}
+
+/// The last entry counts, with all that it has.
+#[test]
+fn a_directory_can_be_there_twice() {
+    requires!(root, program "tar");
+    let (first, second) = (fixture::empty(), fixture::empty());
+    for (tree, note, mode) in [(&first, b"one", 0o2770), (&second, b"two", 0o1755)] {
+        tree.write("usr/file", note.as_slice(), 0o644);
+        let flags = rustix::fs::XattrFlags::empty();
+        rustix::fs::setxattr(tree.join("usr"), "user.note", note, flags).expect("attribute");
+        fs::set_permissions(tree.join("usr"), std::os::unix::fs::PermissionsExt::from_mode(mode)).expect("mode");
+        std::os::unix::fs::chown(tree.join("usr"), Some(mode), Some(mode)).expect("owner");
+    }
+    run(Command::new("touch").args(["-d", "2001-02-03 04:05:06"]).arg(second.join("usr")).arg(second.path()));
+    let wanted = manifest(second.path());
+    let place = second.path().to_str().expect("ours").to_owned();
+    let bytes = archive(first.path(), "s,x,x,", &["-C", &place, "."]);
+    let target = fixture::empty();
+    let report = unpacked(&bytes, target.path()).expect("unpacked");
+    assert_eq!(manifest(target.path()), wanted);
+    assert_eq!(report.lost.len(), 0);
 }
 
 #[test]
