@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use image::copy::{self, Progress};
 use image::disk::Format;
 use image::pool::{self, Image, Pool};
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, openat};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat, StatVfs, openat};
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
@@ -87,6 +87,12 @@ pub enum Error {
         /// The sum that it has.
         found: String,
     },
+    /// Its sum is not that of what was imported.
+    #[error("{path} was changed while it was imported", path = .path.display())]
+    Changed {
+        /// Its path.
+        path: PathBuf,
+    },
     /// The machine.
     #[error(transparent)]
     Pool(#[from] pool::Error),
@@ -134,12 +140,14 @@ impl Error {
         Some(match self {
             Self::Kind { hint, .. } => hint,
             Self::Sum { .. } => "download it again, from where the sum is from",
+            Self::Changed { .. } => "wait until it is complete, and start again",
             Self::Choose(choose::Error::Missing(_) | choose::Error::Several(_)) => "name one of its files with --file",
             Self::Choose(choose::Error::None) => {
                 "media that install packages have no system in them; take a live medium or a root file system"
             }
             Self::Choose(choose::Error::Medium(_)) | Self::Read(..) => BROKEN,
             Self::Unpack(_, unpack::Error::Read { .. } | unpack::Error::Wrong { .. }) => BROKEN,
+            Self::Mounted(_, error) if error.is_damage() => BROKEN,
             Self::Archive(_, tarball::Error::NoArchive) => "decompress it, and import what is in it",
             Self::Archive(_, error) if !matches!(error, tarball::Error::Finish(_)) => BROKEN,
             Self::KernelAlone { kernel: None, .. } => "import it without --user-space",
@@ -162,6 +170,7 @@ pub fn import(pool: &Pool, request: Request<'_>, observe: copy::Observer<'_>) ->
     pool.check_new(request.name)?;
     let failed = |source| Error::File { path: request.file.to_owned(), source };
     let file = open(request.file)?;
+    let before = rustix::fs::fstat(&file).map_err(|errno| failed(errno.into()))?;
     if let Some(wanted) = request.sha256 {
         check_sum(&file, request.file, wanted, observe)?;
     }
@@ -174,7 +183,15 @@ pub fn import(pool: &Pool, request: Request<'_>, observe: copy::Observer<'_>) ->
         done.0 = work.fill(&whole, found, at, name)?;
         done.1 = work.prepare(at, name)?;
         // Who has asked for the end gets no machine.
-        if (work.observe)(done.0) { Ok(()) } else { Err(Error::Interrupted) }
+        if !(work.observe)(done.0) {
+            return Err(Error::Interrupted);
+        }
+        // What was imported was read again, after the sum.
+        let after = rustix::fs::fstat(&file).map_err(|errno| failed(errno.into()))?;
+        match request.sha256 {
+            Some(_) if is_changed(&before, &after) => Err(Error::Changed { path: request.file.to_owned() }),
+            _ => Ok(()),
+        }
     })?;
     let Work { source, notices, .. } = work;
     Ok(Imported { image, source, system: done.1, progress: done.0, notices })
@@ -206,6 +223,12 @@ pub(crate) fn size(file: &File) -> io::Result<u64> {
         FileType::RegularFile => Ok(u64::try_from(status.st_size).unwrap_or(0)),
         _ => Err(io::Error::other("it is no file")),
     }
+}
+
+/// Whether a file has been written to between two looks at it, or cut. Of a drive that is not seen.
+fn is_changed(before: &Stat, after: &Stat) -> bool {
+    let seen = |stat: &Stat| (stat.st_size, stat.st_mtime, stat.st_mtime_nsec, stat.st_ctime, stat.st_ctime_nsec);
+    seen(before) != seen(after)
 }
 
 fn check_sum(file: &File, path: &Path, wanted: [u8; 32], observe: copy::Observer<'_>) -> Result<(), Error> {
@@ -307,7 +330,7 @@ impl Work<'_> {
                     }
                     kernel = Some(reason);
                 }
-                Err(mounted::Error::Copy(copy::Error::Interrupted)) => return Err(Error::Interrupted),
+                Err(mounted::Error::Interrupted) => return Err(Error::Interrupted),
                 Err(error) => {
                     return Err(if is_full(&error) { Error::Full(source) } else { Error::Mounted(source, error) });
                 }
@@ -377,13 +400,12 @@ impl Work<'_> {
         Ok(report.progress)
     }
 
-    /// Does something with an observer that stops it before it takes the last of the disk, too: what is kept for the host's
-    /// root alone is not for machines.
+    /// Does something with an observer that stops it before it takes the last of the disk, too.
     fn observed<T>(&mut self, at: BorrowedFd<'_>, act: impl FnOnce(copy::Observer<'_>) -> T) -> Result<T, Error> {
         let mut full = false;
         let observe = &mut *self.observe;
         let done = act(&mut |progress| {
-            full = rustix::fs::fstatvfs(at).is_ok_and(|space| space.f_blocks > 0 && space.f_bavail == 0);
+            full = rustix::fs::fstatvfs(at).is_ok_and(|space| is_nearly_full(&space));
             !full && observe(progress)
         });
         if full { Err(Error::Full(self.source.clone())) } else { Ok(done) }
@@ -435,6 +457,21 @@ fn chain(error: &dyn std::error::Error) -> String {
         next = source.source();
     }
     text
+}
+
+/// Whether what is left of a file system is not for machines: what it keeps for the host's root; a share where it keeps none; a
+/// share of the files that it can have.
+fn is_nearly_full(space: &StatVfs) -> bool {
+    /// The most that is left in bytes, and in files.
+    const BYTES: u64 = 256 << 20;
+    const FILES: u64 = 100_000;
+    let blocks = match space.f_bfree == space.f_bavail {
+        true => (space.f_blocks / 100).min(BYTES / space.f_frsize.max(1)),
+        false => 0,
+    };
+    let no_space = space.f_blocks > 0 && space.f_bavail <= blocks;
+    let no_files = space.f_files > 0 && space.f_favail < (space.f_files / 100).min(FILES);
+    no_space || no_files
 }
 
 /// Whether it is for want of space.
@@ -492,4 +529,57 @@ fn pretty_name(root: BorrowedFd<'_>, path: &str) -> Option<String> {
     let value: String =
         value.trim().trim_matches(['"', '\'']).chars().filter(|one| !one.is_control()).take(120).collect();
     (!value.is_empty()).then_some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::fs::StatVfsMountFlags;
+
+    use super::*;
+
+    #[test]
+    fn something_of_a_disk_is_left() {
+        let space = |free, available, files: (u64, u64)| StatVfs {
+            f_bsize: 4096,
+            f_frsize: 4096,
+            f_blocks: 1_000_000,
+            f_bfree: free,
+            f_bavail: available,
+            f_files: files.0,
+            f_ffree: files.1,
+            f_favail: files.1,
+            f_fsid: 0,
+            f_flag: StatVfsMountFlags::empty(),
+            f_namemax: 255,
+        };
+        // With a part for root, and without.
+        assert!(!is_nearly_full(&space(60_000, 10, (0, 0))));
+        assert!(is_nearly_full(&space(50_000, 0, (0, 0))));
+        assert!(!is_nearly_full(&space(10_001, 10_001, (0, 0))));
+        assert!(is_nearly_full(&space(10_000, 10_000, (0, 0))));
+        // Of a large disk a part of fixed size.
+        let large = |free| StatVfs { f_blocks: 1 << 40, ..space(free, free, (0, 0)) };
+        assert!(!is_nearly_full(&large(65_537)) && is_nearly_full(&large(65_536)));
+        // Files.
+        assert!(!is_nearly_full(&space(60_000, 10, (5000, 50))));
+        assert!(is_nearly_full(&space(60_000, 10, (5000, 49))));
+        assert!(!is_nearly_full(&space(60_000, 10, (1 << 40, 100_000))));
+        // What has no sizes is not full.
+        assert!(!is_nearly_full(&StatVfs { f_blocks: 0, ..space(0, 0, (0, 0)) }));
+    }
+
+    #[test]
+    fn an_image_that_the_kernel_finds_damaged_has_a_next_step() {
+        let error = |source| {
+            let path = PathBuf::from("usr/x");
+            Error::Mounted("a.sfs".into(), copy::Error::System { what: "read", path, source }.into())
+        };
+        for errno in [Errno::IO, Errno::EXIST, Errno::LOOP, Errno::UCLEAN, Errno::BADMSG] {
+            assert_eq!(error(errno).hint(), Some(BROKEN));
+        }
+        assert_eq!(error(Errno::ROFS).hint(), None);
+        assert!(chain(&error(Errno::IO)).contains("cannot read '/usr/x' of the image"), "{}", chain(&error(Errno::IO)));
+        let again = copy::Error::Again { path: PathBuf::from("a") };
+        assert_eq!(Error::Mounted("a.sfs".into(), again.into()).hint(), Some(BROKEN));
+    }
 }

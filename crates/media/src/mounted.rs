@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 
 use image::copy;
 use image::disk::Format;
@@ -39,9 +40,50 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
-    /// The copy.
-    #[error(transparent)]
-    Copy(#[from] copy::Error),
+    /// The observer said so.
+    #[error("it was interrupted")]
+    Interrupted,
+    /// It is damaged, or made to harm.
+    #[error("'/{path}' of the image is a directory that is elsewhere, too", path = .path.display())]
+    Again {
+        /// Relative to the root.
+        path: PathBuf,
+    },
+    /// The kernel said no: because of the image, or of where the copy is.
+    #[error("cannot {what} '/{path}' of the image", path = .path.display())]
+    Copy {
+        /// Which step.
+        what: &'static str,
+        /// Relative to the root.
+        path: PathBuf,
+        /// Why.
+        source: Errno,
+    },
+}
+
+impl From<copy::Error> for Error {
+    fn from(error: copy::Error) -> Self {
+        match error {
+            copy::Error::Interrupted => Self::Interrupted,
+            copy::Error::Again { path } => Self::Again { path },
+            copy::Error::System { what, path, source } => Self::Copy { what, path, source },
+        }
+    }
+}
+
+impl Error {
+    /// Whether it is the image that is damaged, as far as that can be told.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Again { .. } => true,
+            // A name that is there twice, a loop of directories, and what the kernel says of sums and structures.
+            Self::Copy { source, .. } => {
+                matches!(*source, Errno::IO | Errno::EXIST | Errno::LOOP | Errno::UCLEAN | Errno::BADMSG)
+            }
+            _ => false,
+        }
+    }
 }
 
 /// Copies what is in a file system to `name` in the directory `at`.
@@ -93,7 +135,7 @@ fn wanted(name: &std::ffi::CStr) -> bool {
 fn root(mount: BorrowedFd<'_>) -> Result<OwnedFd, Error> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let opened = rustix::fs::openat(mount, ".", flags, Mode::empty());
-    opened.map_err(|source| Error::Copy(copy::Error::System { what: "open the root", path: ".".into(), source }))
+    opened.map_err(|source| Error::Copy { what: "open", path: PathBuf::new(), source })
 }
 
 /// The image in it that has the system, if it has none itself.

@@ -253,16 +253,22 @@ fn beside(entry: &mut Entry) -> Vec<Attribute> {
 fn set(tree: &Tree, entry: &Entry, attributes: Vec<Attribute>, report: &mut Report) -> Result<(), Error> {
     for (name, value) in attributes {
         let done = if is_kept(&name) { set_one(tree, entry, &name, &value) } else { Err(Errno::PERM) };
-        settle(done, &name, &entry.path, report)?;
+        settle(tree, done, &name, &entry.path, report)?;
     }
     Ok(())
 }
 
 /// Whether an attribute was set, counts as left out, or is an error.
-fn settle(done: rustix::io::Result<()>, name: &[u8], path: &[u8], report: &mut Report) -> Result<(), Error> {
+fn settle(
+    tree: &Tree,
+    done: rustix::io::Result<()>,
+    name: &[u8],
+    path: &[u8],
+    report: &mut Report,
+) -> Result<(), Error> {
     match done {
         Ok(()) => Ok(()),
-        Err(Errno::OPNOTSUPP | Errno::PERM | Errno::INVAL | Errno::LOOP) => {
+        Err(errno) if errno == Errno::LOOP || copy::is_refusal(errno, || copy::has_room(tree.root())) => {
             report.lose(name);
             Ok(())
         }
@@ -294,7 +300,7 @@ fn finish(tree: &Tree, path: &[u8], of: &Directory, report: &mut Report) -> Resu
     rustix::fs::fchmod(&directory, Mode::from_raw_mode(of.mode)).map_err(error)?;
     for (name, value) in &of.access_lists {
         let done = rustix::fs::fsetxattr(&directory, &**name, value, XattrFlags::empty());
-        settle(done, name, path, report)?;
+        settle(tree, done, name, path, report)?;
     }
     let time = Timespec { tv_sec: of.mtime.0, tv_nsec: i64::from(of.mtime.1) };
     let times = Timestamps { last_access: time, last_modification: time };

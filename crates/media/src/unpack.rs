@@ -10,7 +10,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
-use image::copy::{MOST_LOST, OTHERS, Progress};
+use image::copy::{MOST_LOST, OTHERS, Progress, has_room, is_refusal};
 use rustix::fs::{
     AtFlags, CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid, XattrFlags, linkat, mkdirat,
     mknodat, openat, symlinkat,
@@ -312,7 +312,7 @@ impl<R: Reader> Work<'_, R> {
         let done = if is_kept(attribute) { set(attribute, value) } else { Err(Errno::PERM) };
         match done {
             Ok(()) => Ok(()),
-            Err(Errno::OPNOTSUPP | Errno::PERM | Errno::INVAL) => {
+            Err(errno) if is_refusal(errno, || has_room(self.here())) => {
                 self.report.lose(attribute);
                 Ok(())
             }

@@ -15,6 +15,21 @@ pub const MOST_LOST: usize = 50;
 /// Stands for all further names.
 pub const OTHERS: &str = "(others)";
 
+/// Whether a file system does not take an attribute that it may do without: it has none, not that one, or no place for one of that
+/// size, which ext4 tells of as if it were full. `room` says whether it has space.
+pub fn is_refusal(errno: Errno, room: impl FnOnce() -> bool) -> bool {
+    match errno {
+        Errno::OPNOTSUPP | Errno::PERM | Errno::INVAL => true,
+        Errno::NOSPC | Errno::TOOBIG | Errno::RANGE => room(),
+        _ => false,
+    }
+}
+
+/// Whether there is space on the file system of an open file.
+pub fn has_room(file: BorrowedFd<'_>) -> bool {
+    rustix::fs::fstatvfs(file).is_ok_and(|space| space.f_bavail > 0)
+}
+
 /// Something whose attributes are read or set.
 pub(super) enum Subject<'a> {
     /// A file or directory, open for reading or writing.
@@ -33,6 +48,17 @@ impl<'a> Subject<'a> {
 
     fn linked(fd: BorrowedFd<'_>) -> Self {
         Self::Linked(PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd())))
+    }
+
+    fn has_room(&self) -> bool {
+        match self {
+            Self::Open(fd) => has_room(*fd),
+            // Its directory's is the same: what is named is no mount.
+            Self::Named(path) => path
+                .parent()
+                .is_some_and(|parent| rustix::fs::statvfs(parent).is_ok_and(|space| space.f_bavail > 0)),
+            Self::Linked(path) => rustix::fs::statvfs(path).is_ok_and(|space| space.f_bavail > 0),
+        }
     }
 
     fn list(&self, buffer: &mut [u8]) -> rustix::io::Result<usize> {
@@ -146,7 +172,7 @@ impl Attributes {
             }
             match to.set(&name, &self.value[..length]) {
                 Ok(()) => {}
-                Err(Errno::OPNOTSUPP | Errno::PERM | Errno::INVAL) => self.lose(&name),
+                Err(errno) if is_refusal(errno, || to.has_room()) => self.lose(&name),
                 Err(errno) => return Err(errno),
             }
         }

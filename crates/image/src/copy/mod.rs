@@ -24,7 +24,7 @@ use crate::Tree;
 use crate::tree::Identity;
 
 use attributes::{Attributes, Subject};
-pub use attributes::{MOST_LOST, OTHERS, Wanted, of_root as attributes_of_root};
+pub use attributes::{MOST_LOST, OTHERS, Wanted, has_room, is_refusal, of_root as attributes_of_root};
 use contents::Contents;
 
 /// How many directories are held open on each side.
