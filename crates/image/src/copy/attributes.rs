@@ -54,9 +54,9 @@ impl<'a> Subject<'a> {
         match self {
             Self::Open(fd) => has_room(*fd),
             // Its directory's is the same: what is named is no mount.
-            Self::Named(path) => path
-                .parent()
-                .is_some_and(|parent| rustix::fs::statvfs(parent).is_ok_and(|space| space.f_bavail > 0)),
+            Self::Named(path) => {
+                path.parent().is_some_and(|parent| rustix::fs::statvfs(parent).is_ok_and(|space| space.f_bavail > 0))
+            }
             Self::Linked(path) => rustix::fs::statvfs(path).is_ok_and(|space| space.f_bavail > 0),
         }
     }

@@ -58,7 +58,9 @@ fn listings_that_overlap_do_not_add_up() {
     let target = fixture::empty();
     let directory = std::fs::File::open(target.path()).expect("a directory");
     let error = unpack::unpack(&mut erofs, directory.as_fd(), &mut |_| true).expect_err("too many");
-    let unpack::Error::Read { path, source: Error::Damaged("its directories have too many entries") } = &error else { panic!("{error:?}") };
+    let unpack::Error::Read { path, source: Error::Damaged("its directories have too many entries") } = &error else {
+        panic!("{error:?}")
+    };
     assert!(path.starts_with("d/d/d/"), "{path}");
 }
 
