@@ -1,7 +1,9 @@
 //! Systems are installed as people do it: as the page says, in the short form, and with what goes wrong with people, disks and
 //! power.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -174,6 +176,37 @@ fn a_full_disk_is_told_of_and_the_next_run_goes_on() {
     expect_whole(tree.path(), 60);
     unmount(tree.path(), UnmountFlags::DETACH).expect("unmounted");
     drop(isolated);
+}
+
+/// Any bytes can be typed.
+#[test]
+fn odd_words_and_keys_are_told_of() {
+    requires!(root, program "makepkg", program "pacman-key");
+    let Some(system) = System::get() else { return };
+    let host = Host::new(&system, &system.first());
+    let tree = fixture::empty();
+    host.configure("SigLevel = Required\nDBPath = /nowhere\nHookDir = /nowhere\n");
+    let odd = tree.path().join(OsStr::from_bytes(b"\xff\n"));
+    let command = REDD.command(&host, &["-c", "-d"], &odd, &["pacman-mirrorlist", "helo"]);
+    let said = run_limited(command, Vec::new(), LIMIT).expect_code(1).errors;
+    assert!(said.contains("warning: DBPath of /etc/pacman.conf is passed over: the new system has its own"), "{said}");
+    assert!(said.contains("warning: HookDir of /etc/pacman.conf is passed over"), "{said}");
+    assert!(said.contains("there is no package or group 'helo'"), "{said}");
+    run_limited(REDD.command(&host, &["-c", "-d"], &odd, &["pacman-mirrorlist"]), Vec::new(), LIMIT).expect_code(0);
+    let log = fs::read_to_string(odd.join("var/log/pacman.log")).expect("a log");
+    assert!(log.lines().all(|line| line.starts_with('[')) && log.contains("\u{fffd}\u{fffd} pacman-mirrorlist'"), "{log}");
+    // A configuration without a repository is copied, too.
+    let text = "[options]\nArchitecture = auto\n";
+    fs::write(host.join("etc/pacman.conf"), text).expect("file");
+    let package = fs::read_dir(system.first()).expect("repository").find_map(|entry| {
+        let path = entry.expect("entry").path();
+        let name = path.file_name()?.to_string_lossy().into_owned();
+        (name.starts_with("pacman-mirrorlist-") && !name.ends_with(".sig")).then_some(path)
+    });
+    let package = package.expect("a package").to_string_lossy().into_owned();
+    let command = REDD.command(&host, &["-P", "-U", "-d", "-D"], tree.path(), &[&package]);
+    run_limited(command, Vec::new(), LIMIT).expect_code(0);
+    assert_eq!(fs::read_to_string(tree.join("etc/pacman.conf")).expect("copied"), text);
 }
 
 /// A terminal on which the question whether to go on is waiting for its answer.

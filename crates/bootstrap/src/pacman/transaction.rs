@@ -367,6 +367,3 @@ fn each(count: usize, work: impl Fn(usize) -> bool + Sync) {
         run();
     });
 }
-
-#[cfg(test)]
-mod tests;

@@ -197,7 +197,9 @@ fn arch(choice: &Choice, directory: &Path) -> Result<(), Failure> {
         None => Setup::read(None, true, &*progress)?,
     };
     let (trusted, _) = setup.trusted(choice.keyring.as_deref())?;
-    let packages: Vec<String> = std::iter::once("base".to_owned()).chain(choice.include.iter().cloned()).collect();
+    let packages: Vec<String> = std::iter::once("base".to_owned())
+        .chain(choice.include.iter().map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()))
+        .collect();
     let container = container_command::find().map_err(|error| Failure::new(error, None))?;
     let strap = Strap {
         root: directory,

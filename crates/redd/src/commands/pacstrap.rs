@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::anyhow;
+use bootstrap::pacman::config::Options;
 use bootstrap::pacman::distribution::{Distribution, MIRROR_LIST};
 use bootstrap::pacman::strap::{MirrorList, NewKeyring, Packages, Strap, Trusted};
 use bootstrap::pacman::{Config, Keyring, keyring};
@@ -76,7 +77,7 @@ pub(crate) struct Arguments {
 /// A configuration, and where it comes from.
 pub(crate) struct Setup {
     pub(crate) config: Config,
-    /// Its file; `None` for Arch Linux's own repositories.
+    /// Its file; `None` where there is none.
     pub(crate) file: Option<PathBuf>,
     pub(crate) distribution: Option<Distribution>,
 }
@@ -93,10 +94,15 @@ impl Setup {
             for warning in &config.warnings {
                 progress.notice(&format!("warning: {warning}"));
             }
+            for (key, instead) in passed_over(&config.options) {
+                progress.notice(&format!("warning: {key} of {} is passed over: {instead}", path.display()));
+            }
             if file.is_some() || !targets || !config.repositories.is_empty() {
                 return Ok(Self { config, file: Some(path.to_owned()), distribution: None });
             }
             progress.notice(&format!("{CONFIGURATION} names no repository: Arch Linux's own are used"));
+            let own = Self::of_distribution(Distribution::new(None))?;
+            return Ok(Self { file: Some(path.to_owned()), ..own });
         }
         Self::of_distribution(Distribution::new(None))
     }
@@ -187,7 +193,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let keyring = match (arguments.initialise_keyring, arguments.no_keyring) {
         (true, _) => NewKeyring::Initialised,
         (false, true) => NewKeyring::None,
-        (false, false) if host_keyring.is_dir() => NewKeyring::Copied(host_keyring),
+        (false, false) if is_keyring(host_keyring) => NewKeyring::Copied(host_keyring),
         // Without one, the pacman inside could install nothing.
         (false, false) if !of_host => NewKeyring::Initialised,
         (false, false) => NewKeyring::None,
@@ -198,7 +204,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         (true, None) => return Err(Failure::usage(anyhow!("-P copies {CONFIGURATION}, and the host has none"))),
     };
     let container = container_command::find().map_err(|error| Failure::new(error, None))?;
-    let line: Vec<String> = std::env::args().collect();
     let strap = Strap {
         root: &arguments.root,
         config: &setup.config,
@@ -210,11 +215,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         mirror_list: if arguments.no_mirror_list { MirrorList::OfPackage } else { setup.mirror_list() },
         configuration,
         container: &container,
-        command_line: &line.join(" "),
+        command_line: &command_line(),
     };
     let person = person(arguments.quiet, arguments.interactive, &setup.config);
     install(&strap, person, &*progress, Place::There)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What was typed, as a line of a log.
+fn command_line() -> String {
+    let words: Vec<String> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+    words.join(" ").replace(|character: char| character.is_control(), "\u{fffd}")
 }
 
 /// Who answers the questions.
@@ -257,6 +268,23 @@ pub(crate) fn install(
     let seconds = began.elapsed().as_secs_f32();
     progress.notice(&format!("installed {count} packages in {seconds:.1} s: {}", strap.root.display()));
     Ok(())
+}
+
+/// What a configuration says of the host alone, and what is done instead.
+fn passed_over(options: &Options) -> impl Iterator<Item = (&'static str, &'static str)> {
+    [
+        (options.database_path.is_some(), ("DBPath", "the new system has its own in /var/lib/pacman")),
+        (options.log_file.is_some(), ("LogFile", "the new system has its own, /var/log/pacman.log")),
+        (!options.hook_directories.is_empty(), ("HookDir", "hooks are those that packages bring")),
+        (options.use_syslog, ("UseSyslog", "the log is the new system's")),
+    ]
+    .into_iter()
+    .filter_map(|(given, what)| given.then_some(what))
+}
+
+/// Whether a directory of GnuPG has keys.
+fn is_keyring(directory: &Path) -> bool {
+    ["pubring.gpg", "pubring.kbx"].iter().any(|name| directory.join(name).is_file())
 }
 
 /// Whether something is mounted on a directory. One that cannot be looked at is told of later.

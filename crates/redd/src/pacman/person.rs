@@ -124,7 +124,11 @@ impl<R: BufRead, W: Write> Questions for Person<R, W> {
 
     fn proceed(&mut self, resolution: &Resolution<'_>) -> bool {
         let lines: Vec<String> = resolution.install.iter().map(|choice| self.line(choice)).collect();
-        let sum = |of: fn(&Candidate) -> u64| HumanBytes(resolution.install.iter().map(|one| of(one.candidate)).sum());
+        let sum = |of: fn(&Candidate) -> u64| {
+            // A database may say any number.
+            let sizes = resolution.install.iter().map(|one| of(one.candidate));
+            HumanBytes(sizes.fold(0, u64::saturating_add))
+        };
         let (fetched, installed) = (sum(|one| one.compressed_size), sum(|one| one.package.installed_size));
         let between = if self.verbose { "\n" } else { "  " };
         let told = self.attempt(|dialog| {
