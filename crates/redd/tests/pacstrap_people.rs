@@ -194,7 +194,10 @@ fn odd_words_and_keys_are_told_of() {
     assert!(said.contains("there is no package or group 'helo'"), "{said}");
     run_limited(REDD.command(&host, &["-c", "-d"], &odd, &["pacman-mirrorlist"]), Vec::new(), LIMIT).expect_code(0);
     let log = fs::read_to_string(odd.join("var/log/pacman.log")).expect("a log");
-    assert!(log.lines().all(|line| line.starts_with('[')) && log.contains("\u{fffd}\u{fffd} pacman-mirrorlist'"), "{log}");
+    assert!(
+        log.lines().all(|line| line.starts_with('[')) && log.contains("\u{fffd}\u{fffd} pacman-mirrorlist'"),
+        "{log}"
+    );
     // A configuration without a repository is copied, too.
     let text = "[options]\nArchitecture = auto\n";
     fs::write(host.join("etc/pacman.conf"), text).expect("file");

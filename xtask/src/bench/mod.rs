@@ -41,7 +41,7 @@ pub(crate) struct Bench {
     /// Print JSON
     #[arg(long)]
     json: bool,
-    /// Write docs/benchmarks.md
+    /// Write docs/benchmarks.md; with --only, the tables of these works in it
     #[arg(long)]
     write: bool,
 }
@@ -115,8 +115,14 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
     }
     if bench.write {
         let path = root().join("docs/benchmarks.md");
-        std::fs::write(&path, report::page(&machine, &versions, &tables))
-            .with_context(|| format!("cannot write {}", path.display()))?;
+        let page = match bench.only.is_empty() {
+            true => report::page(&machine, &versions, &tables),
+            false => {
+                let page = std::fs::read_to_string(&path);
+                report::renewed(&page.with_context(|| format!("cannot read {}", path.display()))?, &tables)
+            }
+        };
+        std::fs::write(&path, page).with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(())
 }

@@ -115,7 +115,7 @@ impl Table {
 /// How the figures came about, and what they mean.
 const INTRODUCTION: &str = "# Benchmarks
 
-Written by `cargo xtask bench --write`. All figures of a table are from one run on one machine, in which the programs took
+Written by `cargo xtask bench --write`, with `--only` the tables of some works. All figures of a table are from one run on one machine, in which the programs took
 turns: times swing with the machine, ratios much less. \"to\" is the median of the ratios round by round, \"least to\" the
 ratio of the least values; what is wanted is compared with the lesser of both, because load only adds. No test judges times.
 
@@ -140,9 +140,39 @@ pub(super) fn page(machine: &Machine, versions: &[String], tables: &[Table]) -> 
     text
 }
 
+/// The page with these tables in place of the ones of the same works, and the others as they are.
+pub(super) fn renewed(page: &str, tables: &[Table]) -> String {
+    let mut parts = page.split("\n## ");
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    let mut left: Vec<&Table> = tables.iter().collect();
+    for part in parts {
+        let of = |table: &Table| part.split_once(": ").is_some_and(|(id, _)| id == table.id);
+        if !tables.iter().any(of) {
+            let _ = write!(text, "\n## {part}");
+        }
+        for table in left.extract_if(.., |table| of(table)) {
+            let _ = write!(text, "\n{}", table.markdown());
+        }
+    }
+    for table in left {
+        let _ = write!(text, "\n{}", table.markdown());
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tables_are_renewed() {
+        let other = Table::new("P2", "copy", "ms", &[]);
+        let page = format!("# Page\n\n## P1: old\n\nx\n\n## P1: old, too\n\nx\n\n{}", other.markdown());
+        let new = renewed(&page, &[table(), Table::new("P3", "users", "ms", &[])]);
+        let headings: Vec<&str> = new.lines().filter(|line| line.starts_with('#')).collect();
+        assert_eq!(headings, ["# Page", "## P1: start", "## P2: copy", "## P3: users"], "{new}");
+        assert_eq!(renewed(&new, &[table(), Table::new("P3", "users", "ms", &[])]), new);
+    }
 
     fn table() -> Table {
         let one = Measured { name: "floor".into(), values: vec![2.0, 4.0], pairs: vec![(2.0, 2.0), (4.0, 4.0)] };
