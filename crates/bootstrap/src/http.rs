@@ -267,8 +267,8 @@ impl Client {
                 301 | 302 | 303 | 307 | 308 => {
                     let target = header("location").unwrap_or_default().to_owned();
                     url = redirected(&url, &target).map_err(|reason| Error::Redirection {
-                        url: url.clone(),
-                        target,
+                        url: without_credentials(&url),
+                        target: without_credentials(&target),
                         reason,
                     })?;
                 }
@@ -370,9 +370,9 @@ fn read_proxy(proxy: &str) -> Result<ureq::Proxy, Error> {
     }
 }
 
-/// An address without the user's name and password: as it may be shown.
+/// An address without the user's name and password: as it may be shown. It may lack its scheme, as in `//host/path`.
 pub(crate) fn without_credentials(address: &str) -> String {
-    let start = address.find("://").map_or(0, |at| at + 3);
+    let start = if address.starts_with("//") { 2 } else { address.find("://").map_or(0, |at| at + 3) };
     let end = address[start..].find('/').map_or(address.len(), |at| start + at);
     match address[start..end].rfind('@') {
         Some(at) => format!("{}{}", &address[..start], &address[start + at + 1..]),
@@ -488,6 +488,7 @@ fn date(text: &str) -> Option<SystemTime> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::test_server::{Reply, Server};
     use proptest::prelude::*;
 
     #[test]
@@ -517,6 +518,19 @@ mod tests {
         let client = Client::new(None, Patience { attempts: 1, ..Patience::default() }).unwrap();
         let error = client.get_all("http://me:secret@127.0.0.1:1/a@b", 1).unwrap_err();
         assert_eq!(error.to_string(), "cannot fetch 'http://127.0.0.1:1/a@b'");
+        // An address that leads nowhere, without its host or to where nothing is followed.
+        let error = client.get_all("http://me:secret@/a", 1).unwrap_err();
+        assert!(!format!("{error} {error:?}").contains("secret"), "{error:?}");
+        for (target, shown) in
+            [("ftp://me:secret@other/x", "ftp://other/x"), ("//me:secret@other/x", "//other/x"), ("x@y", "y")]
+        {
+            let server = Server::start(move |_| Reply::redirect(target));
+            let host = server.url.trim_start_matches("http://");
+            let error = client.get_all(&format!("http://me:secret@{host}/core.db"), 1).unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("secret"), "{error:?}");
+            let (url, target) = (format!("'{}/core.db'", server.url), format!("'{shown}'"));
+            assert!(error.to_string().contains(&url) && error.to_string().contains(&target), "{error}");
+        }
     }
 
     proptest! {

@@ -4,7 +4,7 @@
 //! Refused are: keys that are not in the keyring, have expired, are revoked or weak (RSA below 2048 bits, DSA, version
 //! 3); keys that the certificate's own key has not certified, and subkeys that it has not bound for signing or that do
 //! not sign back; MD5, SHA-1 and RIPEMD-160 (and all else below 256 bits) anywhere on the way; signatures that have
-//! expired, are from the future, or have critical parts that are not understood.
+//! expired, are from the future, say not whose they are, or have critical parts that are not understood.
 
 mod certificate;
 mod cleartext;
@@ -23,6 +23,11 @@ pub(crate) use certificate::{Certificate, is_issuer};
 
 /// By how much a clock may be slow, in seconds: what was made later than that is from the future.
 const CLOCK_TOLERANCE: u64 = 3600;
+/// A keyring has at most so many packets: many times what those of the distributions have.
+const MOST_PACKETS: usize = 100_000;
+/// A signature says at most so often whose it is: a fingerprint and a key id, each also where it is not signed. What is
+/// signed is read for every key that is named.
+const MOST_ISSUERS: usize = 4;
 
 /// Why a signature is not accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -83,6 +88,9 @@ pub enum Error {
     /// The keyring cannot be used.
     #[error("the keyring cannot be used: {0}")]
     Keyring(String),
+    /// The keyring is longer than any is. A part of it would lack keys, and what revokes others.
+    #[error("the keyring has more than {} packets in it", MOST_PACKETS)]
+    TooManyPackets,
 }
 
 impl Error {
@@ -100,6 +108,9 @@ impl Error {
             }
             Self::Refused(_) => Some("if the archive is the right one, give its current keyring with --keyring"),
             Self::Keyring(_) => Some("--keyring takes a file of OpenPGP certificates, plain or armoured"),
+            Self::TooManyPackets => {
+                Some("give a keyring of only the keys that are needed: gpg --export KEY… writes one")
+            }
         }
     }
 }
@@ -134,12 +145,13 @@ impl Certificates {
     /// is passed over as long as another one can.
     ///
     /// # Errors
-    /// Where there is none that can be read.
+    /// Where there is none that can be read, or far more than any keyring has.
     pub fn parse(keyring: &[u8]) -> Result<Self, Error> {
         let mut certificates = Vec::new();
         let mut failure = "there is no certificate in it".to_owned();
+        let mut count = 0;
         let mut take = |packets: &mut dyn BufRead| {
-            for certificate in SignedPublicKey::from_packets(packets_of(packets).peekable()) {
+            for certificate in SignedPublicKey::from_packets(packets_of(packets, &mut count).peekable()) {
                 match certificate {
                     Ok(certificate) => certificates.push(certificate),
                     Err(e) => failure = e.to_string(),
@@ -155,6 +167,9 @@ impl Certificates {
                 let end = starts.get(nr + 1).copied().unwrap_or(keyring.len());
                 take(&mut BufReader::new(Dearmor::new(&keyring[*start..end])));
             }
+        }
+        if count > MOST_PACKETS {
+            return Err(Error::TooManyPackets);
         }
         if certificates.is_empty() {
             return Err(Error::Keyring(failure));
@@ -217,6 +232,7 @@ impl Certificates {
             }));
         }
         let made = sound(signature, now)?;
+        let issuer = issuer(signature)?;
         let mut refusal = None;
         for (place, certificate) in self.certificates.iter().enumerate() {
             let certificate = Certificate::new(certificate, now);
@@ -230,15 +246,19 @@ impl Certificates {
                 }
             }
         }
-        Err(refusal.unwrap_or_else(|| Refusal::UnknownKey(issuer(signature))))
+        Err(refusal.unwrap_or(Refusal::UnknownKey(issuer)))
     }
 }
 
 /// The packets of certificates: without those that only mean something to the program that wrote them (GnuPG puts its
-/// trust packets between a key and its user ids), and without those of a kind or version that is not known.
-fn packets_of(reader: &mut dyn BufRead) -> impl Iterator<Item = pgp::errors::Result<Packet>> {
-    const MOST: usize = 100_000;
-    PacketParser::new(reader).take(MOST).filter(|packet| match packet {
+/// trust packets between a key and its user ids), and without those of a kind or version that is not known. All are
+/// counted, and none come where there have been too many.
+fn packets_of(reader: &mut dyn BufRead, count: &mut usize) -> impl Iterator<Item = pgp::errors::Result<Packet>> {
+    let counted = PacketParser::new(reader).take_while(|_| {
+        *count += 1;
+        *count <= MOST_PACKETS
+    });
+    counted.filter(|packet| match packet {
         Ok(Packet::Trust(_) | Packet::Marker(_) | Packet::Padding(_)) => false,
         Err(pgp::errors::Error::Unsupported { .. }) => false,
         Err(pgp::errors::Error::InvalidPacketContent { source }) => {
@@ -257,12 +277,16 @@ pub(crate) fn name(key: &impl pgp::types::KeyDetails) -> String {
     format!("{:X}", key.fingerprint())
 }
 
-/// Who is said to have made a signature.
-fn issuer(signature: &Signature) -> String {
-    let fingerprint = signature.issuer_fingerprint().first().map(|fingerprint| format!("{fingerprint:X}"));
+/// Who is said to have made a signature. One that names nobody or many would have to be tried with as many keys.
+fn issuer(signature: &Signature) -> Result<String, Refusal> {
+    let (fingerprints, ids) = (signature.issuer_fingerprint(), signature.issuer_key_id());
+    if fingerprints.len() + ids.len() > MOST_ISSUERS {
+        return Err(Refusal::Unsupported("it names too many keys"));
+    }
+    let fingerprint = fingerprints.first().map(|fingerprint| format!("{fingerprint:X}"));
     fingerprint
-        .or_else(|| signature.issuer_key_id().first().map(|id| id.to_string().to_uppercase()))
-        .unwrap_or_else(|| "of unknown name".to_owned())
+        .or_else(|| ids.first().map(|id| id.to_string().to_uppercase()))
+        .ok_or(Refusal::Unsupported("it does not say which key made it"))
 }
 
 /// Whether a hash is one that still holds.

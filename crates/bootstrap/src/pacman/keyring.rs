@@ -106,8 +106,8 @@ impl Error {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Missing(_) => Some(
-                "make one with pacman-key --init and pacman-key --populate, or do without a pacman's keyring on this host: \
-                 the one that is built in is used then",
+                "check its path, or make it with pacman-key --init and pacman-key --populate. Where no keyring is named, by \
+                 --keyring or GPGDir, and there is no /etc/pacman.d/gnupg, the one that is built in is used",
             ),
             Self::KeyboxDaemon(_) => Some("export it with gpg --export, and give that file with --keyring"),
             Self::Io { .. } => Some("check the mode of the keyring's directory and files"),
@@ -120,6 +120,7 @@ impl Error {
             Self::Key(_) => None,
             Self::Tree(e) if e.is_full() => Some("make room there"),
             Self::Tree(_) => Some("something in the tree is in the way: look at it, and remove it"),
+            Self::Certificates { source: source @ trust::Error::TooManyPackets, .. } => source.hint(),
             Self::Certificates { .. } => Some("give a file of OpenPGP certificates, plain or armoured"),
             Self::OwnerTrust { .. } => {
                 Some("the list beside the keyring has lines as gpg --export-ownertrust writes them: correct it")

@@ -161,14 +161,10 @@ impl<'a> Certificate<'a> {
     }
 }
 
-/// Whether a signature says that this key made it. One that names nobody could be anybody's.
+/// Whether a signature says that this key made it. One that names nobody is nobody's, as for GnuPG.
 pub(crate) fn is_issuer(signature: &Signature, key: &impl KeyDetails) -> bool {
-    let (fingerprints, ids) = (signature.issuer_fingerprint(), signature.issuer_key_id());
-    if fingerprints.is_empty() && ids.is_empty() {
-        return true;
-    }
-    fingerprints.iter().any(|fingerprint| **fingerprint == key.fingerprint())
-        || ids.iter().any(|id| **id == key.legacy_key_id())
+    signature.issuer_fingerprint().iter().any(|fingerprint| **fingerprint == key.fingerprint())
+        || signature.issuer_key_id().iter().any(|id| **id == key.legacy_key_id())
 }
 
 fn fits(signature: &Signature, key: &impl VerifyingKey, signed: &Content<'_>) -> Result<(), Refusal> {

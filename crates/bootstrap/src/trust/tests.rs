@@ -202,17 +202,21 @@ fn sign(text: &str, recipe: &Recipe, kind: SignatureType, key: &impl SigningKey)
     recipe.configuration(kind, key).sign(key, &Password::empty(), lines.join("\r\n").as_bytes()).unwrap()
 }
 
+/// Packets that are to be armoured.
+struct Packets(Vec<u8>);
+
+impl Serialize for Packets {
+    fn to_writer<W: std::io::Write>(&self, writer: &mut W) -> pgp::errors::Result<()> {
+        Ok(writer.write_all(&self.0)?)
+    }
+
+    fn write_len(&self) -> usize {
+        self.0.len()
+    }
+}
+
 /// A clear-signed message.
 fn frame(text: &str, signatures: &[Signature]) -> String {
-    struct Packets(Vec<u8>);
-    impl Serialize for Packets {
-        fn to_writer<W: std::io::Write>(&self, writer: &mut W) -> pgp::errors::Result<()> {
-            Ok(writer.write_all(&self.0)?)
-        }
-        fn write_len(&self) -> usize {
-            self.0.len()
-        }
-    }
     let mut packets = Vec::new();
     for signature in signatures {
         pgp::packet::PacketTrait::to_writer_with_header(signature, &mut packets).unwrap();
@@ -560,6 +564,30 @@ fn gnupgs_trust_packets_are_passed_over() {
     }
     let certificates = Certificates::parse(&keyring).unwrap();
     certificates.verify_cleartext(signer.sign(TEXT).as_bytes(), now()).unwrap();
+}
+
+#[test]
+fn a_keyring_that_is_too_long_is_not_cut() {
+    let (first, last) = (Signer::new(), Signer::new());
+    // Packets of a keyring's program count too, however short.
+    let trust = [0xb0, 6, 0, 3, b'g', b'p', b'g', 0].repeat(100_000);
+    let refused = |keyring: &[u8]| {
+        let error = Certificates::parse(keyring).map(drop).unwrap_err();
+        assert_eq!(error.to_string(), "the keyring has more than 100000 packets in it");
+        assert!(error.hint().is_some());
+    };
+    refused(&[&first.keyring()[..], &trust, &last.keyring()].concat());
+    // Armoured blocks count together.
+    let armour = |packets: Vec<u8>| {
+        let mut armour = Vec::new();
+        let kind = pgp::armor::BlockType::PublicKey;
+        pgp::armor::write(&Packets(packets), kind, &mut armour, None, true).unwrap();
+        armour
+    };
+    let half = &trust[..trust.len() / 2];
+    let block = |signer: &Signer| armour([&signer.keyring()[..], half].concat());
+    refused(&[block(&first), block(&last)].concat());
+    assert_eq!(Certificates::parse(&block(&first)).unwrap().fingerprints().len(), 1);
 }
 
 #[test]

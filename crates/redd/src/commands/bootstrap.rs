@@ -81,7 +81,7 @@ pub(crate) struct Choice {
     /// The architecture by Debian's name [default: this machine's]
     #[arg(long, value_name = "NAME")]
     pub(crate) arch: Option<String>,
-    /// OpenPGP certificates that releases must be signed by, instead of those built in
+    /// OpenPGP certificates that releases must be signed by, instead of those built in; for arch, as of redd pacstrap
     #[arg(long, value_name = "FILE")]
     pub(crate) keyring: Option<PathBuf>,
     /// Where fetched files are kept [default: /var/cache/redd]

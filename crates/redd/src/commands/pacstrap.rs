@@ -62,8 +62,10 @@ pub(crate) struct Arguments {
     /// The packages are files of this machine
     #[arg(short = 'U')]
     files: bool,
-    /// OpenPGP certificates that packages must be signed by, instead of the host's keyring or the one built in
-    #[arg(long, value_name = "FILE")]
+    /// Who must have signed packages, instead of the host's keyring or the one built in: certificates, of which
+    /// NAME-trusted and NAME-revoked beside NAME.gpg say who is trusted and revoked (without NAME-trusted all are trusted),
+    /// or a directory of GnuPG's
+    #[arg(long, value_name = "PATH")]
     keyring: Option<PathBuf>,
     /// Say nothing but questions and errors
     #[arg(short, long)]
@@ -128,22 +130,21 @@ impl Setup {
         }
     }
 
-    /// Whose signatures count, and whether they are those of a keyring of the host.
-    pub(crate) fn trusted(&self, file: Option<&Path>) -> Result<(Trusted, bool), Failure> {
+    /// Whose signatures count, and whether they are those of a keyring of the host: of the one that is named, else of the
+    /// configuration's. The keys that are built in are for a host without one: never for one that names another.
+    pub(crate) fn trusted(&self, named: Option<&Path>) -> Result<(Trusted, bool), Failure> {
         let failed = |error: keyring::Error| {
             let hint = error.hint();
             Failure::new(error, hint)
         };
-        if let Some(file) = file {
-            let content = std::fs::read(file).map_err(|error| {
-                Failure::new(anyhow!(error).context(format!("cannot read '{}'", file.display())), None)
-            })?;
-            let keyring = Keyring::of_trusted(&format!("in '{}'", file.display()), &content).map_err(failed)?;
-            return Ok((Trusted { keyring, renewed: false }, true));
-        }
-        match Keyring::of_host(&self.config.options.paths(None).gpg) {
+        let options = &self.config.options;
+        let keyring = match named {
+            Some(named) => Keyring::of_file(named),
+            None => Keyring::of_host(&options.paths(None).gpg),
+        };
+        match keyring {
             Ok(keyring) => Ok((Trusted { keyring, renewed: false }, true)),
-            Err(keyring::Error::Missing(_)) => {
+            Err(keyring::Error::Missing(_)) if named.is_none() && options.gpg_directory.is_none() => {
                 Ok((Trusted { keyring: Keyring::embedded().map_err(failed)?, renewed: true }, false))
             }
             Err(error) => Err(failed(error)),
@@ -293,5 +294,51 @@ fn is_mount_point(path: &Path) -> bool {
     match (number(path), number(&path.join(".."))) {
         (Ok(own), Ok(above)) => own.0 != above.0 || own.1 == above.1,
         _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What comes of a `pacman.conf` with these lines and of that keyring.
+    fn trusted(options: &str, keyring: Option<&Path>) -> Result<(Trusted, bool), Failure> {
+        let directory = tempfile::tempdir().expect("directory");
+        let file = directory.path().join("pacman.conf");
+        std::fs::write(&file, format!("[options]\n{options}\n")).expect("file");
+        let config = Config::read(&file).expect("configuration");
+        Setup { config, file: Some(file), distribution: None }.trusted(keyring)
+    }
+
+    fn refused(options: &str, keyring: Option<&Path>) -> String {
+        let failure = trusted(options, keyring).map(drop).expect_err("a keyring");
+        format!("{failure:?}")
+    }
+
+    #[test]
+    fn a_keyring_that_is_named_comes_with_its_lists() {
+        let directory = tempfile::tempdir().expect("directory");
+        let write = |name: &str, content: &[u8]| std::fs::write(directory.path().join(name), content).expect("file");
+        let certificates = concat!(env!("CARGO_MANIFEST_DIR"), "/../bootstrap/keyrings/debian-archive-keyring.pgp");
+        write("own.gpg", &std::fs::read(certificates).expect("certificates"));
+        let file = directory.path().join("own.gpg");
+        trusted("", Some(&file)).expect("a keyring");
+        for list in ["own-trusted", "own-revoked"] {
+            write(list, b"neither this nor that\n");
+            let text = refused("", Some(&file));
+            assert!(text.contains("neither this nor that") && text.contains("the list beside the keyring"), "{text}");
+            write(list, b"");
+        }
+        // A directory is one of GnuPG's.
+        assert!(refused("", Some(directory.path())).contains("there is no keyring at"));
+        write("pubring.gpg", &std::fs::read(&file).expect("certificates"));
+        trusted("", Some(directory.path())).expect("a keyring");
+        assert!(refused("", Some(Path::new("/there/is/none"))).contains("there is no keyring at '/there/is/none'"));
+    }
+
+    #[test]
+    fn a_keyring_that_is_configured_and_missing_is_an_error() {
+        let text = refused("GPGDir = /there/is/none", None);
+        assert!(text.contains("there is no keyring at '/there/is/none'") && text.contains("GPGDir"), "{text}");
     }
 }

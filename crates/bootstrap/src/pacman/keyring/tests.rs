@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use pgp::composed::{ArmorOptions, DetachedSignature, KeyType};
 use pgp::crypto::hash::HashAlgorithm;
-use pgp::packet::{PacketTrait, Signature, SignatureType, SubpacketData, UserId};
+use pgp::packet::{PacketTrait, Signature, SignatureConfig, SignatureType, Subpacket, SubpacketData, UserId};
 use pgp::types::{KeyDetails, Password, SigningKey, Tag};
 
 use super::*;
@@ -39,6 +39,26 @@ fn yesterday() -> Recipe {
 
 fn certificate() -> Recipe {
     Recipe::at(NOW - 100 * DAY)
+}
+
+/// What is said for a day.
+fn for_a_day(made: u64) -> Recipe {
+    Recipe::at(made).with(SubpacketData::SignatureExpirationTime(lasts(DAY)))
+}
+
+/// A signature that says these parts are who makes it, and nothing else.
+fn naming(recipe: &Recipe, kind: SignatureType, key: &impl SigningKey, parts: Vec<SubpacketData>) -> SignatureConfig {
+    let mut config = recipe.configuration(kind, key);
+    config.hashed_subpackets.retain(|part| !matches!(part.data, SubpacketData::IssuerFingerprint(_)));
+    config.unhashed_subpackets = parts.into_iter().map(|part| Subpacket::regular(part).unwrap()).collect();
+    config
+}
+
+/// What one key says of another one, and these parts are who says it.
+fn certify_naming(of: &Signer, by: &Signer, recipe: &Recipe, parts: Vec<SubpacketData>) -> Signature {
+    let config = naming(recipe, SignatureType::CertPositive, &by.primary, parts);
+    let (signee, id) = (of.primary.public_key(), &of.certificate.details.users[0].id);
+    config.sign_certification_third_party(&by.primary, &Password::empty(), signee, Tag::UserId, id).unwrap()
 }
 
 /// What one key says of another one.
@@ -196,6 +216,24 @@ fn a_certificate_that_was_taken_back_and_given_again() {
 }
 
 #[test]
+fn a_certificate_that_expired_and_was_given_again() {
+    let mut world = World::new();
+    let ended = for_a_day(NOW - 50 * DAY);
+    world.say(0, SignatureType::CertPositive, &ended);
+    world.say(0, SignatureType::CertPositive, &Recipe::at(NOW - 40 * DAY));
+    // What somebody else says in a master's name ends nothing.
+    let claim = vec![SubpacketData::IssuerFingerprint(world.masters[0].primary.fingerprint())];
+    let forged = certify_naming(&world.packager, &Signer::new(), &for_a_day(NOW - 30 * DAY), claim);
+    world.packager.certificate.details.users[0].signatures.push(forged);
+    world.accepted();
+    // What the packager says of itself may end: an older word holds then.
+    let mut world = World::new();
+    let own = world.packager.certify(SignatureType::CertPositive, &ended.with(flags(true)));
+    world.packager.certificate.details.users[0].signatures.push(own);
+    world.accepted();
+}
+
+#[test]
 fn a_newer_keyring_adds_to_an_older_one() {
     let own = Recipe::at(NOW - 365 * DAY).with(flags(true));
     let short = own.clone().with(SubpacketData::KeyExpirationTime(lasts(30 * DAY)));
@@ -263,6 +301,35 @@ fn signatures_that_are_refused() {
         let error = check(&world.keyring(), REQUIRED, Some(&good), changed).unwrap_err();
         assert!(full(&error).contains("it does not fit the text and key"), "{}", full(&error));
     }
+}
+
+#[test]
+fn a_signature_says_whose_it_is() {
+    let world = World::new();
+    let (keyring, opened) = (world.keyring(), std::cell::Cell::new(0));
+    let verify = |parts| {
+        opened.set(0);
+        let web = Web::new(&keyring, now());
+        let key = &world.packager.primary;
+        let config = naming(&yesterday(), SignatureType::Binary, key, parts);
+        web.verify(&packets(&[config.sign(key, &Password::empty(), CONTENT).unwrap()]), &|| {
+            opened.set(opened.get() + 1);
+            Box::new(CONTENT)
+        })
+    };
+    let by = |key: &Signer| SubpacketData::IssuerFingerprint(key.primary.fingerprint());
+    let id = |key: &Signer| SubpacketData::IssuerKeyId(key.primary.legacy_key_id());
+    let own = || vec![by(&world.packager), id(&world.packager)];
+    verify(own()).unwrap();
+    assert_eq!(opened.get(), 1);
+    verify([own(), own()].concat()).unwrap();
+    // A file may be long: it is not read for every key there is.
+    let error = verify(Vec::new()).unwrap_err();
+    assert!(error.to_string().contains("does not say which key made it"), "{error}");
+    assert_eq!(opened.get(), 0);
+    let error = verify(world.masters.iter().map(by).chain(own()).collect()).unwrap_err();
+    assert!(error.to_string().contains("names too many keys"), "{error}");
+    assert_eq!(opened.get(), 0);
 }
 
 #[test]
@@ -336,13 +403,12 @@ fn certificates_that_do_not_count() {
             }),
             MARGINAL,
         ),
+        ("expired", 2, Box::new(|w| w.say(2, SignatureType::CertPositive, &for_a_day(NOW - 100 * DAY))), MARGINAL),
+        // Whoever lets what was said last come to an end does not fall back on what was said before.
         (
-            "expired",
-            2,
-            Box::new(|w| {
-                let lasts = SubpacketData::SignatureExpirationTime(lasts(DAY));
-                w.say(2, SignatureType::CertPositive, &certificate().with(lasts));
-            }),
+            "expired, after one that has not",
+            3,
+            Box::new(|w| w.say(0, SignatureType::CertPositive, &for_a_day(NOW - 50 * DAY))),
             MARGINAL,
         ),
         ("without verification", 2, Box::new(|w| w.say(2, SignatureType::CertPersona, &certificate())), MARGINAL),
@@ -385,16 +451,18 @@ fn certificates_that_do_not_count() {
             "in another's name",
             2,
             Box::new(|w| {
-                let stranger = Signer::new();
-                let mut config = certificate().configuration(SignatureType::CertPositive, &stranger.primary);
-                config.hashed_subpackets.retain(|part| !matches!(part.data, SubpacketData::IssuerFingerprint(_)));
-                let master = w.masters[2].primary.fingerprint();
-                let claim = SubpacketData::IssuerFingerprint(master);
-                config.hashed_subpackets.push(pgp::packet::Subpacket::regular(claim).unwrap());
-                let (signee, id) = (w.packager.primary.public_key(), &w.packager.certificate.details.users[0].id);
-                let (key, password) = (&stranger.primary, Password::empty());
-                let forged = config.sign_certification_third_party(key, &password, signee, Tag::UserId, id).unwrap();
+                let claim = vec![SubpacketData::IssuerFingerprint(w.masters[2].primary.fingerprint())];
+                let forged = certify_naming(&w.packager, &Signer::new(), &certificate(), claim);
                 w.packager.certificate.details.users[0].signatures.push(forged);
+            }),
+            MARGINAL,
+        ),
+        (
+            "in nobody's name",
+            2,
+            Box::new(|w| {
+                let unnamed = certify_naming(&w.packager, &w.masters[2], &certificate(), Vec::new());
+                w.packager.certificate.details.users[0].signatures.push(unnamed);
             }),
             MARGINAL,
         ),

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use pgp::composed::SignedPublicKey;
 use pgp::packet::{Signature, SignatureType};
-use pgp::types::{SignedUser, Tag};
+use pgp::types::{KeyDetails, SignedUser, Tag};
 
 use super::{Keyring, OwnerTrust};
 use crate::trust::{self, Certificate, Content, Refusal, is_issuer, name, seconds, signatures, sound};
@@ -181,9 +181,11 @@ impl<'a> Web<'a> {
     }
 
     /// Whether a key says today that another one (or itself) is that user's: what it has said last counts. To take it
-    /// back, any signature is good enough, one with a weak hash too.
+    /// back, any signature is good enough, one with a weak hash too. What it said last of another one may have ended:
+    /// nothing counts then, as in GnuPG; of itself, what it said before.
     fn stands_by(&self, signer: &SignedPublicKey, certificate: &SignedPublicKey, user: &SignedUser) -> bool {
         let (signer, key) = (&signer.primary_key, &certificate.primary_key);
+        let own = signer.fingerprint() == key.fingerprint();
         let mut last: Option<(u32, bool)> = None;
         for signature in user.signatures.iter().filter(|signature| is_issuer(signature, signer)) {
             let revokes = match signature.typ() {
@@ -192,18 +194,21 @@ impl<'a> Web<'a> {
                 Some(SignatureType::CertGeneric | SignatureType::CertCasual | SignatureType::CertPositive) => false,
                 _ => continue,
             };
+            let over = match sound(signature, self.now) {
+                _ if revokes => true,
+                Ok(_) => false,
+                Err(Refusal::Expired) if !own => true,
+                Err(_) => continue,
+            };
             let made = signature.created().map_or(0, |made| made.as_secs());
-            if last.is_some_and(|last| (made, revokes) <= last) {
-                continue;
-            }
-            if !revokes && sound(signature, self.now).is_err() {
+            if last.is_some_and(|last| (made, over) <= last) {
                 continue;
             }
             if signature.verify_third_party_certification(key, signer, Tag::UserId, &user.id).is_ok() {
-                last = Some((made, revokes));
+                last = Some((made, over));
             }
         }
-        last.is_some_and(|(_, revokes)| !revokes)
+        last.is_some_and(|(_, over)| !over)
     }
 }
 

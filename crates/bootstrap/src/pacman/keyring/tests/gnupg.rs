@@ -216,7 +216,7 @@ fn packagers(masters: &[Signer]) -> Vec<(&'static str, Signer)> {
     };
     let own = Recipe::at(NOW - 365 * DAY).with(flags(true));
     let expiring = own.clone().with(SubpacketData::KeyExpirationTime(lasts(300 * DAY)));
-    let short = certificate().with(SubpacketData::SignatureExpirationTime(lasts(DAY)));
+    let (short, ended) = (for_a_day(NOW - 100 * DAY), for_a_day(NOW - 50 * DAY));
     let mut revoked = certified(&[0, 1, 2], Signer::new());
     let revocation = revoked.on_key(SignatureType::KeyRevocation, &yesterday());
     revoked.certificate.details.revocation_signatures.push(revocation);
@@ -227,6 +227,10 @@ fn packagers(masters: &[Signer]) -> Vec<(&'static str, Signer)> {
         ("certified by nobody", Signer::new()),
         ("taken back", also(certified(&[0, 1, 2], Signer::new()), SignatureType::CertRevocation, &yesterday())),
         ("certified for a day", also(certified(&[1, 2], Signer::new()), SignatureType::CertPositive, &short)),
+        (
+            "certified for a day at last",
+            also(certified(&[0, 1, 2], Signer::new()), SignatureType::CertPositive, &ended),
+        ),
         ("without verification", also(certified(&[1, 2], Signer::new()), SignatureType::CertPersona, &certificate())),
         ("casually", also(certified(&[1, 2], Signer::new()), SignatureType::CertCasual, &certificate())),
         ("expired", certified(&[0, 1, 2], Signer::with(&KeyType::Ed25519Legacy, &expiring))),
