@@ -8,11 +8,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, Timespec, Timestamps, XattrFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, Timespec, Timestamps, XattrFlags};
 use rustix::io::Errno;
 
 use crate::tar_reader::{Entry, Kind};
-use crate::tree::{Error, Tree, owner, parts, shown};
+use crate::tree::{BEING_MADE, Error, Tree, is_being_made, owner, parts, set_mode, shown};
 
 /// The highest user and group id: the one above means "no change" to the kernel.
 const HIGHEST_ID: u32 = u32::MAX - 1;
@@ -31,7 +31,10 @@ pub enum Outcome {
 /// Which archive has given each directory its owner and mode: the one with the lowest number, however many unpack at
 /// the same time.
 #[derive(Debug, Default)]
-pub struct Directories(Mutex<HashMap<u64, Claim>>);
+pub struct Directories(Mutex<HashMap<Inode, Claim>>);
+
+/// A directory: its file system, and its number there.
+type Inode = (u64, u64);
 
 /// Whose a directory's owner and mode are.
 #[derive(Debug, Clone, Copy)]
@@ -43,13 +46,13 @@ struct Claim {
 /// A directory of an archive, as it is in the tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Found {
-    inode: u64,
+    inode: Inode,
     mode: u32,
 }
 
 impl Directories {
     /// Whether the archive of that number may set the directory's mode, which it then has to.
-    fn claim(&self, inode: u64, archive: usize, mode: u32) -> bool {
+    fn claim(&self, inode: Inode, archive: usize, mode: u32) -> bool {
         let mut claims = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let claim = claims.entry(inode).or_insert(Claim { archive: usize::MAX, mode });
         let first = archive < claim.archive;
@@ -114,7 +117,7 @@ impl<'a> Extractor<'a> {
         let name = OsStr::from_bytes(name);
         // Who makes it and who says its mode is decided at once: others look for it at the same time.
         let mut claims = self.directories.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let made = match rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o700)) {
+        let made = match rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(BEING_MADE)) {
             Ok(()) => true,
             Err(Errno::EXIST) => false,
             Err(other) => return Err(error(other)),
@@ -125,9 +128,13 @@ impl<'a> Extractor<'a> {
             other => other.map_err(error)?,
         };
         let status = rustix::fs::fstat(&directory).map_err(error)?;
-        let found = Found { inode: status.st_ino, mode: status.st_mode & 0o7777 };
-        let claimed = claims.get(&found.inode).is_some_and(|claim| self.number < claim.archive);
-        if made || claimed {
+        let found = Found { inode: inode(&status), mode: status.st_mode & 0o7777 };
+        let may = match claims.get(&found.inode) {
+            Some(claim) => self.number < claim.archive,
+            // A run that was killed here has not come to its owner and mode.
+            None => made || is_being_made(&status),
+        };
+        if may {
             finish(directory.as_fd(), entry).map_err(error)?;
             claims.insert(found.inode, Claim { archive: self.number, mode: entry.mode });
         }
@@ -191,7 +198,7 @@ impl<'a> Extractor<'a> {
             }
             Err(other) => return Err(other),
         };
-        if !self.directories.claim(rustix::fs::fstat(&directory)?.st_ino, self.number, entry.mode) {
+        if !self.directories.claim(inode(&rustix::fs::fstat(&directory)?), self.number, entry.mode) {
             return Ok(Outcome::Kept);
         }
         finish(directory.as_fd(), entry)?;
@@ -219,8 +226,7 @@ impl<'a> Extractor<'a> {
         let (uid, gid) = owner(entry.uid, entry.gid);
         rustix::fs::chownat(parent, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?;
         if entry.kind != Kind::Symlink {
-            // It was made here a moment ago, as no link.
-            rustix::fs::chmodat(parent, name, Mode::from_raw_mode(entry.mode), AtFlags::empty())?;
+            set_mode(parent, name, entry.mode)?;
         }
         rustix::fs::utimensat(parent, name, &times(entry), AtFlags::SYMLINK_NOFOLLOW)?;
         Ok(Outcome::Made)
@@ -247,6 +253,10 @@ impl<'a> Extractor<'a> {
             Err(other) => Err(other.into()),
         }
     }
+}
+
+fn inode(status: &Stat) -> Inode {
+    (status.st_dev, status.st_ino)
 }
 
 fn action(kind: Kind) -> &'static str {
@@ -319,3 +329,6 @@ fn times(entry: &Entry) -> Timestamps {
     let time = Timespec { tv_sec: entry.mtime.0, tv_nsec: i64::from(entry.mtime.1) };
     Timestamps { last_access: time, last_modification: time }
 }
+
+#[cfg(test)]
+mod tests;

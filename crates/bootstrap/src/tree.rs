@@ -3,16 +3,20 @@
 
 use std::ffi::OsStr;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, Gid, Mode, OFlags, ResolveFlags, Uid};
+use rustix::fs::{AtFlags, Gid, Mode, OFlags, ResolveFlags, Stat, Uid};
 use rustix::io::Errno;
 
 mod file;
 
-pub(crate) use file::irregular;
+pub(crate) use file::{irregular, part_path};
+
+/// The mode of a directory until it has its owner and its own mode: one that nobody wants of a directory, so that what a
+/// killed run has left is known from what people have made.
+pub(crate) const BEING_MADE: u32 = 0o1700;
 
 /// How deep a path may be; the kernel's limit on their length alone would allow 2048.
 const DEEPEST: usize = 256;
@@ -109,6 +113,32 @@ impl Tree {
             };
         }
         Ok(parent)
+    }
+
+    /// Makes a directory of that mode, and those above it as [`Tree::make_directories`] does. One that is there keeps its
+    /// mode.
+    ///
+    /// # Errors
+    /// Where something else is in the way.
+    pub(crate) fn make_directory(&self, path: &str, mode: u32) -> Result<(), Error> {
+        let error = |errno: Errno| Error { action: "make directory", path: path.to_owned(), source: errno.into() };
+        let open = || self.open_at(path.as_bytes(), OFlags::RDONLY | OFlags::DIRECTORY);
+        let (directory, made) = match open() {
+            Err(Errno::NOENT) => {
+                let (parent, name) = self.parent(path.as_bytes())?;
+                let made = match rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(BEING_MADE)) {
+                    Ok(()) => true,
+                    Err(Errno::EXIST) => false,
+                    Err(other) => return Err(error(other)),
+                };
+                (open().map_err(error)?, made)
+            }
+            other => (other.map_err(error)?, false),
+        };
+        if made || is_being_made(&rustix::fs::fstat(&directory).map_err(error)?) {
+            rustix::fs::fchmod(&directory, Mode::from_raw_mode(mode)).map_err(error)?;
+        }
+        Ok(())
     }
 
     /// Makes a symbolic link, in place of whatever file or link has that name; directories above it are made.
@@ -318,6 +348,22 @@ fn opened_with_mode(parent: BorrowedFd<'_>, name: &[u8], mode: u32) -> rustix::i
     let directory = rustix::fs::openat(parent, name, flags, Mode::empty())?;
     rustix::fs::fchmod(&directory, Mode::from_raw_mode(mode))?;
     Ok(directory)
+}
+
+/// Whether a directory is one that a killed run was about to give its owner and its mode.
+pub(crate) fn is_being_made(status: &Stat) -> bool {
+    // The set-group-ID bit comes from the directory above.
+    status.st_mode & 0o5777 == BEING_MADE && status.st_uid == rustix::process::geteuid().as_raw()
+}
+
+/// Sets the permissions of what has that name in a directory, never of what a link there leads to.
+///
+/// # Errors
+/// Those of `openat(2)` and `chmod(2)`.
+pub(crate) fn set_mode(parent: BorrowedFd<'_>, name: &OsStr, mode: u32) -> rustix::io::Result<()> {
+    // Without its being opened: it can be a device.
+    let found = rustix::fs::openat(parent, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+    rustix::fs::chmod(format!("/proc/self/fd/{}", found.as_raw_fd()), Mode::from_raw_mode(mode))
 }
 
 /// Owner and group as the kernel takes them.

@@ -1,14 +1,15 @@
 //! Leaves a tree as mmdebstrap(1) leaves it: what the packages make of themselves, the device nodes that chroot(8)
 //! needs, the host's name and resolver, one line of sources, and nothing of what a first boot wants.
 
+use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::Source;
-use crate::tree::{Error, Tree};
+use crate::tree::{self, Error, Tree};
 
 /// Character devices by their numbers, see null(4), full(4), random(4), tty(4), console(4), pts(4).
 const DEVICES: &[(&str, u32, u32)] = &[
@@ -75,7 +76,7 @@ pub fn end(tree: &Tree) -> Result<(), Error> {
             let error = |errno: Errno| Error { action: "give away", path: (*path).to_owned(), source: errno.into() };
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
             let directory = tree.open_at(path.as_bytes(), flags).map_err(error)?;
-            rustix::fs::fchown(&directory, crate::tree::owner(user, 0).0, None).map_err(error)?;
+            rustix::fs::fchown(&directory, tree::owner(user, 0).0, None).map_err(error)?;
             rustix::fs::fchmod(&directory, Mode::from_raw_mode(0o700)).map_err(error)?;
         }
     }
@@ -89,7 +90,7 @@ fn devices(tree: &Tree) -> Result<(), Error> {
         let device = rustix::fs::makedev(*major, *minor);
         let kind = FileType::CharacterDevice;
         rustix::fs::mknodat(&directory, *name, kind, Mode::from_raw_mode(0o600), device).map_err(error)?;
-        rustix::fs::chmodat(&directory, *name, Mode::from_raw_mode(0o666), AtFlags::empty()).map_err(error)?;
+        tree::set_mode(directory.as_fd(), name.as_ref(), 0o666).map_err(error)?;
     }
     for (name, target) in LINKS {
         tree.link(target, &format!("dev/{name}"))?;

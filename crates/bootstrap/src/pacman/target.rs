@@ -1,12 +1,7 @@
 //! The directory that packages come to: what has to be there before the first one.
 
-use std::ffi::OsStr;
 use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-
-use rustix::fs::{AtFlags, Mode, OFlags};
-use rustix::io::Errno;
 
 use crate::tree::{self, Tree};
 
@@ -72,7 +67,7 @@ impl Target {
         let resolved = path.canonicalize().map_err(|source| Error::Open { path: path.to_owned(), source })?;
         let tree = Tree::open(&resolved).map_err(|source| Error::Open { path: path.to_owned(), source })?;
         for (directory, mode) in DIRECTORIES {
-            make(&tree, directory, mode)?;
+            tree.make_directory(directory, mode)?;
         }
         Ok(Self { tree, path: resolved })
     }
@@ -88,19 +83,6 @@ impl Target {
     pub fn path(&self) -> &Path {
         &self.path
     }
-}
-
-fn make(tree: &Tree, path: &str, mode: u32) -> Result<(), Error> {
-    if tree.open_at(path.as_bytes(), OFlags::PATH | OFlags::DIRECTORY).is_ok() {
-        return Ok(());
-    }
-    tree.make_directories(path.as_bytes())?;
-    let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));
-    let error = |errno: Errno| tree::Error { action: "make directory", path: path.to_owned(), source: errno.into() };
-    let parent = tree.open_at(directory.as_bytes(), OFlags::PATH | OFlags::DIRECTORY).map_err(error)?;
-    let name = OsStr::from_bytes(name.as_bytes());
-    rustix::fs::chmodat(&parent, name, Mode::from_raw_mode(mode), AtFlags::empty()).map_err(error)?;
-    Ok(())
 }
 
 #[cfg(test)]
@@ -123,6 +105,10 @@ mod tests {
         assert_eq!(mode(&root.path().join("proc")), 0o555);
         assert_eq!(mode(&root.path().join("var/cache/pacman/pkg")), 0o755);
         assert_eq!(mode(&root.path().join("tmp")), 0o700, "what is there stays");
+        // As a killed run leaves it.
+        fs::set_permissions(root.path().join("tmp"), fs::Permissions::from_mode(0o1700)).unwrap();
+        Target::open(root.path()).unwrap();
+        assert_eq!(mode(&root.path().join("tmp")), 0o1777);
     }
 
     #[test]

@@ -43,6 +43,18 @@ pub enum Error {
     Interrupted,
 }
 
+impl Error {
+    /// The same of a file by the name that it is to have.
+    fn of_path(mut self, name: &[u8]) -> Self {
+        match &mut self {
+            Self::Tree { source, .. } => source.path = tree::shown(name),
+            Self::InTheWay { path, .. } => *path = lossy(name),
+            Self::Archive(_) | Self::Interrupted => {}
+        }
+        self
+    }
+}
+
 /// What is unpacked how.
 pub(crate) struct Unpacking<'a> {
     pub(crate) tree: &'a Tree,
@@ -129,15 +141,10 @@ impl One<'_> {
             return Ok(());
         }
         let keeps = self.backup.contains(&*entry.path);
-        if (keeps || self.job.no_upgrade.match_path(&entry.path)) && self.exists(&entry.path) {
+        if keeps || self.job.no_upgrade.match_path(&entry.path) {
             return self.beside(entry, content, keeps);
         }
-        let path = entry.path.clone();
-        self.put(&entry, content)?;
-        if keeps && let Some(hash) = self.hash(&path)? {
-            self.hashes.insert(path, hash);
-        }
-        Ok(())
+        self.put(&entry, content)
     }
 
     /// Puts a file where it belongs, in place of whatever file is there.
@@ -156,14 +163,20 @@ impl One<'_> {
         self.extractor.extract(entry, content).map_err(|source| self.error(source))
     }
 
-    /// Puts a file beside the one that is there, then decides which of them stays; see pacman(8), "Handling config files".
+    /// Puts a file beside the one that is there, or is not, then decides which of them stays; see pacman(8), "Handling config
+    /// files". One that is there is kept by the next run: so it is never there in part.
     fn beside(&mut self, mut entry: Entry, content: &mut Entries<'_>, keeps: bool) -> Result<(), Error> {
         let path = std::mem::take(&mut entry.path);
-        let current = self.hash(&path)?;
+        let exists = self.exists(&path);
+        let current = if exists { self.hash(&path)? } else { None };
         // A `.pacnew` of before stays where none is needed now.
-        entry.path = [&*path, b".pacnew.part"].concat();
-        self.put(&entry, content)?;
-        let new = self.hash(&entry.path)?;
+        entry.path = tree::part_path(&path);
+        if let Err(error) = self.put(&entry, content) {
+            // That it cannot be removed either is not what went wrong first.
+            let _ = self.job.tree.remove_bytes(&entry.path);
+            return Err(error.of_path(&path));
+        }
+        let new = if keeps || exists { self.hash(&entry.path)? } else { None };
         if let Some(new) = &new
             && keeps
         {
@@ -172,7 +185,9 @@ impl One<'_> {
         let before = self.before.get(&*path).map(|hash| (*hash).to_owned());
         let tree = self.job.tree;
         let mut becomes = [&*path, b".pacnew"].concat();
-        if !self.job.no_upgrade.match_path(&path) {
+        if !exists {
+            becomes.clone_from(&path);
+        } else if !self.job.no_upgrade.match_path(&path) {
             if current.is_some() && (current == before || current == new) {
                 becomes.clone_from(&path);
             } else if new.is_some() && new == before {
@@ -180,6 +195,10 @@ impl One<'_> {
             }
         }
         tree.rename_bytes(&entry.path, &becomes).map_err(|source| self.error(source))?;
+        if entry.kind == Kind::HardLink {
+            // Of two names of one file neither is taken away: rename(2).
+            tree.remove_bytes(&entry.path).map_err(|source| self.error(source))?;
+        }
         if becomes != path {
             self.message(format!("warning: /{path} installed as /{path}.pacnew", path = lossy(&path)));
         }

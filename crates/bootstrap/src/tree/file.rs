@@ -99,6 +99,13 @@ fn part_name(name: &OsStr) -> OsString {
     OsString::from_vec([AROUND.0, &name[..length], AROUND.1].concat())
 }
 
+/// The path that a file has until it is there as a whole.
+pub(crate) fn part_path(path: &[u8]) -> Vec<u8> {
+    let name = path.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
+    let (directory, name) = path.split_at(name);
+    [directory, part_name(OsStr::from_bytes(name)).as_bytes()].concat()
+}
+
 /// Makes a file, in place of whatever has that name.
 fn create(parent: BorrowedFd<'_>, name: &OsStr) -> rustix::io::Result<File> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;

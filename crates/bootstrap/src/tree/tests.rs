@@ -139,3 +139,20 @@ fn no_file_is_read_without_end() {
     let error = scene.tree.read("f").unwrap_err();
     assert_eq!(format!("{error}: {}", error.source), "cannot read '/f' in the tree: it is larger than 64 MiB");
 }
+
+#[test]
+fn no_mode_is_set_of_what_a_link_leads_to() {
+    let (scene, outside) = (Scene::new(), tempfile::tempdir().unwrap());
+    let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+    std::fs::set_permissions(outside.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
+    std::os::unix::fs::symlink(outside.path(), scene.at("link")).unwrap();
+    // As if it had taken the place of what was made a moment ago. Some kernels set that of the link itself.
+    let _ = set_mode(scene.tree.root(), OsStr::new("link"), 0o777);
+    assert!(opened_with_mode(scene.tree.root(), b"link", 0o777).is_err());
+    assert!(scene.tree.make_directory("link", 0o777).is_err() && scene.tree.make_directory("link/x", 0o777).is_err());
+    assert_eq!((mode(outside.path()), std::fs::read_dir(outside.path()).unwrap().count()), (0o700, 0));
+    scene.tree.make_directories(b"a/b").unwrap();
+    scene.tree.make_directory("a/c/d", 0o1777).unwrap();
+    scene.tree.make_directory("a/c/d", 0o755).unwrap();
+    assert_eq!(["a", "a/b", "a/c", "a/c/d"].map(|path| mode(&scene.at(path))), [0o755, 0o755, 0o755, 0o1777]);
+}

@@ -207,3 +207,56 @@ fn what_is_no_file_is_not_opened_to_be_compared() {
     assert_eq!(unpacked.messages, ["warning: /etc/c installed as /etc/c.pacnew"]);
     assert_eq!(scene.text("etc/c.pacnew").as_deref(), Some("c"));
 }
+
+#[test]
+fn what_is_kept_is_there_as_a_whole_or_not_at_all() {
+    testkit::requires!(root);
+    for (path, no_upgrade) in [("etc/c", ""), ("etc/n", "etc/n")] {
+        let mut scene = Scene::new();
+        scene.no_upgrade = Patterns::new([no_upgrade]);
+        // Not to be compressed, so that half of the archive ends within it.
+        let text: String =
+            (0_u64..60_000).map(|number| format!("{:x}", number.wrapping_mul(0x9e37_79b9_7f4a_7c15))).collect();
+        let package = TestPackage::new("a", "1-1").info("backup = etc/c\n").directory("etc", 0o755);
+        let list = format!("#mtree\n./etc type=dir\n./{path} size={}\n./etc/h size={}\n", text.len(), text.len());
+        let package = package.file(path, 0o640, &text).hard_link("etc/h", path).mtree(&list);
+        let file = package.write(scene.directory.path());
+        let whole = std::fs::read(&file).unwrap();
+        std::fs::write(&file, &whole[..whole.len() / 2]).unwrap();
+        let archive = PackageArchive::read(&file).unwrap();
+        let (directories, interrupt, failed) = (Directories::default(), Interrupt::default(), AtomicBool::new(false));
+        let job = Unpacking {
+            tree: &scene.tree,
+            directories: &directories,
+            no_extract: &scene.no_extract,
+            no_upgrade: &scene.no_upgrade,
+            interrupt: &interrupt,
+            failed: &failed,
+        };
+        let error = job.unpack(0, &archive, None).unwrap_err();
+        assert!(matches!(&error, Error::Tree { source, .. } if source.path == path), "{error:?}");
+        assert_eq!(scene.tree.names(b"etc").unwrap(), Vec::<Vec<u8>>::new());
+        // What a run leaves that is killed is replaced, and the next one ends as if there had been none.
+        std::fs::write(scene.at(&path.replace('/', "/.")).with_added_extension("part"), "half").unwrap();
+        let (_, unpacked, _) = scene.unpack(&package, None).unwrap();
+        assert_eq!(unpacked.messages, Vec::<String>::new());
+        assert_eq!(scene.text(path).unwrap(), text);
+        let mut names = scene.tree.names(b"etc").unwrap();
+        names.sort();
+        assert!(names.len() == 2 && names.contains(&b"h".to_vec()), "{names:?}");
+        let linked = std::fs::metadata(scene.at("etc/h")).unwrap();
+        assert_eq!((linked.nlink(), linked.mode() & 0o7777), (2, 0o640));
+    }
+}
+
+#[test]
+fn of_kept_files_with_two_names_nothing_else_stays() {
+    testkit::requires!(root);
+    let scene = Scene::new();
+    let list = package("c").info("backup = etc/h\n").hard_link("etc/h", "etc/c");
+    let (installed, ..) = scene.unpack(&list, None).unwrap();
+    scene.unpack(&list, Some(&installed)).unwrap();
+    let mut names = scene.tree.names(b"etc").unwrap();
+    names.sort();
+    assert_eq!(names, [b"c", b"h"]);
+}
