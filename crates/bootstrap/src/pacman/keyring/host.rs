@@ -84,11 +84,12 @@ fn packets(directory: &Path) -> Result<Vec<u8>, Error> {
     }
 }
 
-/// The content of a file; `None` where there is none.
+/// The content of a file; `None` where there is none. A link that leads nowhere is no such place: a list that is not there
+/// would change who is trusted.
 fn read(path: &Path) -> Result<Option<Vec<u8>>, Error> {
     let failed = |source| Error::Io { path: path.to_owned(), source };
     let file = match File::open(path) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) if e.kind() == io::ErrorKind::NotFound && path.symlink_metadata().is_err() => return Ok(None),
         other => other.map_err(failed)?,
     };
     let mut content = Vec::new();

@@ -567,6 +567,10 @@ fn a_keyring_of_files() {
     assert!(matches!(Keyring::of_file(&path), Err(Error::Missing(_))));
     let world = World::certified_by(2);
     std::fs::write(&path, [world.masters[0].keyring(), world.packager.keyring()].concat()).unwrap();
+    // A link in place of a list does not make it one that is not there.
+    std::os::unix::fs::symlink("nowhere", directory.path().join("test-trusted")).unwrap();
+    assert!(matches!(Keyring::of_file(&path), Err(Error::Io { .. })));
+    std::fs::remove_file(directory.path().join("test-trusted")).unwrap();
     // Without a list, all are trusted.
     check(&Keyring::of_file(&path).unwrap(), REQUIRED, Some(&world.sign()), CONTENT).unwrap();
     std::fs::write(directory.path().join("test-trusted"), format!("{}:4:\n", of(&world.masters[0]))).unwrap();
