@@ -132,7 +132,7 @@ impl<'a> Extractor<'a> {
         let may = match claims.get(&found.inode) {
             Some(claim) => self.number < claim.archive,
             // A run that was killed here has not come to its owner and mode.
-            None => made || is_being_made(&status),
+            None => made || is_being_made(&status, entry.uid),
         };
         if may {
             finish(directory.as_fd(), entry).map_err(error)?;

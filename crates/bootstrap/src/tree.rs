@@ -135,7 +135,7 @@ impl Tree {
             }
             other => (other.map_err(error)?, false),
         };
-        if made || is_being_made(&rustix::fs::fstat(&directory).map_err(error)?) {
+        if made || is_being_made(&rustix::fs::fstat(&directory).map_err(error)?, 0) {
             rustix::fs::fchmod(&directory, Mode::from_raw_mode(mode)).map_err(error)?;
         }
         Ok(())
@@ -350,10 +350,10 @@ fn opened_with_mode(parent: BorrowedFd<'_>, name: &[u8], mode: u32) -> rustix::i
     Ok(directory)
 }
 
-/// Whether a directory is one that a killed run was about to give its owner and its mode.
-pub(crate) fn is_being_made(status: &Stat) -> bool {
+/// Whether a directory is one that a killed run was about to give its mode, which comes after its owner.
+pub(crate) fn is_being_made(status: &Stat, owner: u32) -> bool {
     // The set-group-ID bit comes from the directory above.
-    status.st_mode & 0o5777 == BEING_MADE && status.st_uid == rustix::process::geteuid().as_raw()
+    status.st_mode & 0o5777 == BEING_MADE && [owner, rustix::process::geteuid().as_raw()].contains(&status.st_uid)
 }
 
 /// Sets the permissions of what has that name in a directory, never of what a link there leads to.

@@ -1,4 +1,4 @@
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use super::*;
@@ -41,6 +41,24 @@ fn a_directory_whose_making_was_cut_short_is_finished_by_the_next_run() {
     let directories = Directories::default();
     let found = Extractor::new(&tree, &directories, 0).keep_directory(&directory("d", 0o751)).unwrap().unwrap();
     assert_eq!((mode(&place.path().join("d")), directories.mode(found)), (0o700, 0o700));
+}
+
+#[test]
+fn a_directory_that_has_its_owner_and_not_its_mode_is_finished() {
+    testkit::requires!(root);
+    let place = tempfile::tempdir().unwrap();
+    let tree = Tree::open(place.path()).unwrap();
+    std::fs::create_dir(place.path().join("above")).unwrap();
+    std::fs::set_permissions(place.path().join("above"), std::fs::Permissions::from_mode(0o2755)).unwrap();
+    let entry = Entry { uid: 5, gid: 6, ..directory("above/d", 0o750) };
+    let mut failing = entry.clone();
+    failing.xattrs.push((b"trusted.x".to_vec(), Vec::new()));
+    Extractor::new(&tree, &Directories::default(), 0).keep_directory(&failing).unwrap_err();
+    let left = std::fs::metadata(place.path().join("above/d")).unwrap();
+    assert_eq!((left.uid(), left.mode() & 0o7777), (5, 0o3700), "as a kill leaves it");
+    Extractor::new(&tree, &Directories::default(), 0).keep_directory(&entry).unwrap().unwrap();
+    let finished = std::fs::metadata(place.path().join("above/d")).unwrap();
+    assert_eq!((finished.uid(), finished.gid(), finished.mode() & 0o7777), (5, 6, 0o750));
 }
 
 #[test]
