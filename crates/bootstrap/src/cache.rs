@@ -245,6 +245,12 @@ impl Partial {
         &self.file
     }
 
+    /// The file itself, which is nobody's to write to any more.
+    pub(crate) fn into_file(self) -> Result<File, Error> {
+        self.file.unlock().map_err(|e| self.io("unlock", e))?;
+        Ok(self.file)
+    }
+
     /// How many bytes are there.
     pub(crate) fn length(&self) -> u64 {
         self.length

@@ -9,6 +9,7 @@ pub mod download;
 pub mod extract;
 pub mod http;
 pub mod interrupt;
+mod open_files;
 pub mod pacman;
 pub mod progress;
 pub mod staging;

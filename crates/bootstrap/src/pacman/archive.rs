@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use self::list::{FileList, is_path};
 use super::decoder::decoder;
@@ -109,7 +110,7 @@ pub struct PackageArchive {
     /// Where it is.
     pub path: PathBuf,
     /// The file itself, where it was open already.
-    file: Option<File>,
+    file: Option<Arc<File>>,
     /// The package.
     pub package: Package,
     /// Its files, in the order of the archive, each directory before what is in it.
@@ -138,7 +139,7 @@ impl PackageArchive {
     ///
     /// # Errors
     /// Where it is no usable package.
-    pub fn read_open(file: File, path: &Path) -> Result<Self, Error> {
+    pub fn read_open(file: Arc<File>, path: &Path) -> Result<Self, Error> {
         Self::read_file(path, Some(file)).map_err(|source| Error { path: path.to_owned(), source })
     }
 
@@ -148,7 +149,7 @@ impl PackageArchive {
     /// Where it cannot be opened.
     pub fn entries(&self) -> Result<Entries<'_>, Error> {
         let error = |source| Error { path: self.path.clone(), source };
-        let archive = open(&self.path, self.file.as_ref()).map_err(|e| error(Problem::Read(e)))?;
+        let archive = open(&self.path, self.file.as_deref()).map_err(|e| error(Problem::Read(e)))?;
         let left = self.files.iter().map(|file| (&*file.path, file)).collect();
         Ok(Entries { archive, package: self, left, files: HashSet::new() })
     }
@@ -172,8 +173,8 @@ impl PackageArchive {
         if fits || architectures.is_empty() { Ok(()) } else { Err(error(Problem::Architecture(architecture.clone()))) }
     }
 
-    fn read_file(path: &Path, file: Option<File>) -> Result<Self, Problem> {
-        let mut archive = open(path, file.as_ref())?;
+    fn read_file(path: &Path, file: Option<Arc<File>>) -> Result<Self, Problem> {
+        let mut archive = open(path, file.as_deref())?;
         let (mut info, mut mtree, mut install, mut changelog, mut build_info) = (None, None, None, None, None);
         let mut own = 0;
         let mut entry = archive.next_entry()?;
@@ -211,10 +212,15 @@ impl PackageArchive {
     }
 }
 
+/// The same file, to be read from its beginning, wherever somebody else is in it.
+pub(crate) fn reopened(file: &File) -> io::Result<File> {
+    File::open(format!("/proc/self/fd/{}", file.as_raw_fd()))
+}
+
 /// Opens it from its beginning, once more if it is open already: each reader is somewhere else in it.
 fn open(path: &Path, open: Option<&File>) -> io::Result<TarReader<Box<dyn Read + Send>>> {
     let file = match open {
-        Some(file) => File::open(format!("/proc/self/fd/{}", file.as_raw_fd()))?,
+        Some(file) => reopened(file)?,
         None => File::open(path)?,
     };
     if !file.metadata()?.is_file() {

@@ -3,6 +3,8 @@
 mod package;
 mod package_cache;
 
+use std::fs::File;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 pub use package_cache::{Error as CacheError, PackageCache};
@@ -101,12 +103,14 @@ pub struct Database {
 }
 
 /// A package that lies in a cache, verified.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Fetched {
     /// In which of the caches.
     pub cache: usize,
     /// Under which name.
     pub name: String,
+    /// The file that was verified: something else may have that name by now.
+    pub file: Arc<File>,
     /// Who signed it; nobody where that was not asked for.
     pub signers: Vec<Signer>,
 }

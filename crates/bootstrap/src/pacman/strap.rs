@@ -2,6 +2,7 @@
 //! the system in it needs to go on by itself is put there.
 
 mod host_files;
+mod newer_keys;
 mod package_files;
 
 use std::path::{Path, PathBuf};
@@ -22,7 +23,7 @@ use crate::http::{self, Client, Patience};
 use crate::interrupt::Interrupt;
 use crate::progress::{Phase, Progress};
 use crate::staging::{self, Staging};
-use crate::tree;
+use crate::{open_files, tree};
 
 pub use host_files::MirrorList;
 
@@ -32,8 +33,6 @@ const DATABASES: &str = "var/lib/pacman";
 const PACKAGES: &str = "var/cache/pacman/pkg";
 /// Where it has its keyring, in a tree.
 const KEYRING: &str = "etc/pacman.d/gnupg";
-/// The package that brings the newest keys of Arch Linux.
-const KEYRING_PACKAGE: &str = "archlinux-keyring";
 /// Where hooks are that packages bring, in a tree.
 const HOOKS: &str = "usr/share/libalpm/hooks";
 
@@ -97,6 +96,9 @@ impl Error {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         let own = |hint: Option<&'static str>| hint.map(str::to_owned);
+        if open_files::is_exhausted(self) {
+            return own(Some(open_files::HINT));
+        }
         match self {
             Self::Staging(staging::Error::Occupied(_)) => own(Some("name a directory that does not exist yet")),
             Self::Target(error) => error.hint(),
@@ -228,6 +230,7 @@ impl Strap<'_> {
         progress: &dyn Progress,
         interrupt: &Interrupt,
     ) -> Result<usize, Error> {
+        open_files::allow_many();
         let target = Target::open(self.root)?;
         let site = Site { target: &target, progress, interrupt };
         match self.keyring {
@@ -270,7 +273,7 @@ impl Strap<'_> {
         keep_databases(target, repositories, &fetched)?;
         let databases = self.read_databases(fetched, progress)?;
         let newer = match self.trusted.renewed {
-            true => newer_keys(&self.trusted.keyring, &databases, &fetcher, repositories, &caches)?,
+            true => newer_keys::find(&self.trusted.keyring, &databases, &fetcher, repositories, &caches)?,
             false => None,
         };
         let installed = installed(target)?;
@@ -304,24 +307,18 @@ impl Strap<'_> {
             .map(|choice| (choice.candidate, &repositories[choice.candidate.repository]))
             .collect();
         let fetched = fetcher.packages(&wanted, caches)?;
-        let mut files = Vec::with_capacity(fetched.len());
-        for (choice, fetched) in resolution.install.iter().zip(&fetched) {
-            let (candidate, cache) = (choice.candidate, &caches[fetched.cache]);
-            let path = cache.path().join(&fetched.name);
-            let gone = || fetch::CacheError {
-                action: "open",
-                path: path.clone(),
-                source: std::io::ErrorKind::NotFound.into(),
-            };
-            files.push(PackageFile {
-                // What was verified is what is installed.
-                file: Some(cache.open(&fetched.name)?.ok_or_else(gone)?),
-                path,
-                expected: Some((candidate.package.name.clone(), candidate.package.version.clone())),
+        let files: Vec<PackageFile> = resolution
+            .install
+            .iter()
+            .zip(fetched)
+            .map(|(choice, fetched)| PackageFile {
+                path: caches[fetched.cache].path().join(&fetched.name),
+                expected: Some((choice.candidate.package.name.clone(), choice.candidate.package.version.clone())),
                 reason: choice.reason,
-                validation: vec![validation(candidate, !fetched.signers.is_empty())],
-            });
-        }
+                validation: vec![validation(choice.candidate, !fetched.signers.is_empty())],
+                file: Some(fetched.file),
+            })
+            .collect();
         let removals: Vec<String> = resolution.remove.iter().map(|package| package.name.clone()).collect();
         self.commit(site, &files, &removals)
     }
@@ -441,30 +438,5 @@ fn keep_databases(target: &Target, repositories: &[Repository], databases: &[Dat
     Ok(())
 }
 
-/// These keys with those of the distribution's package of keys, which these have to have signed.
-fn newer_keys(
-    keyring: &Keyring,
-    databases: &[SyncDatabase],
-    fetcher: &Fetcher<'_>,
-    repositories: &[Repository],
-    caches: &[PackageCache],
-) -> Result<Option<Keyring>, Error> {
-    let found = databases.iter().find_map(|database| database.find(KEYRING_PACKAGE));
-    let Some(candidate) = found else { return Ok(None) };
-    let fetched = match fetcher.packages(&[(candidate, &repositories[candidate.repository])], caches) {
-        Ok(fetched) => fetched,
-        // The other packages may do all the same; if not, that is told then.
-        Err(fetch::Error::Verify(error)) => {
-            fetcher.progress.notice(&format!("newer keys are not taken: {error}: {}", error.source));
-            return Ok(None);
-        }
-        Err(error) => return Err(error.into()),
-    };
-    let mut newer = keyring.clone();
-    for one in fetched.iter().filter(|one| !one.signers.is_empty()) {
-        if let Some(file) = caches[one.cache].open(&one.name)? {
-            package_files::populate(&mut newer, &one.name, file)?;
-        }
-    }
-    Ok(Some(newer))
-}
+#[cfg(test)]
+mod tests;

@@ -11,7 +11,7 @@ use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::archive::{self, PackageArchive};
 use super::conflict::{Conflicts, Search};
@@ -117,7 +117,7 @@ pub struct PackageFile {
     /// Where it is.
     pub path: PathBuf,
     /// The file itself, where it is open already: what was verified is what is installed then.
-    pub file: Option<File>,
+    pub file: Option<Arc<File>>,
     /// The package that it has to hold: name and version.
     pub expected: Option<(String, Version)>,
     /// Why it is installed. A package that is installed already keeps its reason.
@@ -278,9 +278,8 @@ impl Transaction<'_> {
             self.packages.iter().map(|_| Mutex::new(None)).collect();
         each(self.packages.len(), |index| {
             let file = &self.packages[index];
-            let read = match file.file.as_ref().map(File::try_clone) {
-                Some(Ok(open)) => PackageArchive::read_open(open, &file.path),
-                Some(Err(error)) => Err(archive::Error { path: file.path.clone(), source: error.into() }),
+            let read = match &file.file {
+                Some(open) => PackageArchive::read_open(Arc::clone(open), &file.path),
                 None => PackageArchive::read(&file.path),
             };
             let result = read.and_then(|archive| {

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::sync::Arc;
 
 use super::{
     Error, Fetched, Fetcher, LONGEST_SIGNATURE, Line, PackageCache, Repository, Signed, Signer, Transfer, fetch_error,
@@ -30,20 +31,20 @@ impl Wanted<'_> {
             return Ok(None);
         }
         for (nr, cache) in caches.iter().enumerate() {
-            if let Some(signers) = self.find(cache, nr == 0)? {
+            if let Some((file, signers)) = self.find(cache, nr == 0)? {
                 self.line.progress.advance(self.line.phase, self.candidate.compressed_size);
                 self.line.progress.item(self.line.phase, &self.candidate.package.name);
-                return Ok(Some(Fetched { cache: nr, name: name.clone(), signers }));
+                return Ok(Some(Fetched { cache: nr, name: name.clone(), file: Arc::new(file), signers }));
             }
         }
         let first = caches.first().ok_or(Error::NoCache)?;
-        let signers = self.fetch(first)?;
-        Ok(signers.map(|signers| Fetched { cache: 0, name: name.clone(), signers }))
+        let fetched = self.fetch(first)?;
+        Ok(fetched.map(|(file, signers)| Fetched { cache: 0, name: name.clone(), file: Arc::new(file), signers }))
     }
 
-    /// Who signed the package in that cache; `None` where it is not there or not what it should be. In a cache that is
-    /// `ours`, such a thing is removed.
-    fn find(&self, cache: &PackageCache, ours: bool) -> Result<Option<Vec<Signer>>, Error> {
+    /// The package in that cache, and who signed it; `None` where it is not there or not what it should be. In a cache
+    /// that is `ours`, such a thing is removed.
+    fn find(&self, cache: &PackageCache, ours: bool) -> Result<Option<(File, Vec<Signer>)>, Error> {
         let name = &self.candidate.file_name;
         let reason = match cache.open(name)? {
             None => "it is no file".to_owned(),
@@ -54,7 +55,7 @@ impl Wanted<'_> {
                         None => cache.read(&signature_of(name), LONGEST_SIGNATURE)?,
                     };
                     match self.check(&file, signature.as_deref()) {
-                        Ok(signers) => return Ok(Some(signers)),
+                        Ok(signers) => return Ok(Some((file, signers))),
                         Err(e) => super::chain(&e.source),
                     }
                 } else {
@@ -95,13 +96,13 @@ impl Wanted<'_> {
     }
 
     /// Fetches it from the first server that has it as it should be; `None` when it was given up.
-    fn fetch(&self, cache: &PackageCache) -> Result<Option<Vec<Signer>>, Error> {
+    fn fetch(&self, cache: &PackageCache) -> Result<Option<(File, Vec<Signer>)>, Error> {
         let (candidate, name) = (self.candidate, &self.candidate.file_name);
         let mut partial = cache.begin(name)?;
         // Another run may have fetched it meanwhile.
-        if let Some(signers) = self.find(cache, true)? {
+        if let Some(found) = self.find(cache, true)? {
             cache.remove(&format!("{name}.part"))?;
-            return Ok(Some(signers));
+            return Ok(Some(found));
         }
         let mut transfer = Transfer::new(self.line, candidate.compressed_size, candidate.sha256, &mut partial);
         let servers = [&self.repository.cache_servers[..], &self.repository.servers[..]].concat();
@@ -130,7 +131,8 @@ impl Wanted<'_> {
         }
         cache.finish(name)?;
         self.line.progress.item(self.line.phase, &candidate.package.name);
-        Ok(Some(signers))
+        let file = partial.into_file().map_err(|e| fetch_error(name, self.repository, e.into()))?;
+        Ok(Some((file, signers)))
     }
 }
 

@@ -1,4 +1,5 @@
 use std::fs;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -87,7 +88,11 @@ impl Fixture {
         let cache = PackageCache::of_host(&self.path())?;
         let fetched = self.packages(&[(candidate, origin)], &[cache])?;
         assert_eq!((fetched.len(), fetched[0].cache, &*fetched[0].name), (1, 0, NAME));
-        Ok(fs::read(self.path().join(NAME)).unwrap())
+        let content = fs::read(self.path().join(NAME)).unwrap();
+        let mut verified = vec![0; content.len() + 1];
+        let count = fetched[0].file.read_at(&mut verified, 0).unwrap();
+        assert!(verified[..count] == content, "what was verified is what is in the cache");
+        Ok(content)
     }
 
     fn told(&self) -> String {

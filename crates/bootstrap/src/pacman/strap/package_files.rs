@@ -1,20 +1,19 @@
 //! Package files that somebody names, as `pacman -U` takes them.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::super::archive::{self, PackageArchive};
 use super::super::config::Usage;
-use super::super::decoder::decoder;
-use super::super::keyring::{Keyring, Web};
+use super::super::keyring::Web;
 use super::super::verify::{self, LONGEST_SIGNATURE, Signed};
 use super::{
     Candidate, Error as StrapError, Installed, PackageFile, Phase, Progress, Questions, Request, Site, Source, Strap,
     SyncDatabase, Validation, resolve,
 };
-use crate::tar_reader::TarReader;
 
 /// What stands for the repository that files come from. No repository of a configuration can have this name.
 const FILES: &str = "local";
@@ -63,7 +62,7 @@ impl Error {
 /// A file that was looked at.
 struct Named {
     path: PathBuf,
-    file: File,
+    file: Arc<File>,
     candidate: Candidate,
     signed: bool,
 }
@@ -98,10 +97,9 @@ impl Strap<'_> {
         for choice in &resolution.install {
             let package = &choice.candidate.package;
             let Some(one) = named.iter().find(|one| one.candidate.package.name == package.name) else { continue };
-            let opened = |source| Error::Open { path: one.path.clone(), source };
             packages.push(PackageFile {
                 path: one.path.clone(),
-                file: Some(one.file.try_clone().map_err(opened)?),
+                file: Some(Arc::clone(&one.file)),
                 expected: Some((package.name.clone(), package.version.clone())),
                 reason: choice.reason,
                 validation: vec![if one.signed { Validation::Pgp } else { Validation::None }],
@@ -119,11 +117,11 @@ impl Strap<'_> {
             (None, false) => PathBuf::from(name),
         };
         let opened = |source| Error::Open { path: path.clone(), source };
-        let file = File::open(&path).map_err(opened)?;
+        let file = Arc::new(File::open(&path).map_err(opened)?);
         let signature = signature_of(&path).map_err(opened)?;
         let demand = self.config.options.local_file_sig_level.package;
         let signers = verify::check(web, demand, name, signature.as_deref(), Signed::File(&file))?;
-        let archive = PackageArchive::read_open(file.try_clone().map_err(opened)?, &path)?;
+        let archive = PackageArchive::read_open(Arc::clone(&file), &path)?;
         progress.item(Phase::Check, &archive.package.name);
         let compressed_size = file.metadata().map_err(opened)?.len();
         let candidate = Candidate {
@@ -151,12 +149,4 @@ fn signature_of(path: &Path) -> io::Result<Option<Vec<u8>>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
-}
-
-/// Adds the keys of a package that has been verified.
-pub(super) fn populate(keyring: &mut Keyring, name: &str, file: File) -> Result<(), StrapError> {
-    let opened = |source| Error::Open { path: PathBuf::from(name), source };
-    let content = decoder(BufReader::new(file)).map_err(opened)?;
-    keyring.populate_from(name, &mut TarReader::new(content))?;
-    Ok(())
 }
