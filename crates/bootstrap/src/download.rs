@@ -102,7 +102,8 @@ impl Downloader<'_> {
     /// # Errors
     /// The first file that cannot be had.
     pub fn all(&self, files: &[File]) -> Result<Vec<PathBuf>, Error> {
-        self.progress.begin(self.phase, files.len() as u64, files.iter().map(|file| file.size).sum());
+        let bytes = files.iter().map(|file| file.size).fold(0, u64::saturating_add);
+        self.progress.begin(self.phase, files.len() as u64, bytes);
         let result = self.all_at_once(files);
         self.progress.end(self.phase);
         result

@@ -33,6 +33,28 @@ impl Default for Patience {
     }
 }
 
+impl Patience {
+    /// Waits after that attempt, the first one being 1; false if it was given up meanwhile.
+    pub(crate) fn wait_after(&self, attempt: u32, given_up: &dyn Fn() -> bool) -> bool {
+        wait(self.pause * (1 << (attempt - 1).min(6)), given_up)
+    }
+}
+
+/// Waits for so long; false if it was given up meanwhile, which is looked at several times a second.
+pub(crate) fn wait(pause: Duration, given_up: &dyn Fn() -> bool) -> bool {
+    let end = Instant::now() + pause;
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        if given_up() {
+            return false;
+        }
+        if left.is_zero() {
+            return true;
+        }
+        std::thread::sleep(left.min(Duration::from_millis(100)));
+    }
+}
+
 /// A server that sends less than this, in bytes a second, is as good as one that sends nothing.
 const SLOWEST: u64 = 512;
 /// A connection is made in this time or not at all.
@@ -287,33 +309,27 @@ impl Client {
     /// # Errors
     /// As [`Client::get`], and where it is larger than `limit` bytes or breaks off. Errors that may pass are tried again.
     pub fn get_all(&self, url: &str, limit: u64) -> Result<Vec<u8>, Error> {
-        Ok(self.get_dated(url, limit)?.0)
+        Ok(self.get_unless(&|| false, url, limit)?.map(|dated| dated.content).unwrap_or_default())
     }
 
-    /// The same, and when it was changed last, where the server says so.
+    /// The same, and when it was changed last; `None` where it was given up meanwhile.
     ///
     /// # Errors
     /// As [`Client::get_all`].
-    pub fn get_dated(&self, url: &str, limit: u64) -> Result<(Vec<u8>, Option<SystemTime>), Error> {
+    pub(crate) fn get_unless(
+        &self,
+        given_up: &dyn Fn() -> bool,
+        url: &str,
+        limit: u64,
+    ) -> Result<Option<Dated>, Error> {
         let mut attempt = 1;
         loop {
-            let result = self.get(url, 0).and_then(|mut response| {
-                let mut content = Vec::new();
-                let mut buffer = vec![0; 64 * 1024];
-                loop {
-                    let count = response.read(&mut buffer)?;
-                    if count == 0 {
-                        return Ok((content, response.modified));
-                    }
-                    content.extend_from_slice(&buffer[..count]);
-                    if content.len() as u64 > limit {
-                        return Err(Error::TooLarge { url: without_credentials(url), limit });
-                    }
-                }
-            });
-            match result {
+            match self.get(url, 0).and_then(|response| response.read_all(given_up, limit)) {
+                Err(_) if given_up() => return Ok(None),
                 Err(e) if e.is_transient() && attempt < self.patience.attempts => {
-                    std::thread::sleep(self.patience.pause * (1 << (attempt - 1).min(6)));
+                    if !self.patience.wait_after(attempt, given_up) {
+                        return Ok(None);
+                    }
                     attempt += 1;
                 }
                 result => return result,
@@ -402,6 +418,14 @@ fn redirected(url: &str, target: &str) -> Result<String, &'static str> {
     Err("it is not a whole address")
 }
 
+/// All of a small thing.
+#[derive(Debug)]
+pub(crate) struct Dated {
+    pub(crate) content: Vec<u8>,
+    /// When it was changed last, where the server says so.
+    pub(crate) modified: Option<SystemTime>,
+}
+
 /// What a server sends.
 pub struct Response {
     url: String,
@@ -444,9 +468,21 @@ impl Response {
         self.length
     }
 
-    /// When it was changed last, where the server says so.
-    pub fn modified(&self) -> Option<SystemTime> {
-        self.modified
+    /// Reads it to its end; `None` where it was given up meanwhile.
+    fn read_all(mut self, given_up: &dyn Fn() -> bool, limit: u64) -> Result<Option<Dated>, Error> {
+        let mut content = Vec::new();
+        let mut buffer = vec![0; 64 * 1024];
+        while !given_up() {
+            let count = self.read(&mut buffer)?;
+            if count == 0 {
+                return Ok(Some(Dated { content, modified: self.modified }));
+            }
+            content.extend_from_slice(&buffer[..count]);
+            if content.len() as u64 > limit {
+                return Err(Error::TooLarge { url: without_credentials(&self.url), limit });
+            }
+        }
+        Ok(None)
     }
 
     /// Reads some bytes; 0 at the end.

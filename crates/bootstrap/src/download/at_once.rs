@@ -28,8 +28,9 @@ pub(crate) fn at_once<T: Send, E: Send>(
                         Ok(Some(result)) => lock(&results)[*nr] = Some(result),
                         Ok(None) => return,
                         Err(e) => {
-                            stop.fail();
+                            // First, so that nobody who gives up because of it is taken for the first failure.
                             lock(&failure).get_or_insert(e);
+                            stop.fail();
                             return;
                         }
                     }

@@ -43,15 +43,18 @@ impl<'a> Transfer<'a> {
                 Ok(whole) => return Ok(whole),
                 // What an earlier run left may have been something else.
                 Err(Error::Hash { .. }) if resumed => self.restart()?,
+                Err(Error::Http(_)) if self.line.stop.is_wanted() => return Ok(false),
                 Err(Error::Http(e)) if e.is_transient() => {
                     if self.partial.length() > furthest {
                         (furthest, attempt) = (self.partial.length(), 1);
                     }
-                    if attempt >= patience.attempts || self.line.stop.is_wanted() {
+                    if attempt >= patience.attempts {
                         return Err(e.into());
                     }
                     self.line.progress.notice(&format!("{e}; trying again"));
-                    std::thread::sleep(patience.pause * (1 << (attempt - 1).min(6)));
+                    if !patience.wait_after(attempt, &|| self.line.stop.is_wanted()) {
+                        return Ok(false);
+                    }
                     attempt += 1;
                 }
                 Err(e) => {
@@ -97,9 +100,9 @@ impl<'a> Transfer<'a> {
                 hasher = self.partial.restart()?;
             }
             if let Some(length) = response.length()
-                && response.offset() + length != size
+                && response.offset().checked_add(length) != Some(size)
             {
-                return Err(self.size_error(url, response.offset() + length));
+                return Err(self.size_error(url, response.offset().saturating_add(length)));
             }
             let mut buffer = vec![0; 128 * 1024];
             loop {

@@ -2,12 +2,14 @@
 
 mod package;
 mod package_cache;
+mod servers;
 
 use std::fs::File;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 pub use package_cache::{Error as CacheError, PackageCache};
+pub use servers::Servers;
 
 use super::Candidate;
 use super::config::Repository;
@@ -18,7 +20,7 @@ use crate::download::{self, Line, Stop, Transfer, at_once};
 use crate::http::{self, Client};
 use crate::interrupt::Interrupt;
 use crate::progress::{Phase, Progress};
-use crate::{cache, tree};
+use crate::{cache, open_files, tree};
 
 /// The largest database that is fetched, in bytes: as pacman.
 const LARGEST_DATABASE: u64 = 128 * 1024 * 1024;
@@ -89,6 +91,25 @@ impl Error {
     }
 }
 
+impl Error {
+    /// Whether it has nothing to do with the server.
+    pub(super) fn is_local(&self) -> bool {
+        match self {
+            Self::Cache(_) | Self::NoCache | Self::Interrupted => true,
+            Self::Fetch { source, .. } => {
+                matches!(**source, download::Error::Cache(_)) || open_files::is_exhausted(self)
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether the server was not reached, or fell silent.
+    fn is_connection(&self) -> bool {
+        let Self::Fetch { source, .. } = self else { return false };
+        matches!(**source, download::Error::Http(http::Error::Connection { .. } | http::Error::Stalled { .. }))
+    }
+}
+
 const FULL: &str = "make room there; what was fetched is kept";
 
 /// A repository's database as it was fetched.
@@ -120,6 +141,8 @@ pub struct Fetched {
 pub struct Fetcher<'a> {
     /// How things are fetched: [`Client::with_files`] for repositories on the host.
     pub client: &'a Client,
+    /// Which servers have failed in this run.
+    pub servers: &'a Servers,
     /// Whose signatures count.
     pub web: &'a Web<'a>,
     /// Who is told.
@@ -137,46 +160,56 @@ impl std::fmt::Debug for Fetcher<'_> {
 }
 
 impl Fetcher<'_> {
-    /// The databases of these repositories, in their order.
+    /// The databases of these repositories, in their order; `None` where the repository's is not to be fetched (`Usage`).
     ///
     /// # Errors
     /// The first one that no server has in a form that is accepted.
-    pub fn databases(&self, repositories: &[Repository]) -> Result<Vec<Database>, Error> {
+    pub fn databases(&self, repositories: &[Repository]) -> Result<Vec<Option<Database>>, Error> {
         let order: Vec<usize> = (0..repositories.len()).collect();
         let stop = Stop::with(self.interrupt);
         self.progress.begin(Phase::Indices, repositories.len() as u64, 0);
         let databases = at_once(self.parallel.max(1), &order, &stop, |nr| {
-            let database = self.database(&repositories[nr])?;
-            self.progress.item(Phase::Indices, &repositories[nr].name);
+            let repository = &repositories[nr];
+            let database = repository.usage.sync.then(|| self.database(repository, &stop)).transpose()?;
+            self.progress.item(Phase::Indices, &repository.name);
             Ok(Some(database))
         });
         self.progress.end(Phase::Indices);
         self.unless_interrupted(databases)
     }
 
-    fn database(&self, repository: &Repository) -> Result<Database, Error> {
+    fn database(&self, repository: &Repository, stop: &Stop<'_>) -> Result<Database, Error> {
         let file = format!("{}.db", repository.name);
-        self.any_of(&repository.name, &repository.servers, |server| {
+        self.any_of(&repository.name, &repository.servers, stop, |server| {
             let failed = |e| fetch_error(&file, repository, download::Error::Http(e));
             let url = join(server, &file);
-            let (content, modified) = self.client.get_dated(&url, LARGEST_DATABASE).map_err(failed)?;
+            let got = self.client.get_unless(&|| stop.is_wanted(), &url, LARGEST_DATABASE).map_err(failed)?;
+            let http::Dated { content, modified } = got.ok_or(Error::Interrupted)?;
             self.progress.advance(Phase::Indices, content.len() as u64);
-            let signature = match repository.sig_level.database.check {
-                Check::Never => None,
-                _ => self.signature(&url).map_err(failed)?,
-            };
+            let signature = self.signature(&url, repository.sig_level.database.check, stop, &failed)?;
             let content_of = Signed::Bytes(&content);
             verify::check(self.web, repository.sig_level.database, &file, signature.as_deref(), content_of)?;
             Ok(Database { content, modified, signature })
         })
     }
 
-    /// The signature beside what is at that address; `None` where there is none.
-    fn signature(&self, url: &str) -> Result<Option<Vec<u8>>, http::Error> {
-        match self.client.get_all(&format!("{url}.sig"), LONGEST_SIGNATURE) {
-            Ok(signature) => Ok(Some(signature)),
+    /// The signature beside what is at that address, if it is looked at; `None` where there is none.
+    fn signature(
+        &self,
+        url: &str,
+        check: Check,
+        stop: &Stop<'_>,
+        failed: &dyn Fn(http::Error) -> Error,
+    ) -> Result<Option<Vec<u8>>, Error> {
+        if check == Check::Never {
+            return Ok(None);
+        }
+        match self.client.get_unless(&|| stop.is_wanted(), &format!("{url}.sig"), LONGEST_SIGNATURE) {
+            Ok(got) => Ok(Some(got.ok_or(Error::Interrupted)?.content)),
             Err(e) if e.is_missing() => Ok(None),
-            Err(e) => Err(e),
+            // Many servers say so of what they do not have.
+            Err(http::Error::Status { status: 400..=499, .. }) if check == Check::Optional => Ok(None),
+            Err(e) => Err(failed(e)),
         }
     }
 
@@ -194,7 +227,8 @@ impl Fetcher<'_> {
         // The largest ones first, so that none of them is left over at the end.
         let mut order: Vec<usize> = (0..wanted.len()).collect();
         order.sort_by_key(|nr| std::cmp::Reverse(wanted[*nr].0.compressed_size));
-        let bytes = wanted.iter().map(|(candidate, _)| candidate.compressed_size).sum();
+        let sizes = wanted.iter().map(|(candidate, _)| candidate.compressed_size);
+        let bytes = sizes.fold(0, u64::saturating_add);
         let stop = Stop::with(self.interrupt);
         self.progress.begin(Phase::Download, wanted.len() as u64, bytes);
         let fetched = at_once(self.parallel.max(1), &order, &stop, |nr| {
@@ -216,26 +250,29 @@ impl Fetcher<'_> {
         &self,
         name: &str,
         servers: &[String],
+        stop: &Stop<'_>,
         mut get: impl FnMut(&str) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let mut servers = servers.iter().peekable();
+        let servers = self.servers.worth_asking(servers, self.progress);
+        let mut servers = servers.into_iter().peekable();
         loop {
+            if stop.is_wanted() {
+                return Err(Error::Interrupted);
+            }
             let server = servers.next().ok_or_else(|| Error::NoServer(name.to_owned()))?;
             match get(server) {
-                Err(e) if servers.peek().is_some() && !is_local(&e) => {
+                Err(e) if !e.is_local() => {
+                    if e.is_connection() {
+                        self.servers.failed(server);
+                    }
+                    if servers.peek().is_none() {
+                        return Err(e);
+                    }
                     self.progress.notice(&format!("{}; trying the next server", chain(&e)));
                 }
                 result => return result,
             }
         }
-    }
-}
-
-fn is_local(error: &Error) -> bool {
-    match error {
-        Error::Cache(_) => true,
-        Error::Fetch { source, .. } => matches!(**source, download::Error::Cache(_)),
-        _ => false,
     }
 }
 

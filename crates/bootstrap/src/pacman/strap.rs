@@ -10,7 +10,7 @@ use std::time::SystemTime;
 
 use super::config::{Config, Repository};
 use super::database::{self, SyncDatabase};
-use super::fetch::{self, Database, Fetcher, PackageCache};
+use super::fetch::{self, Database, Fetcher, PackageCache, Servers};
 use super::keyring::{self, Keyring, Web};
 use super::local::{self, Installed, LocalDatabase, Validation};
 use super::package::Candidate;
@@ -162,6 +162,7 @@ pub struct Trusted {
 #[derive(Clone, Copy)]
 struct Site<'a> {
     target: &'a Target,
+    servers: &'a Servers,
     progress: &'a dyn Progress,
     interrupt: &'a Interrupt,
 }
@@ -232,7 +233,7 @@ impl Strap<'_> {
     ) -> Result<usize, Error> {
         open_files::allow_many();
         let target = Target::open(self.root)?;
-        let site = Site { target: &target, progress, interrupt };
+        let site = Site { target: &target, servers: &Servers::default(), progress, interrupt };
         match self.keyring {
             NewKeyring::None => {}
             NewKeyring::Initialised => {
@@ -324,7 +325,7 @@ impl Strap<'_> {
     }
 
     fn commit(&self, site: &Site<'_>, packages: &[PackageFile], removals: &[String]) -> Result<(), Error> {
-        let Site { target, progress, interrupt } = *site;
+        let Site { target, progress, interrupt, .. } = *site;
         if interrupt.is_wanted() {
             return Err(Error::Interrupted);
         }
@@ -377,22 +378,30 @@ impl Strap<'_> {
     /// Where packages are kept: new ones in the first of these.
     fn caches(&self, target: &Target) -> Result<Vec<PackageCache>, Error> {
         if self.caches.is_empty() {
-            return Ok(vec![PackageCache::of_tree(target.tree(), PACKAGES)?]);
+            return Ok(vec![PackageCache::of_tree(target.tree(), target.path(), PACKAGES)?]);
         }
         Ok(self.caches.iter().map(|path| PackageCache::of_host(path)).collect::<Result<_, _>>()?)
     }
 
     fn fetcher<'a>(&self, client: &'a Client, web: &'a Web<'a>, site: &Site<'a>) -> Fetcher<'a> {
         let parallel = self.config.options.parallel_downloads.get() as usize;
-        Fetcher { client, web, progress: site.progress, interrupt: site.interrupt, parallel }
+        let Site { servers, progress, interrupt, .. } = *site;
+        Fetcher { client, servers, web, progress, interrupt, parallel }
     }
 
-    fn read_databases(&self, fetched: Vec<Database>, progress: &dyn Progress) -> Result<Vec<SyncDatabase>, Error> {
+    fn read_databases(
+        &self,
+        fetched: Vec<Option<Database>>,
+        progress: &dyn Progress,
+    ) -> Result<Vec<SyncDatabase>, Error> {
         progress.begin(Phase::Parse, fetched.len() as u64, 0);
         let read =
             fetched.into_iter().zip(&self.config.repositories).enumerate().map(|(nr, (database, repository))| {
                 progress.item(Phase::Parse, &repository.name);
-                SyncDatabase::read(&repository.name, nr, database.content)
+                match database {
+                    Some(database) => SyncDatabase::read(&repository.name, nr, database.content),
+                    None => Ok(SyncDatabase::new(&repository.name, Vec::new())),
+                }
             });
         let databases: Result<Vec<_>, _> = read.collect();
         progress.end(Phase::Parse);
@@ -420,8 +429,9 @@ fn installed(target: &Target) -> Result<Vec<Installed>, Error> {
 }
 
 /// The databases stay in the tree, as `pacman -Sy` leaves them.
-fn keep_databases(target: &Target, repositories: &[Repository], databases: &[Database]) -> Result<(), Error> {
+fn keep_databases(target: &Target, repositories: &[Repository], databases: &[Option<Database>]) -> Result<(), Error> {
     for (repository, database) in repositories.iter().zip(databases) {
+        let Some(database) = database else { continue };
         let path = format!("{DATABASES}/sync/{}.db", repository.name);
         let signature_path = format!("{path}.sig");
         // Both have the time of the server's database: pacman fetches either again only if the server's is newer.

@@ -12,6 +12,15 @@ use crate::digest::Hasher;
 use crate::pacman::Candidate;
 use crate::pacman::sig_level::Check;
 
+/// What a cache has of a package.
+enum Found {
+    /// The package, and who signed it.
+    Good(File, Vec<Signer>),
+    /// Something else, for that reason.
+    Wrong(String),
+    Nothing,
+}
+
 /// A package that is to be had.
 pub(super) struct Wanted<'a> {
     pub(super) fetcher: &'a Fetcher<'a>,
@@ -31,10 +40,15 @@ impl Wanted<'_> {
             return Ok(None);
         }
         for (nr, cache) in caches.iter().enumerate() {
-            if let Some((file, signers)) = self.find(cache, nr == 0)? {
-                self.line.progress.advance(self.line.phase, self.candidate.compressed_size);
-                self.line.progress.item(self.line.phase, &self.candidate.package.name);
-                return Ok(Some(Fetched { cache: nr, name: name.clone(), file: Arc::new(file), signers }));
+            match self.find(cache)? {
+                Found::Good(file, signers) => {
+                    self.line.progress.advance(self.line.phase, self.candidate.compressed_size);
+                    self.line.progress.item(self.line.phase, &self.candidate.package.name);
+                    return Ok(Some(Fetched { cache: nr, name: name.clone(), file: Arc::new(file), signers }));
+                }
+                // In the first one it is dealt with when nobody else is at it.
+                Found::Wrong(reason) if nr > 0 => self.tell(cache, &reason),
+                Found::Wrong(_) | Found::Nothing => {}
             }
         }
         let first = caches.first().ok_or(Error::NoCache)?;
@@ -42,35 +56,29 @@ impl Wanted<'_> {
         Ok(fetched.map(|(file, signers)| Fetched { cache: 0, name: name.clone(), file: Arc::new(file), signers }))
     }
 
-    /// The package in that cache, and who signed it; `None` where it is not there or not what it should be. In a cache
-    /// that is `ours`, such a thing is removed.
-    fn find(&self, cache: &PackageCache, ours: bool) -> Result<Option<(File, Vec<Signer>)>, Error> {
+    /// What that cache has of the package.
+    fn find(&self, cache: &PackageCache) -> Result<Found, Error> {
         let name = &self.candidate.file_name;
-        let reason = match cache.open(name)? {
-            None => "it is no file".to_owned(),
-            Some(mut file) => {
-                if self.is_right(cache, &mut file)? {
-                    let signature = match &self.candidate.signature {
-                        Some(signature) => Some(signature.clone()),
-                        None => cache.read(&signature_of(name), LONGEST_SIGNATURE)?,
-                    };
-                    match self.check(&file, signature.as_deref()) {
-                        Ok(signers) => return Ok(Some((file, signers))),
-                        Err(e) => super::chain(&e.source),
-                    }
-                } else {
-                    "its size or SHA-256 is not that of the database".to_owned()
-                }
-            }
+        let Some(mut file) = cache.open(name)? else {
+            let wrong = cache.exists(name)?.then(|| Found::Wrong("it is no file".to_owned()));
+            return Ok(wrong.unwrap_or(Found::Nothing));
         };
-        if cache.exists(name)? {
-            self.line.progress.notice(&format!("'{}' is not used: {reason}", cache.path().join(name).display()));
-            if ours {
-                cache.remove(name)?;
-                cache.remove(&signature_of(name))?;
-            }
+        if !self.is_right(cache, &mut file)? {
+            return Ok(Found::Wrong("its size or SHA-256 is not that of the database".to_owned()));
         }
-        Ok(None)
+        let signature = match &self.candidate.signature {
+            Some(signature) => Some(signature.clone()),
+            None => cache.read(&signature_of(name), LONGEST_SIGNATURE)?,
+        };
+        Ok(match self.check(&file, signature.as_deref()) {
+            Ok(signers) => Found::Good(file, signers),
+            Err(e) => Found::Wrong(super::chain(&e.source)),
+        })
+    }
+
+    fn tell(&self, cache: &PackageCache, reason: &str) {
+        let path = cache.path().join(&self.candidate.file_name);
+        self.line.progress.notice(&format!("'{}' is not used: {reason}", path.display()));
     }
 
     /// Whether a file has the size and the hash that the database says.
@@ -98,23 +106,32 @@ impl Wanted<'_> {
     /// Fetches it from the first server that has it as it should be; `None` when it was given up.
     fn fetch(&self, cache: &PackageCache) -> Result<Option<(File, Vec<Signer>)>, Error> {
         let (candidate, name) = (self.candidate, &self.candidate.file_name);
-        let mut partial = cache.begin(name)?;
-        // Another run may have fetched it meanwhile.
-        if let Some(found) = self.find(cache, true)? {
-            cache.remove(&format!("{name}.part"))?;
-            return Ok(Some(found));
+        let Some(mut partial) = cache.begin(name, &self.line)? else { return Ok(None) };
+        match self.find(cache)? {
+            // Another run has fetched it meanwhile.
+            Found::Good(file, signers) => {
+                cache.remove(&format!("{name}.part"))?;
+                return Ok(Some((file, signers)));
+            }
+            Found::Wrong(reason) => {
+                self.tell(cache, &reason);
+                cache.remove(name)?;
+                cache.remove(&signature_of(name))?;
+            }
+            Found::Nothing => {}
         }
         let mut transfer = Transfer::new(self.line, candidate.compressed_size, candidate.sha256, &mut partial);
         let servers = [&self.repository.cache_servers[..], &self.repository.servers[..]].concat();
-        let done = self.fetcher.any_of(&self.repository.name, &servers, |server| {
+        let stop = self.line.stop;
+        let done = self.fetcher.any_of(&self.repository.name, &servers, stop, |server| {
             let (url, failed) = (join(server, name), |e| fetch_error(name, self.repository, e));
             if !transfer.from(&url).map_err(failed)? {
                 return Ok(None);
             }
-            let signature = match (&candidate.signature, self.repository.sig_level.package.check) {
-                (_, Check::Never) => None,
-                (Some(signature), _) => Some(signature.clone()),
-                (None, _) => self.fetcher.signature(&url).map_err(|e| failed(e.into()))?,
+            let check = self.repository.sig_level.package.check;
+            let signature = match &self.candidate.signature {
+                Some(signature) => Some(signature.clone()).filter(|_| check != Check::Never),
+                None => self.fetcher.signature(&url, check, stop, &|e| failed(e.into()))?,
             };
             match self.check(transfer.file(), signature.as_deref()) {
                 Ok(signers) => Ok(Some((signers, signature))),

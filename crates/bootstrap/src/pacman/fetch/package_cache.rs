@@ -1,17 +1,23 @@
 //! The directory in which pacman keeps packages by the names of their files, the host's own or that of a tree. What is
 //! in a tree may be hostile: only names are used, in a directory that is open, and links are never followed.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::cache::Partial;
+use crate::download::Line;
+use crate::http;
 use crate::tree::Tree;
+
+/// How long it is waited between two looks at whether another run has ended.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
 
 /// Why the cache cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -45,12 +51,12 @@ impl PackageCache {
         Ok(Self { directory, path: path.to_owned() })
     }
 
-    /// A directory of a tree, made where it is missing; `path` has no slash in front.
+    /// A directory of the tree in the directory `root`, made where it is missing; `path` has no slash in front.
     ///
     /// # Errors
     /// Where it can be neither made nor opened inside the tree.
-    pub fn of_tree(tree: &Tree, path: &str) -> Result<Self, Error> {
-        let shown = Path::new("/").join(path);
+    pub fn of_tree(tree: &Tree, root: &Path, path: &str) -> Result<Self, Error> {
+        let shown = root.join(path);
         tree.make_directories(path.as_bytes()).map_err(|e| Error {
             action: "make",
             path: shown.clone(),
@@ -72,16 +78,20 @@ impl PackageCache {
     /// # Errors
     /// Where it cannot be opened.
     pub fn open(&self, name: &str) -> Result<Option<File>, Error> {
-        // Not blocking, so that a named pipe does not stop us.
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let Some(place) = self.place(name)? else { return Ok(None) };
+        if !place.metadata().map_err(|e| self.io("look at", name, e))?.is_file() {
+            return Ok(None);
+        }
+        through(&place, File::options().read(true)).map(Some).map_err(|e| self.io("open", name, e))
+    }
+
+    /// What has that name, only to be looked at: to open a device or a named pipe can do something already.
+    fn place(&self, name: &str) -> Result<Option<File>, Error> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         match rustix::fs::openat(&self.directory, single(name)?, flags, Mode::empty()) {
-            Err(Errno::NOENT | Errno::LOOP | Errno::NXIO) => Ok(None),
+            Ok(place) => Ok(Some(File::from(place))),
+            Err(Errno::NOENT) => Ok(None),
             Err(errno) => Err(self.error("open", name, errno)),
-            Ok(file) => {
-                let file = File::from(file);
-                let status = file.metadata().map_err(|e| self.io("look at", name, e))?;
-                Ok(status.is_file().then_some(file))
-            }
         }
     }
 
@@ -111,37 +121,57 @@ impl PackageCache {
         }
     }
 
-    /// Begins or goes on to write `NAME.part`: waits until no other run does so.
-    pub(super) fn begin(&self, name: &str) -> Result<Partial, Error> {
+    /// Begins or goes on to write `NAME.part`: waits until no other run does so. `None` where that was given up.
+    pub(super) fn begin(&self, name: &str, line: &Line<'_>) -> Result<Option<Partial>, Error> {
         let part = part(name);
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        loop {
-            let file = match rustix::fs::openat(&self.directory, single(&part)?, flags, Mode::from_raw_mode(0o644)) {
-                // A link, a pipe without a reader: nothing to go on with.
-                Err(Errno::LOOP | Errno::NXIO) => {
-                    self.remove(&part)?;
+        let failed = |action, e| self.io(action, &part, e);
+        let mut told = false;
+        while !line.stop.is_wanted() {
+            let Some(file) = self.open_part(&part)? else { continue };
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::Error(e)) => return Err(failed("lock", e)),
+                Err(TryLockError::WouldBlock) => {
+                    if !told {
+                        let text = format!("another run fetches '{}'; waiting for it", self.path.join(name).display());
+                        line.progress.notice(&text);
+                        told = true;
+                    }
+                    http::wait(BETWEEN_LOOKS, &|| line.stop.is_wanted());
                     continue;
                 }
-                other => File::from(other.map_err(|errno| self.error("open", &part, errno))?),
-            };
-            let failed = |action, e| self.io(action, &part, e);
-            file.lock().map_err(|e| failed("lock", e))?;
-            let opened = file.metadata().map_err(|e| failed("look at", e))?;
-            // A file with a second name elsewhere is not ours to write to.
-            if !opened.is_file() || opened.nlink() > 1 {
-                self.remove(&part)?;
-                continue;
             }
+            let opened = file.metadata().map_err(|e| failed("look at", e))?;
             // The one who had the lock before may have moved or removed what was opened here.
             match rustix::fs::statat(&self.directory, part.as_str(), AtFlags::SYMLINK_NOFOLLOW) {
                 Ok(named) if (named.st_dev, named.st_ino) == (opened.dev(), opened.ino()) => {
-                    return Partial::new(self.path.join(&part), file)
-                        .map_err(|e| failed("look at", io::Error::other(e)));
+                    let partial = Partial::new(self.path.join(&part), file);
+                    return partial.map(Some).map_err(|e| failed("look at", io::Error::other(e)));
                 }
                 Ok(_) | Err(Errno::NOENT) => {}
                 Err(errno) => return Err(self.error("look at", &part, errno)),
             }
         }
+        Ok(None)
+    }
+
+    /// Opens or makes a partial file; `None` where it has to be tried again.
+    fn open_part(&self, part: &str) -> Result<Option<File>, Error> {
+        let Some(place) = self.place(part)? else {
+            let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+            return match rustix::fs::openat(&self.directory, single(part)?, flags, Mode::from_raw_mode(0o644)) {
+                Ok(file) => Ok(Some(File::from(file))),
+                Err(Errno::EXIST) => Ok(None),
+                Err(errno) => Err(self.error("open", part, errno)),
+            };
+        };
+        let status = place.metadata().map_err(|e| self.io("look at", part, e))?;
+        // A file with a second name elsewhere is not ours to write to.
+        if !status.is_file() || status.nlink() > 1 {
+            self.remove(part)?;
+            return Ok(None);
+        }
+        through(&place, File::options().read(true).write(true)).map(Some).map_err(|e| self.io("open", part, e))
     }
 
     /// Gives the partial file, which is whole, its name.
@@ -168,6 +198,11 @@ impl PackageCache {
     pub(super) fn io(&self, action: &'static str, name: &str, source: io::Error) -> Error {
         Error { action, path: self.path.join(name), source }
     }
+}
+
+/// Opens what is at a place that is open to be looked at.
+fn through(place: &File, options: &OpenOptions) -> io::Result<File> {
+    options.open(format!("/proc/self/fd/{}", place.as_raw_fd()))
 }
 
 fn part(name: &str) -> String {
