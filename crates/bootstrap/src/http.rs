@@ -3,10 +3,12 @@
 
 mod absolute_form;
 mod local;
+pub mod proxies;
 mod resolver;
 
+use std::collections::HashMap;
 use std::io::{self, Read};
-use std::sync::OnceLock;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use ureq::Agent;
@@ -14,13 +16,14 @@ use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::unversioned::transport::DefaultConnector;
 
 use absolute_form::ForwardConnector;
+use proxies::Proxies;
 use resolver::Remembering;
 
 /// How long to wait and how often to try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Patience {
-    /// For how long nothing may come.
-    pub stall: Duration,
+    /// For how long nothing, or next to nothing, may come; without it there is no limit.
+    pub stall: Option<Duration>,
     /// How often something is tried that gets no further.
     pub attempts: u32,
     /// The pause before the second attempt; it doubles with every further one.
@@ -29,7 +32,7 @@ pub struct Patience {
 
 impl Default for Patience {
     fn default() -> Self {
-        Self { stall: Duration::from_secs(30), attempts: 4, pause: Duration::from_millis(500) }
+        Self { stall: Some(Duration::from_secs(30)), attempts: 4, pause: Duration::from_millis(500) }
     }
 }
 
@@ -197,25 +200,35 @@ impl Error {
     fn connection(url: &str, source: ureq::Error, got: u64, patience: &Patience) -> Self {
         let url = without_credentials(url);
         match source {
-            ureq::Error::Timeout(_) => Self::Stalled { url, got, seconds: patience.stall.as_secs() },
+            ureq::Error::Timeout(_) => {
+                Self::Stalled { url, got, seconds: patience.stall.unwrap_or(LONGEST_CONNECT).as_secs() }
+            }
             ureq::Error::Io(e) if e.kind() == io::ErrorKind::UnexpectedEof => Self::Truncated { url, got },
             source => Self::Connection { url, source: Box::new(source) },
         }
     }
 }
 
-/// Gets things from one server, or by one proxy. Connections are kept for the next request; any number of threads may
+/// Gets things from servers, directly or by proxies. Connections are kept for the next request; any number of threads may
 /// share a client.
 #[derive(Debug)]
 pub struct Client {
     patience: Patience,
-    proxy: Option<ureq::Proxy>,
+    route: Route,
     /// Whether `file://` is understood.
     files: bool,
-    /// For `http`: where there is a proxy, it is asked for the whole address.
-    plain: Agent,
-    /// For `https`: made when it is first used, because the host's certificates are read for it.
-    tls: OnceLock<Agent>,
+    /// By their proxy, and whether they are for `https`: made when they are first used. For one with TLS the host's
+    /// certificates are read.
+    agents: Mutex<HashMap<(Option<String>, bool), Agent>>,
+}
+
+/// How servers are reached.
+#[derive(Debug)]
+enum Route {
+    /// All by that proxy, or directly.
+    Fixed(Option<ureq::Proxy>),
+    /// Each as the environment says.
+    Environment(Proxies),
 }
 
 impl Client {
@@ -225,15 +238,17 @@ impl Client {
     /// # Errors
     /// A proxy that cannot be used.
     pub fn new(proxy: Option<&str>, patience: Patience) -> Result<Self, Error> {
-        let proxy = proxy.map(read_proxy).transpose()?;
-        let plain = match &proxy {
-            Some(proxy) if proxy.protocol() == ureq::ProxyProtocol::Http => {
-                let resolver = Remembering::always(proxy.uri().clone());
-                Agent::with_parts(configuration(&patience, None, None), ForwardConnector::new(proxy), resolver)
-            }
-            proxy => agent(configuration(&patience, proxy.clone(), None)),
-        };
-        Ok(Self { patience, proxy, files: false, plain, tls: OnceLock::new() })
+        Ok(Self::by(Route::Fixed(proxy.map(read_proxy).transpose()?), patience))
+    }
+
+    /// A client that goes by these proxies. One that cannot be used is told of when it is first needed.
+    #[must_use]
+    pub fn with_proxies(proxies: Proxies, patience: Patience) -> Self {
+        Self::by(Route::Environment(proxies), patience)
+    }
+
+    fn by(route: Route, patience: Patience) -> Self {
+        Self { patience, route, files: false, agents: Mutex::default() }
     }
 
     /// A client that also gets the host's own files, by `file://` and their absolute path.
@@ -242,21 +257,38 @@ impl Client {
         Self { files: true, ..self }
     }
 
-    fn agent(&self, url: &str) -> Result<&Agent, Error> {
+    fn agent(&self, url: &str) -> Result<Agent, Error> {
         let scheme = |name: &str| url.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name));
-        if scheme("http://") {
-            return Ok(&self.plain);
+        let secure = scheme("https://");
+        if !secure && !scheme("http://") {
+            return Err(Error::Url {
+                url: without_credentials(url),
+                reason: "it begins with neither http:// nor https://".to_owned(),
+            });
         }
-        if scheme("https://") {
-            return Ok(self.tls.get_or_init(|| {
-                let tls = TlsConfig::builder().root_certs(root_certificates()).build();
-                agent(configuration(&self.patience, self.proxy.clone(), Some(tls)))
-            }));
+        let proxy = match &self.route {
+            Route::Fixed(proxy) => proxy.clone(),
+            Route::Environment(proxies) => proxies.for_url(url).as_deref().map(read_proxy).transpose()?,
+        };
+        let key = (proxy.as_ref().map(|proxy| proxy.uri().to_string()), secure);
+        let mut agents = self.agents.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(agents.entry(key).or_insert_with(|| self.new_agent(proxy, secure)).clone())
+    }
+
+    fn new_agent(&self, proxy: Option<ureq::Proxy>, secure: bool) -> Agent {
+        match proxy {
+            // It is asked for the whole address.
+            Some(proxy) if !secure && proxy.protocol() == ureq::ProxyProtocol::Http => {
+                let resolver = Remembering::always(proxy.uri().clone());
+                let configuration = configuration(&self.patience, None, None);
+                Agent::with_parts(configuration, ForwardConnector::new(&proxy), resolver)
+            }
+            proxy => {
+                let tls = secure.then(|| TlsConfig::builder().root_certs(root_certificates()).build());
+                let configuration = configuration(&self.patience, proxy, tls);
+                Agent::with_parts(configuration, DefaultConnector::default(), Remembering::default())
+            }
         }
-        Err(Error::Url {
-            url: without_credentials(url),
-            reason: "it begins with neither http:// nor https://".to_owned(),
-        })
     }
 
     /// Asks for what is at `url`, from byte `from` on. A server that cannot begin in the middle begins at the start.
@@ -343,10 +375,6 @@ impl Client {
     }
 }
 
-fn agent(configuration: ureq::config::Config) -> Agent {
-    Agent::with_parts(configuration, DefaultConnector::default(), Remembering::default())
-}
-
 fn configuration(patience: &Patience, proxy: Option<ureq::Proxy>, tls: Option<TlsConfig>) -> ureq::config::Config {
     let mut builder = Agent::config_builder()
         .proxy(proxy)
@@ -354,12 +382,12 @@ fn configuration(patience: &Patience, proxy: Option<ureq::Proxy>, tls: Option<Tl
         .max_redirects(0)
         .max_redirects_will_error(false)
         .user_agent(concat!("redd/", env!("CARGO_PKG_VERSION")))
-        .timeout_resolve(Some(patience.stall))
+        .timeout_resolve(Some(patience.stall.unwrap_or(LONGEST_CONNECT)))
         // A name's addresses share this time, so that one that is dead is given up soon.
-        .timeout_connect(Some(patience.stall.min(LONGEST_CONNECT)))
-        .timeout_recv_response(Some(patience.stall))
-        .timeout_per_read(Some(patience.stall))
-        .timeout_per_write(Some(patience.stall))
+        .timeout_connect(Some(patience.stall.map_or(LONGEST_CONNECT, |stall| stall.min(LONGEST_CONNECT))))
+        .timeout_recv_response(patience.stall)
+        .timeout_per_read(patience.stall)
+        .timeout_per_write(patience.stall)
         .max_idle_connections(16)
         .max_idle_connections_per_host(16);
     if let Some(tls) = tls {
@@ -503,7 +531,7 @@ impl Response {
         }
         let (since, before) = self.window;
         let elapsed = since.elapsed();
-        if elapsed >= self.patience.stall {
+        if self.patience.stall.is_some_and(|stall| elapsed >= stall) {
             if count > 0 && (self.got - before) / elapsed.as_secs().max(1) < SLOWEST {
                 let (url, got) = (without_credentials(&self.url), self.got - before);
                 return Err(Error::Stalled { url, got, seconds: elapsed.as_secs() });

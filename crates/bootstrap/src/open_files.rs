@@ -49,6 +49,8 @@ mod tests {
         let package = archive::Error { path: "a".into(), source: exhausted().into() };
         let connection = ureq::Error::Io(exhausted());
         let connection = http::Error::Connection { url: String::new(), source: Box::new(connection) };
+        let source = Box::new(connection.into());
+        let connection = fetch::Error::Fetch { file: String::new(), repository: String::new(), source };
         let errors = [cache(exhausted()), strap::Error::Transaction(package.into()), strap::Error::from(connection)];
         for error in errors {
             assert_eq!(error.hint().as_deref(), Some(HINT), "{error:?}");

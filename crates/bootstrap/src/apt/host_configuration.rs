@@ -5,11 +5,11 @@
 mod configuration;
 mod sources;
 
-use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::distribution::Distribution;
+use crate::http::proxies::{self, Proxies};
 use configuration::Configuration;
 use sources::Entry;
 
@@ -18,25 +18,20 @@ use sources::Entry;
 pub struct HostConfiguration {
     entries: Vec<Entry>,
     configuration: Configuration,
-    environment: HashMap<String, String>,
+    environment: Proxies,
     /// The `ID=` of the host's os-release.
     id: Option<String>,
 }
-
-/// The variables that say which proxy to use. `HTTP_PROXY` in capitals is not among them: in a CGI program a client sets it.
-const VARIABLES: [&str; 6] = ["http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "no_proxy", "NO_PROXY"];
 
 impl HostConfiguration {
     /// Reads the configuration of this machine. Files that are missing or cannot be read add nothing: they are hints,
     /// and what is fetched by them is verified all the same.
     pub fn read() -> Self {
-        let value =
-            |name: &&str| Some(((*name).to_owned(), std::env::var(name).ok().filter(|value| !value.is_empty())?));
-        Self::read_below(Path::new("/"), VARIABLES.iter().filter_map(value).collect())
+        Self::read_below(Path::new("/"), Proxies::of_environment())
     }
 
     /// The same of another root and environment.
-    fn read_below(root: &Path, environment: HashMap<String, String>) -> Self {
+    fn read_below(root: &Path, environment: Proxies) -> Self {
         let apt = root.join("etc/apt");
         let mut configuration = Configuration::default();
         for path in files(&apt.join("apt.conf.d"), &["conf", ""]).into_iter().chain([apt.join("apt.conf")]) {
@@ -71,37 +66,17 @@ impl HostConfiguration {
     /// The proxy for a URL, `http://[user:password@]host:port`; none where it is to be reached directly. apt's
     /// configuration comes before the environment, and what it says of one host before what it says of all.
     pub fn proxy(&self, url: &str) -> Option<String> {
-        let (scheme, rest) = url.split_once("://")?;
-        let scheme = scheme.to_ascii_lowercase();
-        let authority = rest.split('/').next().unwrap_or_default();
-        let host = authority.rsplit('@').next().unwrap_or_default();
-        let host = host
-            .rsplit_once(':')
-            .filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()))
-            .map_or(host, |(host, _)| host);
-        let host = host.trim_matches(['[', ']']).to_ascii_lowercase();
+        let (scheme, host) = proxies::scheme_and_host(url)?;
         let schemes: &[&str] = if scheme == "https" { &["https", "http"] } else { &["http"] };
         let configured = schemes.iter().find_map(|scheme| {
             let name = format!("acquire::{scheme}::proxy");
             self.configuration.get(&format!("{name}::{host}")).or_else(|| self.configuration.get(&name))
         });
-        let proxy = match configured.filter(|value| !value.is_empty()) {
-            Some("DIRECT" | "false") => return None,
-            Some(proxy) => proxy.to_owned(),
-            None => {
-                let variable = |name: &str| self.environment.get(name);
-                if variable("no_proxy").or_else(|| variable("NO_PROXY")).is_some_and(|list| is_excepted(&host, list)) {
-                    return None;
-                }
-                let names: &[&str] = if scheme == "https" {
-                    &["https_proxy", "HTTPS_PROXY", "all_proxy"]
-                } else {
-                    &["http_proxy", "all_proxy"]
-                };
-                names.iter().find_map(|name| variable(name))?.clone()
-            }
-        };
-        Some(if proxy.contains("://") { proxy } else { format!("http://{proxy}") }.trim_end_matches('/').to_owned())
+        match configured.filter(|value| !value.is_empty()) {
+            Some("DIRECT" | "false") => None,
+            Some(proxy) => Some(proxies::whole(proxy)),
+            None => self.environment.for_url(url),
+        }
     }
 }
 
@@ -117,17 +92,6 @@ fn files(directory: &Path, extensions: &[&str]) -> Vec<PathBuf> {
     });
     paths.sort();
     paths
-}
-
-/// Whether a list such as `localhost,.example.org,10.0.0.1` excepts a host from the proxy.
-fn is_excepted(host: &str, list: &str) -> bool {
-    list.split([',', ' ']).map(|entry| entry.trim().to_ascii_lowercase()).filter(|entry| !entry.is_empty()).any(
-        |entry| {
-            let entry = entry.split_once(':').map_or(entry.as_str(), |(name, _)| name);
-            let domain = entry.trim_start_matches("*.").trim_start_matches('.');
-            entry == "*" || host == domain || (!domain.is_empty() && host.ends_with(&format!(".{domain}")))
-        },
-    )
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use crate::progress::Silent;
 use crate::test_server::{Reply, Request, Server};
 
 const IMPATIENT: Patience =
-    Patience { stall: Duration::from_millis(200), attempts: 3, pause: Duration::from_millis(1) };
+    Patience { stall: Some(Duration::from_millis(200)), attempts: 3, pause: Duration::from_millis(1) };
 
 struct Fixture {
     directory: tempfile::TempDir,
@@ -158,6 +158,17 @@ fn stalls_before_the_answer() {
     });
     let error = fixture.fetch(&[fixture.file("a", b"late")]).unwrap_err();
     assert!(matches!(error, Error::Http(http::Error::Stalled { .. })), "{error}");
+}
+
+#[test]
+fn without_a_limit_a_trickle_is_none() {
+    let content = content(40);
+    let served = content.clone();
+    let fixture = Fixture::new(move |_| Reply { drip: Some(Duration::from_millis(20)), ..Reply::ok(served.clone()) });
+    let client = Client::new(None, Patience { stall: None, attempts: 1, ..IMPATIENT }).unwrap();
+    let fixture = Fixture { client, ..fixture };
+    let paths = fixture.fetch(&[fixture.file("a", &content)]).unwrap();
+    assert_eq!(std::fs::read(&paths[0]).unwrap(), content);
 }
 
 #[test]

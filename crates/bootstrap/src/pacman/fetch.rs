@@ -78,6 +78,9 @@ impl Error {
             Self::Fetch { source, .. } => match &**source {
                 download::Error::Cache(cache::Error::Io { source, .. }) if tree::is_full(source) => FULL,
                 download::Error::Cache(_) => "check that the package cache can be written",
+                download::Error::Http(http::Error::Proxy { .. }) => {
+                    "correct it in the environment: http_proxy, https_proxy, all_proxy; no_proxy names exceptions"
+                }
                 download::Error::Http(e) if e.is_missing() => {
                     "the mirror has no such file: it is out of step with its database, or not a mirror of this \
                      repository; use another one"
@@ -97,7 +100,8 @@ impl Error {
         match self {
             Self::Cache(_) | Self::NoCache | Self::Interrupted => true,
             Self::Fetch { source, .. } => {
-                matches!(**source, download::Error::Cache(_)) || open_files::is_exhausted(self)
+                matches!(**source, download::Error::Cache(_) | download::Error::Http(http::Error::Proxy { .. }))
+                    || open_files::is_exhausted(self)
             }
             _ => false,
         }
@@ -281,7 +285,7 @@ fn fetch_error(file: &str, repository: &Repository, source: download::Error) -> 
 }
 
 /// An error with its causes.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(source) = cause {
@@ -296,4 +300,4 @@ fn join(server: &str, file: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -8,7 +8,7 @@ mod package_files;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::config::{Config, Repository};
+use super::config::{self, Config, Repository};
 use super::database::{self, SyncDatabase};
 use super::fetch::{self, Database, Fetcher, PackageCache, Servers};
 use super::keyring::{self, Keyring, Web};
@@ -19,7 +19,8 @@ use super::resolve::{self, Dependencies, Questions, Request, Resolution, Source,
 use super::target::{self, Target};
 use super::transaction::{self, PackageFile, Transaction};
 use crate::container::ContainerCommand;
-use crate::http::{self, Client, Patience};
+use crate::http::proxies::Proxies;
+use crate::http::{Client, Patience};
 use crate::interrupt::Interrupt;
 use crate::progress::{Phase, Progress};
 use crate::staging::{self, Staging};
@@ -45,9 +46,6 @@ pub enum Error {
     /// The directory cannot be used.
     #[error(transparent)]
     Target(#[from] target::Error),
-    /// Nothing can be fetched at all.
-    #[error("nothing can be fetched")]
-    Client(#[from] http::Error),
     /// A database or package cannot be fetched, or is not accepted.
     #[error(transparent)]
     Fetch(#[from] fetch::Error),
@@ -69,6 +67,9 @@ pub enum Error {
     /// A package cache cannot be used.
     #[error(transparent)]
     Cache(#[from] fetch::CacheError),
+    /// A package of keys is not signed by keys that are trusted fully.
+    #[error("'{0}' is not signed by keys that are trusted fully")]
+    Keys(String),
     /// A package file that was named cannot be used.
     #[error(transparent)]
     Files(#[from] package_files::Error),
@@ -102,7 +103,6 @@ impl Error {
         match self {
             Self::Staging(staging::Error::Occupied(_)) => own(Some("name a directory that does not exist yet")),
             Self::Target(error) => error.hint(),
-            Self::Client(error) => own(error.hint()),
             Self::Fetch(error) => own(error.hint()),
             Self::Database(error) => own(error.hint()),
             Self::NoRepository => {
@@ -264,7 +264,7 @@ impl Strap<'_> {
         if self.config.repositories.is_empty() {
             return Err(Error::NoRepository);
         }
-        let client = client()?;
+        let client = client(&self.config.options, Proxies::of_environment());
         let repositories = &self.config.repositories;
         let caches = self.caches(target)?;
         let now = SystemTime::now();
@@ -274,7 +274,8 @@ impl Strap<'_> {
         keep_databases(target, repositories, &fetched)?;
         let databases = self.read_databases(fetched, progress)?;
         let newer = match self.trusted.renewed {
-            true => newer_keys::find(&self.trusted.keyring, &databases, &fetcher, repositories, &caches)?,
+            true => newer_keys::Sources { databases: &databases, repositories, fetcher: &fetcher, caches: &caches }
+                .newer(&self.trusted.keyring)?,
             false => None,
         };
         let installed = installed(target)?;
@@ -409,9 +410,10 @@ impl Strap<'_> {
     }
 }
 
-/// How things are fetched: through the proxy of the environment, and from the host's own directories.
-fn client() -> Result<Client, Error> {
-    Ok(Client::new(None, Patience::default())?.with_files())
+/// How things are fetched: by the proxies of the environment, and from the host's own directories.
+fn client(options: &config::Options, proxies: Proxies) -> Client {
+    let stall = Patience::default().stall.filter(|_| !options.disable_download_timeout);
+    Client::with_proxies(proxies, Patience { stall, ..Patience::default() }).with_files()
 }
 
 /// How a package's file was checked, as pacman notes it: the signature, or else the best hash there is.

@@ -56,6 +56,10 @@ impl TestPackage {
         self.add(path, tar::EntryType::Regular, mode, content.as_bytes())
     }
 
+    pub(crate) fn bytes(self, path: &str, content: &[u8]) -> Self {
+        self.add(path, tar::EntryType::Regular, 0o644, content)
+    }
+
     pub(crate) fn directory(self, path: &str, mode: u32) -> Self {
         self.add(&format!("{path}/"), tar::EntryType::Directory, mode, b"")
     }

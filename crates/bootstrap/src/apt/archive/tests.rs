@@ -114,7 +114,8 @@ impl Fixture {
 
     fn open(&self, source: &Source) -> Result<Archive, Error> {
         let cache = Cache::open(&self.directory.path().join("cache")).unwrap();
-        let patience = Patience { stall: Duration::from_millis(300), attempts: 2, pause: Duration::from_millis(1) };
+        let patience =
+            Patience { stall: Some(Duration::from_millis(300)), attempts: 2, pause: Duration::from_millis(1) };
         let client = Arc::new(Client::new(source.proxy.as_deref(), patience).unwrap());
         Opening { source, cache: &cache, progress: &Silent, client, now: now() }.run()
     }

@@ -32,23 +32,23 @@ impl Progress for Told {
     }
 }
 
-struct Fixture {
-    key: Key,
-    keyring: Keyring,
+pub(in crate::pacman) struct Fixture {
+    pub(in crate::pacman) key: Key,
+    pub(in crate::pacman) keyring: Keyring,
     directory: tempfile::TempDir,
     told: Told,
     client: Client,
     servers: Servers,
-    interrupt: Interrupt,
+    pub(in crate::pacman) interrupt: Interrupt,
 }
 
-const NAME: &str = "a-1:1-1-any.pkg.tar.zst";
+pub(in crate::pacman) const NAME: &str = "a-1:1-1-any.pkg.tar.zst";
 
 impl Fixture {
-    fn new() -> Self {
+    pub(in crate::pacman) fn new() -> Self {
         let key = Key::new();
         let keyring = Keyring::of_trusted("of the test", &key.keyring()).unwrap();
-        let patience = Patience { stall: Duration::from_secs(20), attempts: 2, pause: Duration::from_millis(1) };
+        let patience = Patience { stall: Some(Duration::from_secs(20)), attempts: 2, pause: Duration::from_millis(1) };
         let client = Client::new(None, patience).unwrap().with_files();
         Self {
             key,
@@ -61,7 +61,7 @@ impl Fixture {
         }
     }
 
-    fn sign(&self, content: &[u8]) -> Vec<u8> {
+    pub(in crate::pacman) fn sign(&self, content: &[u8]) -> Vec<u8> {
         let config = Recipe::at(NOW - DAY).configuration(SignatureType::Binary, &self.key.primary);
         let mut bytes = Vec::new();
         let signature = config.sign(&self.key.primary, &Password::empty(), content).unwrap();
@@ -69,7 +69,7 @@ impl Fixture {
         bytes
     }
 
-    fn fetcher<'a>(&'a self, web: &'a Web<'a>) -> Fetcher<'a> {
+    pub(in crate::pacman) fn fetcher<'a>(&'a self, web: &'a Web<'a>) -> Fetcher<'a> {
         let Self { client, servers, told: progress, interrupt, .. } = self;
         Fetcher { client, servers, web, progress, interrupt, parallel: 5 }
     }
@@ -79,7 +79,7 @@ impl Fixture {
         self.fetcher(&web).databases(repositories)
     }
 
-    fn path(&self) -> std::path::PathBuf {
+    pub(in crate::pacman) fn path(&self) -> std::path::PathBuf {
         self.directory.path().join("pkg")
     }
 
@@ -100,12 +100,12 @@ impl Fixture {
         Ok(content)
     }
 
-    fn told(&self) -> String {
+    pub(in crate::pacman) fn told(&self) -> String {
         self.told.0.lock().unwrap().join("\n")
     }
 }
 
-fn origin(servers: &[&str]) -> Repository {
+pub(in crate::pacman) fn origin(servers: &[&str]) -> Repository {
     let servers = servers.iter().map(|&server| server.to_owned()).collect();
     Repository {
         name: "core".to_owned(),
@@ -117,7 +117,7 @@ fn origin(servers: &[&str]) -> Repository {
     }
 }
 
-fn candidate(content: &[u8], signature: Option<Vec<u8>>) -> Candidate {
+pub(in crate::pacman) fn candidate(content: &[u8], signature: Option<Vec<u8>>) -> Candidate {
     Candidate {
         package: Package::new("a", Version::new("1:1-1")),
         repository: 0,
@@ -129,7 +129,7 @@ fn candidate(content: &[u8], signature: Option<Vec<u8>>) -> Candidate {
 }
 
 /// A server with these files.
-fn server(files: &[(&str, &[u8])]) -> Server {
+pub(in crate::pacman) fn server(files: &[(&str, &[u8])]) -> Server {
     let files: Vec<(String, Vec<u8>)> =
         files.iter().map(|(name, content)| (format!("/{name}"), content.to_vec())).collect();
     Server::start(move |request: &Request| match files.iter().find(|(name, _)| *name == request.target) {

@@ -5,6 +5,7 @@ use super::*;
 use crate::digest::Sha256;
 use crate::pacman::resolve::Defaults;
 use crate::pacman::test_package::TestPackage;
+use crate::test_server::{Reply, Server};
 
 /// A repository on this host, and a place for a system.
 struct Scene {
@@ -130,4 +131,25 @@ fn many_packages_and_few_open_files() {
     }
     let targets: Vec<&str> = names.iter().map(String::as_str).collect();
     assert_eq!(scene.install(&targets, &crate::progress::Silent).unwrap(), names.len());
+}
+
+#[test]
+fn things_are_fetched_as_the_configuration_and_the_environment_say() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("pacman.conf");
+    let stall = |line: &str| {
+        fs::write(&path, format!("[options]\n{line}\n")).unwrap();
+        client(&Config::read(&path).unwrap().options, Proxies::default()).patience().stall
+    };
+    assert_eq!(stall(""), Patience::default().stall);
+    assert_eq!(stall("DisableDownloadTimeout"), None);
+
+    let proxy = Server::start(|_| Reply::ok("of the proxy"));
+    let direct = Server::start(|_| Reply::ok("of the server"));
+    let variables = [("http_proxy", &*proxy.url), ("no_proxy", "127.0.0.1")];
+    let proxies = Proxies::of(variables.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    let client = client(&Config::read(&path).unwrap().options, proxies);
+    assert_eq!(client.get_all("http://mirror.example/core.db", 100).unwrap(), b"of the proxy");
+    assert_eq!(proxy.requests()[0].target, "http://mirror.example/core.db");
+    assert_eq!(client.get_all(&format!("{}/core.db", direct.url), 100).unwrap(), b"of the server");
 }

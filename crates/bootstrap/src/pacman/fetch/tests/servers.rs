@@ -1,4 +1,5 @@
 use super::*;
+use crate::http::proxies::Proxies;
 
 #[test]
 fn a_server_that_is_never_there_is_not_asked_for_each_file() {
@@ -100,4 +101,16 @@ fn sizes_that_no_file_has() {
     fs::write(fixture.path().join("b-1-1-any.pkg.tar.zst.part"), "content").unwrap();
     let error = fixture.packages(&[(&huge, &origin), (&other, &origin)], &[cache]).unwrap_err();
     assert!(chain(&error).contains("are in the index"), "{}", chain(&error));
+}
+
+#[test]
+fn a_proxy_that_is_none_is_told_of_once() {
+    let fixture = Fixture::new();
+    let proxies = Proxies::of([("http_proxy".to_owned(), "socks5://me:secret@proxy:1".to_owned())]);
+    let fixture = Fixture { client: Client::with_proxies(proxies, Patience::default()), ..fixture };
+    let error = fixture.databases(&[origin(&["http://a.example", "http://b.example"])]).unwrap_err();
+    let text = chain(&error);
+    assert!(text.contains("'socks5://proxy:1' is not a proxy") && !text.contains("secret"), "{text}");
+    assert!(error.hint().unwrap().contains("http_proxy"), "{error:?}");
+    assert_eq!(fixture.told(), "");
 }
