@@ -40,6 +40,12 @@ impl Layout {
         self.path.join(OsStr::from_bytes(COMMON.to_bytes())).join(OsStr::from_bytes(name.to_bytes()))
     }
 
+    /// The path of the caller's own group; of no use to open it where cgroup2 is not mounted.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Looks for it. Where cgroup2 is not mounted, a mount is made that nobody else sees.
     ///
     /// # Errors

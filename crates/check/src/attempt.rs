@@ -10,9 +10,34 @@ use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, set_parent_process_death_signal, waitid};
 use sys::clone::{Forked, Namespaces, Options, exit_now, fork};
+use sys::signal::SignalSet;
 
 use crate::caller::Caller;
 use crate::finding::State;
+
+/// SIGHUP, SIGINT, SIGQUIT and SIGTERM, the same numbers on every architecture.
+const ENDING: [i32; 4] = [1, 2, 3, 15];
+
+/// Holds back what asks the program to end, as long as there is something that has to be removed first. It ends where this goes
+/// away.
+#[derive(Debug)]
+pub(crate) struct Uninterrupted(Option<SignalSet>);
+
+impl Uninterrupted {
+    pub(crate) fn begin() -> Self {
+        // What cannot be held back ends the program at once, and the next check tidies up.
+        Self(sys::signal::block(&ENDING.into_iter().collect()).ok())
+    }
+}
+
+impl Drop for Uninterrupted {
+    fn drop(&mut self) {
+        if let Some(before) = &self.0 {
+            // It has worked before.
+            let _ = sys::signal::set_mask(before);
+        }
+    }
+}
 
 /// What the kernel has refused.
 #[derive(Clone, Debug, PartialEq, Eq)]

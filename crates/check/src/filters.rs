@@ -2,8 +2,8 @@
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, netlink, socket_with};
-use rustix::thread::{CapabilitySet, set_no_new_privs};
-use seccomp::{Arch, Policy};
+use rustix::thread::{CapabilitySet, sched_getaffinity, set_no_new_privs};
+use seccomp::{Arch, Edit, Policy, Refusal};
 
 use crate::Context;
 use crate::attempt::{Attempt, Doing, in_child};
@@ -36,21 +36,7 @@ pub(crate) fn findings(context: &Context) -> Vec<Finding> {
 
 /// Loads a container's usual filter, and asks it.
 fn calls(context: &Context) -> Finding {
-    let attempt = in_child(|| {
-        let arches = Arch::native();
-        let policy = Policy::container_default(0, &[]);
-        let program =
-            seccomp::compile(&policy, arches).map_err(|_| Errno::NOSYS).doing("make a filter for this processor")?;
-        let program: Vec<_> = program.iter().map(instruction).collect();
-        set_no_new_privs(true).doing("give up new privileges")?;
-        sys::seccomp::load(&program, sys::seccomp::Flags::default()).doing("load a filter")?;
-        match audit_socket() {
-            Err(Errno::AFNOSUPPORT) => {
-                Ok(format!("loaded the usual one ({} instructions), and it filters", program.len()))
-            }
-            _ => Err(Errno::OPNOTSUPP).doing("be held by a filter"),
-        }
-    });
+    let attempt = in_child(|| load_and_ask(|program| sys::seccomp::load(program, sys::seccomp::Flags::default())));
     match attempt {
         Ok(seen) => CALLS.is(State::Works, seen),
         Err(refused) if refused.errno == Errno::INVAL || refused.errno == Errno::NOSYS => CALLS
@@ -59,6 +45,26 @@ fn calls(context: &Context) -> Finding {
         Err(refused) => CALLS
             .is(refused.state(), refused.to_string())
             .advise("A filter of what this runs in refuses it: allow seccomp(2) there, or run redd on the host."),
+    }
+}
+
+/// The usual filter may be there already, around this: another call fails with a number that it has not failed with before.
+fn load_and_ask(load: impl FnOnce(&[sys::seccomp::Instruction]) -> rustix::io::Result<()>) -> Attempt {
+    let number = if sched_getaffinity(None).err() == Some(Errno::UCLEAN) { Errno::NOTUNIQ } else { Errno::UCLEAN };
+    let refusal = Refusal::Errno(u16::try_from(number.raw_os_error()).unwrap_or_default());
+    let edit = Edit { allow: false, name: "sched_getaffinity".to_owned(), refusal: Some(refusal) };
+    let policy = Policy::container_default(0, &[edit]);
+    let program = seccomp::compile(&policy, Arch::native())
+        .map_err(|_| Errno::NOSYS)
+        .doing("make a filter for this processor")?;
+    let program: Vec<_> = program.iter().map(instruction).collect();
+    set_no_new_privs(true).doing("give up new privileges")?;
+    load(&program).doing("load a filter")?;
+    match (audit_socket(), sched_getaffinity(None)) {
+        (Err(Errno::AFNOSUPPORT), Err(errno)) if errno == number => {
+            Ok(format!("loaded the usual one ({} instructions), and it filters", program.len()))
+        }
+        _ => Err(Errno::OPNOTSUPP).doing("be held by a filter"),
     }
 }
 
@@ -112,4 +118,26 @@ fn confined(context: &Context) -> Finding {
 
 fn instruction(one: &seccomp::Instruction) -> sys::seccomp::Instruction {
     sys::seccomp::Instruction { code: one.code, jt: one.jt, jf: one.jf, k: one.k }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(program: &[sys::seccomp::Instruction]) -> rustix::io::Result<()> {
+        sys::seccomp::load(program, sys::seccomp::Flags::default())
+    }
+
+    /// A filter around this refuses what the usual one does; only one that is really loaded counts.
+    #[test]
+    fn a_filter_that_was_there_is_not_taken_for_a_new_one() {
+        // Filters are a thread's own, and go with it.
+        let attempt = std::thread::spawn(|| {
+            assert!(load_and_ask(load).is_ok());
+            assert!(load_and_ask(load).is_ok());
+            load_and_ask(|_| Ok(()))
+        });
+        let refused = attempt.join().expect("a thread").expect_err("nothing was loaded");
+        assert_eq!((refused.errno, refused.doing.as_str()), (Errno::OPNOTSUPP, "be held by a filter"));
+    }
 }

@@ -1,5 +1,7 @@
 //! How much there may be of what machines use.
 
+use std::path::{Path, PathBuf};
+
 use rustix::fs::inotify::{CreateFlags, init};
 use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
@@ -8,6 +10,7 @@ use rustix::thread::CapabilitySet;
 use crate::Context;
 use crate::attempt::{Attempt, Doing, in_child};
 use crate::finding::{Feature, Finding, Need, State, Topic};
+use crate::place::shown;
 use crate::setting;
 
 const fn feature(name: &'static str, need: Need, why: &'static str) -> Feature {
@@ -47,7 +50,7 @@ const FILES_WANTED: u64 = 524_288;
 const TAKEN: usize = 64;
 
 pub(crate) fn findings(context: &Context) -> Vec<Finding> {
-    vec![instances(), watches(), processes(), files(context)]
+    vec![instances(), watches(), processes(context), files(context)]
 }
 
 /// How many are left can only be told by taking some.
@@ -104,15 +107,54 @@ fn least(feature: &'static Feature, name: &str, wanted: u64, advised: u64) -> Fi
     }
 }
 
-/// The lower one of both limits for the whole system.
-fn processes() -> Finding {
-    let both = ["kernel.pid_max", "kernel.threads-max"];
-    let known = both.into_iter().filter_map(|name| Some((name, setting::number(name)?)));
-    let Some((name, limit)) = known.min_by_key(|(_, limit)| *limit) else {
+/// The least of all limits that hold for the caller: of the whole system, of its control groups, of its user.
+fn processes(context: &Context) -> Finding {
+    let mut known: Vec<(String, u64, String)> = ["kernel.pid_max", "kernel.threads-max"]
+        .into_iter()
+        .filter_map(|name| {
+            Some((name.to_owned(), setting::number(name)?, format!("Allow more: sysctl -w {name}=4194304")))
+        })
+        .collect();
+    known.extend(own_groups().iter().filter_map(|group| narrowest(group)).map(|(group, limit)| {
+        let name = shown(&group.join(GROUP_LIMIT));
+        let advice = format!("Allow more: TasksMax= of the unit that this runs in, or: echo max > {name}");
+        (name, limit, advice)
+    }));
+    // The kernel does not ask it of who has one of these.
+    let free = [CapabilitySet::SYS_RESOURCE, CapabilitySet::SYS_ADMIN];
+    if context.caller.uid != 0 && !free.iter().any(|capability| context.caller.has(*capability)) {
+        let advice = "Allow more: ulimit -u as root for who starts this, LimitNPROC= in a unit.";
+        known.extend(
+            getrlimit(Resource::Nproc)
+                .current
+                .map(|limit| ("the number of processes of this user (ulimit -u)".to_owned(), limit, advice.to_owned())),
+        );
+    }
+    let Some((name, limit, advice)) = known.into_iter().min_by_key(|(_, limit, _)| *limit) else {
         return PROCESSES.is(State::Unknown, "kernel.pid_max cannot be read").advise("Mount /proc.");
     };
     let state = if limit / PROCESSES_EACH < MANY { State::Limited } else { State::Works };
-    PROCESSES.is(state, format!("{name} is {limit}")).advise(format!("Allow more: sysctl -w {name}=4194304"))
+    PROCESSES.is(state, format!("{name} is {limit}")).advise(advice)
+}
+
+/// The file with the limit of a control group and all below it, in both versions.
+const GROUP_LIMIT: &str = "pids.max";
+
+/// The directories of the caller's own groups in which processes can be limited.
+fn own_groups() -> Vec<PathBuf> {
+    let old = cgroup::limit::v1::hierarchies().into_iter();
+    let old = old.filter(|one| one.controllers.iter().any(|name| name == "pids")).map(|one| one.own);
+    old.chain(cgroup::Layout::probe().ok().map(|layout| layout.path().to_owned())).collect()
+}
+
+/// The group with the least limit: this one or one above it.
+fn narrowest(group: &Path) -> Option<(PathBuf, u64)> {
+    let groups = group.ancestors().take_while(|path| path.join("cgroup.procs").exists());
+    let limits = groups.filter_map(|path| {
+        let text = std::fs::read_to_string(path.join(GROUP_LIMIT)).ok()?;
+        Some((path.to_owned(), text.trim().parse().ok()?))
+    });
+    limits.min_by_key(|(_, limit)| *limit)
 }
 
 fn files(context: &Context) -> Finding {
@@ -132,5 +174,32 @@ fn files(context: &Context) -> Finding {
             .is(State::Limited, format!("{shown}; fs.nr_open is {most}"))
             .advise("Allow more: sysctl -w fs.nr_open=1048576"),
         _ => FILES.is(State::Works, shown),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_narrowest_group_counts() {
+        let root = tempfile::tempdir().expect("directory");
+        let own = root.path().join("sys/above/own");
+        std::fs::create_dir_all(&own).expect("directory");
+        let set = |at: &Path, limit: &str| {
+            std::fs::write(at.join("cgroup.procs"), "").expect("file");
+            std::fs::write(at.join(GROUP_LIMIT), format!("{limit}\n")).expect("file");
+        };
+        assert_eq!(narrowest(&own), None);
+        set(&own, "max");
+        assert_eq!(narrowest(&own), None);
+        let above = root.path().join("sys/above");
+        set(&above, "12");
+        assert_eq!(narrowest(&own), Some((above, 12)));
+        set(&own, "3");
+        assert_eq!(narrowest(&own), Some((own.clone(), 3)));
+        // What is above is none.
+        std::fs::write(root.path().join(GROUP_LIMIT), "1").expect("file");
+        assert_eq!(narrowest(&own), Some((own, 3)));
     }
 }

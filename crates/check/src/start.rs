@@ -7,7 +7,10 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::Context;
-use crate::attempt::{with_cause, without_number};
+use rustix::process::{Pid, Signal, kill_process};
+use sys::signal::end_is_pending;
+
+use crate::attempt::{Uninterrupted, with_cause, without_number};
 use crate::finding::{Feature, Finding, Need, State, Topic};
 use crate::place::hold_in;
 
@@ -42,6 +45,8 @@ const ELSEWHERE: [&str; 2] = ["/var/tmp", "/tmp"];
 /// How long a start may take on a machine that is very busy.
 const PATIENCE: Duration = Duration::from_secs(60);
 const MOMENT: Duration = Duration::from_millis(5);
+/// How long it may take to end where somebody has asked this program to.
+const TO_END: Duration = Duration::from_secs(10);
 
 pub(crate) fn findings(context: &Context, engine: &Engine) -> Vec<Finding> {
     [(&PLAIN, &[][..]), (&WITH_USERS, &["-U"][..])]
@@ -52,6 +57,7 @@ pub(crate) fn findings(context: &Context, engine: &Engine) -> Vec<Finding> {
 
 /// Starts one in a directory that goes away again. How long it took, or why it did not.
 fn attempt(context: &Context, engine: &Engine, options: &[&str]) -> Result<Duration, String> {
+    let _uninterrupted = Uninterrupted::begin();
     let near = context.place.as_ref().map(|place| place.present.as_path());
     let mut held = Err("there is no place for its directory".to_owned());
     for place in near.into_iter().chain(ELSEWHERE.map(Path::new)) {
@@ -102,10 +108,18 @@ fn run(engine: &Engine, (tree, machine): (&Path, &str), options: &[&str]) -> Res
     let cannot = |what: &str, error: &std::io::Error| format!("cannot {what}: {}", without_number(&error.to_string()));
     let mut child = command.spawn().map_err(|error| cannot(&format!("start {}", engine.program.display()), &error))?;
     // What it says is short, and read when it has ended.
+    let (mut limit, mut told) = (begin + PATIENCE, false);
     let status = loop {
         match child.try_wait().map_err(|error| cannot("wait for it", &error))? {
             Some(status) => break status,
-            None if begin.elapsed() < PATIENCE => std::thread::sleep(MOMENT),
+            None if Instant::now() < limit => {
+                if !told && end_is_pending() {
+                    (told, limit) = (true, limit.min(Instant::now() + TO_END));
+                    // It has not been waited for, so that the number is its own.
+                    let _ = kill_process(Pid::from_child(&child), Signal::TERM);
+                }
+                std::thread::sleep(MOMENT);
+            }
             None => {
                 // The next start under this name undoes what it has left.
                 let _ = child.kill();

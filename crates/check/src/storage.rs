@@ -15,7 +15,8 @@ use sys::mount::{Change, set_attributes};
 
 use crate::Context;
 use crate::attempt::{
-    Attempt, Doing, MAKE_USERS, MAP_USERS, Refused, in_child, in_namespaces, map_users, with_cause, with_users,
+    Attempt, Doing, MAKE_USERS, MAP_USERS, Refused, Uninterrupted, in_child, in_namespaces, map_users, with_cause,
+    with_users,
 };
 use crate::caller::Caller;
 use crate::finding::{Feature, Finding, Need, State, Topic};
@@ -64,6 +65,7 @@ pub(crate) fn findings(context: &Context) -> Vec<Finding> {
         return all;
     };
     all.push(machines(place));
+    let _uninterrupted = Uninterrupted::begin();
     match place.hold() {
         Ok((holder, _)) => {
             all.push(overlays(context, place, &holder));

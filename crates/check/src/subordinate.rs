@@ -102,9 +102,12 @@ fn ranges(text: &str, of: Option<&Caller>) -> Vec<Range> {
     lines.collect()
 }
 
-/// The first id of 65536 that nobody has been given, from 100000 on as usual, and below those that machines get.
+/// The first id of 65536 that nobody has been given, from 100000 on as usual, and that machines do not get.
 fn free(texts: &[String]) -> u32 {
     let mut taken: Vec<Range> = texts.iter().flat_map(|text| ranges(text, None)).collect();
+    let (first_picked, last_picked) = UidRange::PICKED;
+    taken.push(Range { first: first_picked, count: last_picked - first_picked + UidRange::USUAL_COUNT });
+    taken.push(Range { first: UidRange::FOREIGN, count: UidRange::USUAL_COUNT });
     taken.sort_by_key(|range| range.first);
     let mut first = 100_000;
     for range in taken {
@@ -136,5 +139,9 @@ mod tests {
         assert_eq!(free(&[text, "c:231072:1\n".to_owned()]), 231_073);
         assert_eq!(free(&["a:1000:10\n".to_owned()]), 100_000);
         assert_eq!(free(&["a:0:4294967295\n".to_owned()]), 100_000);
+        // Those of machines are passed over, and those of files of nobody.
+        let many: String = (0..6).map(|number| format!("u{number}:{}:65536\n", 100_000 + number * 65_536)).collect();
+        assert_eq!(free(&[many.clone()]), 0x7000_0000);
+        assert_eq!(free(&[format!("{many}v:524288:65536\nw:1879048192:268304384\n")]), 0x7fff_0000);
     }
 }

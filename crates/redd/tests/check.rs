@@ -3,12 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::{PermissionsExt, chown};
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use rustix::mount::{MountFlags, mount, mount_bind};
+use rustix::process::{Pid, Signal, kill_process};
 use testkit::fixture::{self, Tree};
 use testkit::{Ended, HostState, Isolated, Running, Terminal, requires, run_limited};
 
@@ -354,6 +355,31 @@ fn what_a_killed_machine_has_left_is_named_and_stays() {
 }
 
 #[test]
+fn a_check_that_is_asked_to_end_removes_its_directory_first() {
+    requires!(root, cgroup2, userns);
+    let _isolated = Isolated::enter();
+    std::fs::create_dir_all("/var/lib/machines").expect("directory");
+    mount("tmpfs", "/var/lib/machines", "tmpfs", MountFlags::empty(), c"mode=755").expect("tmpfs");
+    let left = || std::fs::read_dir("/var/lib/machines").expect("read").count();
+    let mut caught = 0;
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT, Signal::TERM, Signal::INT] {
+        let mut command = Command::new(REDD);
+        command.args(["check", "--json=short"]).stdout(std::process::Stdio::null());
+        let mut child = command.spawn().expect("start");
+        while left() == 0 && child.try_wait().expect("wait").is_none() {
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        if child.try_wait().expect("wait").is_none() {
+            kill_process(Pid::from_child(&child), signal).expect("signal");
+        }
+        let status = child.wait().expect("wait");
+        caught += usize::from(status.signal() == Some(signal.as_raw()));
+        assert_eq!(left(), 0, "after {signal:?}: {status}");
+    }
+    assert!(caught > 0, "none came in time");
+}
+
+#[test]
 fn a_check_that_is_killed_leaves_nothing_that_the_next_one_does_not_remove() {
     requires!(root, cgroup2, userns);
     let _isolated = Isolated::enter();
@@ -370,6 +396,14 @@ fn a_check_that_is_killed_leaves_nothing_that_the_next_one_does_not_remove() {
         child.kill().expect("kill");
         child.wait().expect("wait");
     }
+    // What one has left is not what the next one finds: that has tidied it up.
+    let dead = Path::new("/var/lib/machines/.#redd.redd-check-1");
+    if !dead.exists() {
+        std::fs::create_dir(dead).expect("directory");
+    }
+    let report = Report::by(Command::new(REDD));
+    let found = report.row("leftovers")["found"].as_str().unwrap_or_default().to_owned();
+    assert!(!found.split([' ', ',']).any(|word| word == "redd-check-1"), "{found}");
     // What was started by the last one ends with it, and may need its time.
     let end = std::time::Instant::now() + Duration::from_secs(20);
     loop {

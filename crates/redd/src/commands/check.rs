@@ -46,7 +46,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         .context("cannot find the program that starts containers")
         .map_err(|error| Failure::new(error, None))?;
     let engine = Engine { program: command.program, arguments: command.arguments };
-    let report = check::run(&engine, &leftovers());
+    let report = check::run(&engine, leftovers);
     let text = match arguments.form.json() {
         Json::Off => text(&report, arguments),
         _ => arguments.form.as_json(&as_json(&report)).unwrap_or_default(),
