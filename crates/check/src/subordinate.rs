@@ -141,7 +141,7 @@ mod tests {
         assert_eq!(free(&["a:0:4294967295\n".to_owned()]), 100_000);
         // Those of machines are passed over, and those of files of nobody.
         let many: String = (0..6).map(|number| format!("u{number}:{}:65536\n", 100_000 + number * 65_536)).collect();
-        assert_eq!(free(&[many.clone()]), 0x7000_0000);
+        assert_eq!(free(std::slice::from_ref(&many)), 0x7000_0000);
         assert_eq!(free(&[format!("{many}v:524288:65536\nw:1879048192:268304384\n")]), 0x7fff_0000);
     }
 }
