@@ -41,6 +41,11 @@ impl Interrupt {
         self.staged.store(staged, Ordering::SeqCst);
     }
 
+    /// There is something to be removed, or to be ended in order, as long as what is returned lives.
+    pub(crate) fn staged(&self) -> Staged<'_> {
+        Staged { interrupt: self, before: self.staged.swap(true, Ordering::SeqCst) }
+    }
+
     /// The program that [`Interrupt::trigger`] ends, until the next one.
     pub(crate) fn watch(&self, child: Option<&Child>) -> rustix::io::Result<()> {
         let handle = match child {
@@ -52,5 +57,17 @@ impl Interrupt {
             self.trigger();
         }
         Ok(())
+    }
+}
+
+/// See [`Interrupt::staged`].
+pub(crate) struct Staged<'a> {
+    interrupt: &'a Interrupt,
+    before: bool,
+}
+
+impl Drop for Staged<'_> {
+    fn drop(&mut self) {
+        self.interrupt.set_staged(self.before);
     }
 }

@@ -1,15 +1,17 @@
 //! The database of what is installed, `/var/lib/pacman/local` in a tree, as pacman(8) keeps it.
 //!
 //! A package has the directory `NAME-VERSION` there, with `desc` (what it is), `files` (what it has in the tree), `mtree` and
-//! `install` (from its file). One without `desc` has not been installed to its end: its files count as its own, so that
-//! the next run can put them there again, and it is no installed package.
+//! `install` (from its file). One without `desc` that a killed run had begun has not been installed to its end: its files
+//! count as its own, so that the next run can put them there again, and it is no installed package.
 
 use std::collections::HashSet;
+
+use rustix::fs::OFlags;
 
 use super::archive::PackageArchive;
 use super::dependency::Dependency;
 use super::desc;
-use super::lock::{self, Begun};
+use super::lock::{self, Beginning, Begun};
 use super::package::Package;
 use super::version::Version;
 use crate::tree::{self, Tree};
@@ -29,6 +31,9 @@ pub enum Error {
     /// An entry is damaged.
     #[error("the entry '{0}' of the database of installed packages is damaged")]
     Entry(String),
+    /// An entry does not say what it is of, and no killed run has left it so.
+    #[error("the entry '{0}' of the database of installed packages is damaged: it has no 'desc'")]
+    NoDesc(String),
 }
 
 /// Why a package is installed.
@@ -146,14 +151,40 @@ impl<'a> LocalDatabase<'a> {
             let Some(entry) = entry.to_str().filter(|entry| !other(entry)) else { continue };
             match database.read_entry(entry)? {
                 Some(installed) if names.insert(installed.package.name.clone()) => database.installed.push(installed),
-                Some(_) => return Err(Error::Entry(entry.to_owned())),
+                Some(installed) => database.second(entry, installed)?,
+                None if !database.is_directory(entry) => {}
                 None => {
                     let (files, _) = database.read_files(entry)?;
-                    database.unfinished.push(Unfinished { entry: entry.to_owned(), files });
+                    let unfinished = Unfinished { entry: entry.to_owned(), files };
+                    if !database.begun.contains_key(unfinished.name()) {
+                        return Err(Error::NoDesc(unfinished.entry));
+                    }
+                    database.unfinished.push(unfinished);
                 }
             }
         }
         Ok(database)
+    }
+
+    /// Takes an entry of a package of which there is one already: a run was killed after it had ended the new entry, and
+    /// before it had removed the old one. The new one is to be ended again then.
+    fn second(&mut self, entry: &str, installed: Installed) -> Result<(), Error> {
+        let name = &installed.package.name;
+        let first = self.installed.iter_mut().find(|one| one.package.name == *name);
+        let Some(first) = first.filter(|_| self.begun.contains_key(name)) else {
+            return Err(Error::Entry(entry.to_owned()));
+        };
+        let age = installed.install_date.cmp(&first.install_date);
+        let older = age.then_with(|| installed.package.version.compare(&first.package.version)).is_lt();
+        let newer = if older { std::mem::replace(first, installed) } else { installed };
+        let entry = format!("{}-{}", newer.package.name, newer.package.version);
+        self.unfinished.push(Unfinished { entry, files: newer.files });
+        Ok(())
+    }
+
+    fn is_directory(&self, entry: &str) -> bool {
+        let path = format!("{}/{entry}", self.directory);
+        self.tree.open_at(path.as_bytes(), OFlags::PATH | OFlags::DIRECTORY).is_ok()
     }
 
     /// The packages that are installed, by name.
@@ -169,13 +200,20 @@ impl<'a> LocalDatabase<'a> {
     }
 
     /// What a killed run had begun, by name, whether or not it is among [`LocalDatabase::installed`].
-    pub fn interrupted(&self) -> impl Iterator<Item = &str> {
-        self.begun.keys().map(String::as_str)
+    #[must_use]
+    pub fn interrupted(&self) -> &Begun {
+        &self.begun
     }
 
     /// Whether a killed run has begun to install a package of which none was installed before.
     pub(crate) fn was_new(&self, name: &str) -> bool {
-        self.begun.get(name) == Some(&false)
+        matches!(self.begun.get(name), Some(Beginning::Explicit | Beginning::Dependency))
+    }
+
+    /// The packages that a killed run has begun to remove, and that are still there.
+    pub(crate) fn leaving(&self) -> impl Iterator<Item = &str> {
+        let leaving = self.begun.iter().filter(|(name, one)| **one == Beginning::Remove && self.find(name).is_some());
+        leaving.map(|(name, _)| name.as_str())
     }
 
     /// The packages that have not been installed to their end.

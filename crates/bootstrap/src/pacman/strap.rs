@@ -2,6 +2,7 @@
 //! the system in it needs to go on by itself is put there.
 
 mod host_files;
+mod interrupted;
 mod newer_keys;
 mod package_files;
 
@@ -13,6 +14,7 @@ use super::database::{self, SyncDatabase};
 use super::fetch::{self, Database, Fetcher, PackageCache, Servers};
 use super::keyring::{self, Keyring, Web};
 use super::local::{self, Installed, LocalDatabase, Validation};
+use super::lock::Turn;
 use super::package::Candidate;
 use super::pattern::Patterns;
 use super::resolve::{self, Dependencies, Questions, Request, Resolution, Source, resolve};
@@ -27,6 +29,7 @@ use crate::staging::{self, Staging};
 use crate::{open_files, tree};
 
 pub use host_files::MirrorList;
+use interrupted::Interrupted;
 
 /// Where pacman has its databases, in a tree.
 const DATABASES: &str = "var/lib/pacman";
@@ -73,6 +76,9 @@ pub enum Error {
     /// A package file that was named cannot be used.
     #[error(transparent)]
     Files(#[from] package_files::Error),
+    /// A run that was interrupted had begun with packages that cannot be had here.
+    #[error("an interrupted run had begun to install {0}, which has to be completed first")]
+    Begun(String),
     /// The packages cannot be installed.
     #[error(transparent)]
     Transaction(#[from] transaction::Error),
@@ -111,6 +117,7 @@ impl Error {
             Self::Resolve(error) => own(error.hint()),
             Self::Keyring(error) => own(error.hint()),
             Self::Files(error) => own(error.hint()),
+            Self::Begun(_) => own(Some("repeat the command that was interrupted, or name their files with -U")),
             Self::Transaction(error) => own(error.hint()),
             Self::Tree(error) if error.is_full() => own(Some("make room on that file system")),
             _ => None,
@@ -206,11 +213,10 @@ impl Strap<'_> {
         progress: &dyn Progress,
         interrupt: &Interrupt,
     ) -> Result<usize, Error> {
+        // Dropped last: whatever becomes of the directory, that is to be done to its end.
+        let _staged = interrupt.staged();
         let staging = Staging::begin(self.root)?;
-        interrupt.set_staged(true);
-        let result = Strap { root: staging.path(), ..*self }.run(questions, progress, interrupt);
-        interrupt.set_staged(false);
-        match result {
+        match (Strap { root: staging.path(), ..*self }).run(questions, progress, interrupt) {
             Err(_) if interrupt.is_wanted() => Err(Error::Interrupted),
             Err(other) => Err(other),
             Ok(installed) => {
@@ -233,6 +239,7 @@ impl Strap<'_> {
     ) -> Result<usize, Error> {
         open_files::allow_many();
         let target = Target::open(self.root)?;
+        let _turn = Turn::take(target.tree(), DATABASES).map_err(transaction::Error::from)?;
         let site = Site { target: &target, servers: &Servers::default(), progress, interrupt };
         match self.keyring {
             NewKeyring::None => {}
@@ -278,17 +285,21 @@ impl Strap<'_> {
                 .newer(&self.trusted.keyring)?,
             false => None,
         };
-        let installed = installed(target)?;
+        let local = local(target)?;
+        let interrupted = Interrupted::of(&local);
+        let exists = |name: &str| databases.iter().any(|database| database.find(name).is_some());
+        let all = interrupted.with_targets(targets, exists, progress)?;
         let sources: Vec<Source<'_>> = databases
             .iter()
             .zip(repositories)
             .map(|(database, repository)| Source { database, usage: repository.usage })
             .collect();
-        let installed: Vec<&Installed> = installed.iter().collect();
-        let request = Request { sources: &sources, installed: &installed, targets, options: self.options() };
+        let installed: Vec<&Installed> = local.whole().collect();
+        let request = Request { sources: &sources, installed: &installed, targets: &all, options: self.options() };
         progress.begin(Phase::Resolve, 0, 0);
         progress.end(Phase::Resolve);
-        let resolution = resolve(&request, questions)?;
+        let mut resolution = resolve(&request, questions)?;
+        interrupted.correct(targets, &mut resolution);
         let web = newer.as_ref().map_or(web, |keyring| Web::new(keyring, now));
         let fetcher = self.fetcher(&client, &web, site);
         self.install(site, &resolution, &fetcher, &caches)?;
@@ -340,11 +351,8 @@ impl Strap<'_> {
             container: self.container,
         };
         // From here on the end has to be in order.
-        let before = interrupt.has_work_to_undo();
-        interrupt.set_staged(true);
-        let result = transaction.run(progress, interrupt);
-        interrupt.set_staged(before);
-        match result {
+        let _staged = interrupt.staged();
+        match transaction.run(progress, interrupt) {
             Err(_) if interrupt.is_wanted() => Err(Error::Interrupted),
             other => Ok(other?),
         }
@@ -425,9 +433,9 @@ fn validation(candidate: &Candidate, signed: bool) -> Validation {
     }
 }
 
-/// What is installed already. What a killed run had begun is not: it is installed again.
-fn installed(target: &Target) -> Result<Vec<Installed>, Error> {
-    Ok(LocalDatabase::read(target.tree(), DATABASES)?.whole().cloned().collect())
+/// What is installed already.
+fn local(target: &Target) -> Result<LocalDatabase<'_>, Error> {
+    Ok(LocalDatabase::read(target.tree(), DATABASES)?)
 }
 
 /// The databases stay in the tree, as `pacman -Sy` leaves them.

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::archive::{self, PackageArchive};
 use super::conflict::{Conflicts, Search};
 use super::local::{self, LocalDatabase, Reason, Validation};
-use super::lock::{self, Lock};
+use super::lock::{self, Beginning, Begun, Lock};
 use super::log::{Log, Source};
 use super::pattern::Patterns;
 use super::scriptlet::{self, Runner};
@@ -192,16 +192,27 @@ impl Transaction<'_> {
     /// # Errors
     /// The first failure. Where it is one of the checks, nothing has been changed.
     pub fn run(&self, progress: &dyn Progress, interrupt: &Interrupt) -> Result<(), Error> {
-        let mut lock = Lock::take(self.tree, &self.options.database)?;
-        let checked = match self.check(progress, interrupt) {
-            Ok(checked) => checked,
-            Err(error) => {
-                // What went wrong first is what has to be told.
-                let _ = lock.give_up();
-                return Err(error);
-            }
-        };
-        let (archives, mut database) = checked;
+        // Until something is begun, each way out gives it back.
+        let lock = Lock::take(self.tree, &self.options.database)?;
+        let (archives, database) = self.check(progress, interrupt)?;
+        // What a killed run has removed in part goes, unless it comes again.
+        let comes = |name: &str| archives.iter().any(|archive| archive.package.name == name);
+        let leaving = database.leaving().filter(|name| !comes(name)).map(str::to_owned);
+        let own: HashSet<&String> = self.removals.iter().collect();
+        let leaving: Vec<String> = leaving.filter(|name| !own.contains(name)).collect();
+        let removals = [self.removals, &*leaving].concat();
+        let whole = Transaction { removals: &removals, ..*self };
+        whole.carry_out(lock, &archives, database, (progress, interrupt))
+    }
+
+    /// Does what has been checked.
+    fn carry_out(
+        &self,
+        mut lock: Lock<'_>,
+        archives: &[PackageArchive],
+        mut database: LocalDatabase<'_>,
+        (progress, interrupt): (&dyn Progress, &Interrupt),
+    ) -> Result<(), Error> {
         let log = Log::open(self.tree, &self.options.log)?;
         if !self.options.command_line.is_empty() {
             log.write(Source::Caller, &format!("Running '{}'", self.options.command_line))?;
@@ -209,15 +220,14 @@ impl Transaction<'_> {
         let script = format!("{}/.script", self.options.database.trim_matches('/'));
         let (tree, path, container, log) = (self.tree, self.path, self.container, &log);
         let runner = Runner { tree, path, container, log, progress, interrupt, script };
-        let changes = self.changes(&archives, &database);
-        if let Err(error) = self.pre_hooks(&runner, &changes, &database) {
-            let _ = lock.give_up();
-            return Err(error);
-        }
-        let new = |archive: &PackageArchive| database.find(&archive.package.name).is_some();
-        lock.begin(archives.iter().map(|one| (one.package.name.clone(), new(one))).collect())?;
+        let changes = self.changes(archives, &database);
+        self.pre_hooks(&runner, &changes, &database)?;
+        let begun = self.beginnings(archives, &database);
+        lock.begin(begun.clone())?;
+        // That of a killed run.
+        tree.remove(&runner.script)?;
         log.write(Source::Transaction, "transaction started")?;
-        if let Err(error) = self.commit(&runner, &archives, &mut database) {
+        if let Err(error) = self.commit(&runner, archives, &mut database) {
             if let Err(unwritten) = log.write(Source::Transaction, "transaction interrupted") {
                 progress.notice(&unwritten.to_string());
             }
@@ -228,7 +238,23 @@ impl Transaction<'_> {
             runner.ldconfig()?;
         }
         self.post_hooks(&runner, &changes, &database)?;
-        Ok(lock.release()?)
+        // Another package that a killed run had begun, and that is there, is still to be completed.
+        Ok(lock.finish(|name| begun.contains_key(name) || database.find(name).is_none())?)
+    }
+
+    /// What is about to be done with each package.
+    fn beginnings(&self, archives: &[PackageArchive], database: &LocalDatabase<'_>) -> Begun {
+        let removed = self.removals.iter().map(|name| (name.clone(), Beginning::Remove));
+        let installed = archives.iter().zip(self.packages).map(|(archive, file)| {
+            let name = &archive.package.name;
+            let beginning = match file.reason {
+                _ if database.find(name).is_some() => Beginning::Upgrade,
+                Reason::Explicit => Beginning::Explicit,
+                Reason::Dependency => Beginning::Dependency,
+            };
+            (name.clone(), beginning)
+        });
+        removed.chain(installed).collect()
     }
 
     /// All that can be known before something is changed.
@@ -259,7 +285,7 @@ impl Transaction<'_> {
         if let Some(missing) = self.removals.iter().find(|name| database.find(name).is_none()) {
             return Err(Error::NotInstalled(missing.clone()));
         }
-        names.extend(self.removals.iter().map(String::as_str));
+        names.extend(self.removals.iter().map(String::as_str).chain(database.leaving()));
         let gone = database.installed().iter().filter(|one| names.contains(&*one.package.name));
         let gone = gone.map(|one| one.package.installed_size).fold(0_u64, u64::saturating_add);
         let conflicts = Search::new(self.tree, &database, names, &self.options.overwrite).all(&archives)?;

@@ -114,6 +114,53 @@ fn what_is_left_of_a_package_that_nobody_wants_any_more_goes() {
     result.unwrap();
     assert!(!scene.path("ours").join("opt/a").exists());
     assert!(!scene.path("ours").join("var/lib/pacman/local/a-1-1").exists());
+    // Of c nobody knows whether it is complete.
+    let lock = std::fs::read_to_string(scene.path("ours").join("var/lib/pacman/db.lck")).unwrap();
+    assert!(lock.lines().skip(1).eq(["install c"]), "{lock}");
+    scene.redd(&["c-1-1"], &[], &[]).0.unwrap();
+    assert!(!scene.path("ours").join("var/lib/pacman/db.lck").exists());
+}
+
+#[test]
+fn a_removal_that_was_killed_is_completed_by_the_next_run() {
+    requires!(root, program "pacman", program "bsdtar", program "busybox");
+    let scene = Scene::new(PACKAGES);
+    scene.redd(&["a-1-1", "b-1-1"], &[], &[]).0.unwrap();
+    let lock = scene.path("ours").join("var/lib/pacman/db.lck");
+    std::fs::write(&lock, "# redd: being installed\nremove a\n").unwrap();
+    std::fs::remove_file(scene.path("ours").join("opt/a/f")).unwrap();
+    scene.redd(&["c-1-1"], &[], &[]).0.unwrap();
+    let entry = |name: &str| scene.path("ours").join("var/lib/pacman/local").join(name).exists();
+    assert!(!scene.path("ours").join("opt/a").exists() && !lock.exists());
+    assert_eq!(["a-1-1", "b-1-1", "c-1-1"].map(entry), [false, true, true]);
+}
+
+#[test]
+fn entries_of_others_are_left_alone() {
+    requires!(root, program "pacman", program "bsdtar", program "busybox");
+    let scene = Scene::new(PACKAGES);
+    shell(
+        &scene.path("ours"),
+        "mkdir var/lib/pacman/local/foreign-1-1; printf '%%FILES%%\\nusr/\\nusr/keep/\\nusr/keep/file\\n' > var/lib/pacman/local/foreign-1-1/files
+        echo mine > usr/keep/file; echo > var/lib/pacman/local/README",
+    );
+    let error = scene.redd(&["a-1-1"], &[], &[]).0.unwrap_err();
+    assert!(error.to_string().contains("'foreign-1-1'") && error.hint().is_some(), "{error}");
+    assert_eq!(std::fs::read(scene.path("ours").join("usr/keep/file")).unwrap(), b"mine\n");
+    shell(&scene.path("ours"), "rm -r var/lib/pacman/local/foreign-1-1");
+    scene.redd(&["a-1-1"], &[], &[]).0.unwrap();
+    assert!(scene.path("ours").join("var/lib/pacman/local/README").exists());
+}
+
+#[test]
+fn a_run_that_has_begun_nothing_leaves_no_lock() {
+    requires!(root, program "pacman", program "bsdtar", program "busybox");
+    let scene = Scene::new(PACKAGES);
+    shell(&scene.path("ours"), "rm var/log/pacman.log; mkdir var/log/pacman.log");
+    let error = scene.redd(&["a-1-1"], &[], &[]).0.unwrap_err();
+    assert!(matches!(error, bootstrap::pacman::transaction::Error::Tree(_)), "{error}");
+    let left: Vec<_> = std::fs::read_dir(scene.path("ours").join("var/lib/pacman")).unwrap().collect();
+    assert_eq!(left.len(), 1, "{left:?}");
 }
 
 #[test]

@@ -117,6 +117,7 @@ fn what_a_killed_run_has_left_is_not_in_the_way() {
     let scene = Scene::new();
     let half = package("a").file("usr/x", 0o644, "");
     LocalDatabase::read(&scene.tree, "db").unwrap().begin(&scene.archive(&half)).unwrap();
+    scene.tree.write("db/db.lck", b"# redd: being installed\ninstall a\n", 0o600).unwrap();
     write(&scene.at("usr/x"));
     write(&scene.at("usr/y"));
     let again = package("a").file("usr/x", 0o644, "").file("usr/y", 0o644, "");

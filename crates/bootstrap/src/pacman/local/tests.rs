@@ -52,6 +52,46 @@ fn an_entry_is_written_as_pacman_does_and_read_back() {
     assert_eq!(read.unfinished(), []);
 }
 
+/// As a killed run leaves it.
+fn begun(tree: &Tree, what: &str) {
+    tree.write(&format!("{DIRECTORY}/db.lck"), format!("# redd: being installed\n{what}\n").as_bytes(), 0o600).unwrap();
+}
+
+#[test]
+fn of_two_entries_that_a_killed_run_has_left_the_old_one_counts() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().join("tree");
+    std::fs::create_dir(&root).unwrap();
+    let tree = Tree::open(&root).unwrap();
+    for (first, then, dates) in [("1-1", "2-1", [5, 5]), ("10-1", "9-1", [5, 6]), ("9-1", "10-1", [5, 6])] {
+        for (version, date) in [first, then].into_iter().zip(dates) {
+            let package = TestPackage::new("a", version).file(version, 0o644, "");
+            let archive = PackageArchive::read(&package.write(directory.path())).unwrap();
+            // Each as if it was alone.
+            tree.remove(&format!("{DIRECTORY}/hidden")).unwrap();
+            let local = root.join(DIRECTORY).join("local");
+            let hidden =
+                (version == then).then(|| std::fs::rename(&local, root.join(DIRECTORY).join("hidden")).unwrap());
+            let mut database = LocalDatabase::read(&tree, DIRECTORY).unwrap();
+            database.begin(&archive).unwrap();
+            database.finish(&archive, Installed { install_date: date, ..installed(&archive) }).unwrap();
+            if hidden.is_some() {
+                let entry = format!("a-{first}");
+                std::fs::rename(root.join(DIRECTORY).join("hidden").join(&entry), local.join(&entry)).unwrap();
+            }
+        }
+        tree.remove(&format!("{DIRECTORY}/db.lck")).unwrap();
+        assert!(matches!(LocalDatabase::read(&tree, DIRECTORY), Err(Error::Entry(_))));
+        begun(&tree, "upgrade a");
+        let database = LocalDatabase::read(&tree, DIRECTORY).unwrap();
+        let versions: Vec<&str> = database.installed().iter().map(|one| one.package.version.as_str()).collect();
+        assert_eq!(versions, [first]);
+        assert_eq!(database.unfinished()[0].entry, format!("a-{then}"));
+        assert_eq!(database.unfinished()[0].files, [then.as_bytes()]);
+        tree.remove(DIRECTORY).unwrap();
+    }
+}
+
 #[test]
 fn an_entry_that_was_not_ended_is_no_installed_package() {
     let directory = tempfile::tempdir().unwrap();
@@ -67,6 +107,9 @@ fn an_entry_that_was_not_ended_is_no_installed_package() {
     database.begin(&old).unwrap();
     database.finish(&old, installed(&old)).unwrap();
     database.begin(&new).unwrap();
+    let error = LocalDatabase::read(&tree, DIRECTORY).unwrap_err();
+    assert!(matches!(&error, Error::NoDesc(entry) if entry == "a-b-2-1"), "nobody says that it was begun: {error}");
+    begun(&tree, "upgrade a-b");
     let mut database = LocalDatabase::read(&tree, DIRECTORY).unwrap();
     assert_eq!(database.installed()[0].package.version, Version::new("1-1"));
     assert_eq!(database.unfinished()[0].name(), "a-b");

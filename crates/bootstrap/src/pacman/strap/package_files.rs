@@ -11,8 +11,8 @@ use super::super::config::Usage;
 use super::super::keyring::Web;
 use super::super::verify::{self, LONGEST_SIGNATURE, Signed};
 use super::{
-    Candidate, Error as StrapError, Installed, PackageFile, Phase, Progress, Questions, Request, Site, Source, Strap,
-    SyncDatabase, Validation, resolve,
+    Candidate, Error as StrapError, Installed, Interrupted, PackageFile, Phase, Progress, Questions, Request, Site,
+    Source, Strap, SyncDatabase, Validation, resolve,
 };
 
 /// What stands for the repository that files come from. No repository of a configuration can have this name.
@@ -89,9 +89,11 @@ impl Strap<'_> {
         let targets: Vec<String> = candidates.iter().map(|one| one.package.name.clone()).collect();
         let database = SyncDatabase::new(FILES, candidates);
         let sources = [Source { database: &database, usage: Usage::ALL }];
-        let installed = super::installed(target)?;
-        let installed: Vec<&Installed> = installed.iter().collect();
-        let request = Request { sources: &sources, installed: &installed, targets: &targets, options: self.options() };
+        let local = super::local(target)?;
+        // Nothing but the files is there to be installed.
+        let all = Interrupted::of(&local).with_targets(&targets, |_| false, progress)?;
+        let installed: Vec<&Installed> = local.whole().collect();
+        let request = Request { sources: &sources, installed: &installed, targets: &all, options: self.options() };
         let resolution = resolve(&request, questions)?;
         let mut packages = Vec::with_capacity(resolution.install.len());
         for choice in &resolution.install {

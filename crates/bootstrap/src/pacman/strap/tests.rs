@@ -1,5 +1,6 @@
 use std::fs;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
 use crate::digest::Sha256;
@@ -152,4 +153,42 @@ fn things_are_fetched_as_the_configuration_and_the_environment_say() {
     assert_eq!(client.get_all("http://mirror.example/core.db", 100).unwrap(), b"of the proxy");
     assert_eq!(proxy.requests()[0].target, "http://mirror.example/core.db");
     assert_eq!(client.get_all(&format!("{}/core.db", direct.url), 100).unwrap(), b"of the server");
+}
+
+#[test]
+fn who_has_nothing_to_undo_any_more_has_left_nothing() {
+    let above = tempfile::tempdir().unwrap();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "[options]\nArchitecture = auto\n").unwrap();
+    let config = Config::read(file.path()).unwrap();
+    let trusted = Trusted { keyring: Keyring::default(), renewed: false };
+    let container = ContainerCommand { program: "/bin/false".into(), arguments: Vec::new() };
+    let root = above.path().join("new");
+    let strap = Strap {
+        root: &root,
+        config: &config,
+        packages: Packages::Targets(&[]),
+        caches: &[],
+        ignore_dependencies: false,
+        trusted: &trusted,
+        keyring: NewKeyring::None,
+        mirror_list: MirrorList::OfPackage,
+        configuration: None,
+        container: &container,
+        command_line: "",
+    };
+    for _ in 0..50 {
+        let (interrupt, done) = (Interrupt::default(), AtomicBool::new(false));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !interrupt.has_work_to_undo() && !done.load(Ordering::SeqCst) {}
+                while interrupt.has_work_to_undo() {}
+                // Here the program may end at any time.
+                assert_eq!(std::fs::read_dir(above.path()).unwrap().count(), 0);
+            });
+            let error = strap.run_new(&mut Defaults, &crate::progress::Silent, &interrupt).unwrap_err();
+            done.store(true, Ordering::SeqCst);
+            assert!(matches!(error, Error::NoRepository), "{error:?}");
+        });
+    }
 }
