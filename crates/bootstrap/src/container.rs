@@ -23,13 +23,17 @@ pub struct ContainerCommand {
 
 impl ContainerCommand {
     /// A container for one program, whose command line is to be added. Nothing of the tree is changed by the container
-    /// itself, but for missing mount points, and nothing that the program starts outlives it.
-    pub(crate) fn one_shot(&self, tree: &Path) -> Command {
+    /// itself, but for missing mount points and, unless that is to be kept, resolv.conf(5), and nothing that the program starts
+    /// outlives it.
+    pub(crate) fn one_shot(&self, tree: &Path, keeps_resolver: bool) -> Command {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let mut command = Command::new(&self.program);
         command.args(&self.arguments);
         command.args(["--quiet", "--register=no", "--keep-unit", "--settings=no", "--console=pipe", "--as-pid2"]);
-        command.args(["--suppress-sync=yes", "--resolv-conf=off", "--timezone=off", "--link-journal=no"]);
+        command.args(["--suppress-sync=yes", "--timezone=off", "--link-journal=no"]);
+        if keeps_resolver {
+            command.arg("--resolv-conf=off");
+        }
         // The directory's own name may be none that a machine can have. Several trees may be worked on at once.
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         command.arg(format!("--machine=redd-bootstrap-{}-{number}", std::process::id()));

@@ -4,15 +4,16 @@
 //! choose, and writes nothing but its answers.
 
 use std::collections::BTreeSet;
+use std::io;
+use std::process::ExitStatus;
 
-use super::configure::Error;
-use super::container::Container;
+use super::container::{Container, Ended};
 use super::control::Paragraph;
 use super::order::Order;
 use super::unpack::Item;
 use crate::interrupt::Interrupt;
 use crate::progress::Silent;
-use crate::tree::Tree;
+use crate::tree::{self, Tree};
 
 /// Where apt finds everything, in the tree.
 const DIRECTORY: &str = "var/lib/redd-order";
@@ -36,6 +37,33 @@ Debug::NoLocking "true";
 "#;
 /// What is run: its arguments are the packages; the answer is left in a file.
 const SCRIPT: &str = r#"cd /var/lib/redd-order && exec env APT_CONFIG=/var/lib/redd-order/apt.conf apt-get --simulate install "$@" >answer"#;
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The program that runs containers cannot be started.
+    #[error("apt cannot be asked in which order it would install: cannot run '{program}'")]
+    Start {
+        /// The program.
+        program: String,
+        /// Why not.
+        source: io::Error,
+    },
+    /// apt, or the container it runs in, failed.
+    #[error("apt does not say in which order it would install ({status}); the last lines were:\n{output}")]
+    Failed {
+        /// How it ended.
+        status: ExitStatus,
+        /// What it said last.
+        output: String,
+    },
+    /// The tree cannot be prepared, or tidied up.
+    #[error("apt cannot be asked in which order it would install")]
+    Tree(#[from] tree::Error),
+    /// It was asked to stop.
+    #[error("interrupted")]
+    Interrupted,
+}
 
 /// Who asks and about what.
 #[derive(Debug, Clone, Copy)]
@@ -95,7 +123,12 @@ impl Question<'_> {
         }
         let mut command = self.container.begin();
         command.args(["--", "/bin/sh", "-c", SCRIPT, "sh"]).args(packages);
-        self.container.run(command, &Silent, interrupt)?;
+        match self.container.run(command, &Silent, interrupt) {
+            Ok(Ended::Well) => {}
+            Ok(Ended::Interrupted) => return Err(Error::Interrupted),
+            Ok(Ended::Failed { status, output }) => return Err(Error::Failed { status, output }),
+            Err(source) => return Err(Error::Start { program: self.container.program(), source }),
+        }
         let answer = self.tree.read(&format!("{DIRECTORY}/answer"))?.unwrap_or_default();
         Ok(String::from_utf8_lossy(&answer).into_owned())
     }

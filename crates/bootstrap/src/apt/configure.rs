@@ -6,7 +6,7 @@
 use std::io;
 use std::process::{Command, ExitStatus};
 
-use super::container::Container;
+use super::container::{Container, Ended};
 use super::dpkg_database::info_name;
 use super::order::{Order, Step};
 use super::unpack::{self, Item, Unpacked};
@@ -130,12 +130,17 @@ impl Configuration<'_> {
             self.tree.write(POLICY, b"#!/bin/sh\nexit 101\n", 0o755)?;
         }
         progress.begin(Phase::Configure, (self.unpacked.len() + self.left.len()) as u64, 0);
-        let result = self.container.run(self.command(), progress, interrupt);
+        let ended = self.container.run(self.command(), progress, interrupt);
         progress.end(Phase::Configure);
         if !had_policy {
             self.tree.remove(POLICY)?;
         }
-        result
+        match ended {
+            Ok(Ended::Well) => Ok(()),
+            Ok(Ended::Interrupted) => Err(Error::Interrupted),
+            Ok(Ended::Failed { status, output }) => Err(Error::Failed { status, output }),
+            Err(source) => Err(Error::Start { program: self.container.program(), source }),
+        }
     }
 
     /// Packages that ask whether they are in a chroot(2) or have an init to restart, such as sysvinit's, are told the former:

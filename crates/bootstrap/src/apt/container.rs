@@ -1,11 +1,11 @@
 //! Runs commands in a tree that is being made, in a container of their own.
 
-use std::io::{self, BufRead, BufReader, Read};
+use std::collections::VecDeque;
+use std::io;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, ExitStatus};
 
-use super::configure::Error;
-use crate::container::ContainerCommand;
+use crate::container::{ContainerCommand, run_lines};
 use crate::interrupt::Interrupt;
 use crate::progress::{Phase, Progress};
 
@@ -28,18 +28,8 @@ pub struct Container<'a> {
 impl Container<'_> {
     /// What begins a command line; more options may follow.
     pub(super) fn begin(&self) -> Command {
-        let mut command = Command::new(&self.command.program);
-        command.args(&self.command.arguments);
-        command.args(["--quiet", "--register=no", "--keep-unit", "--settings=no", "--console=pipe", "--as-pid2"]);
-        // What a package makes of the time zone is what its scripts have said.
-        command.args(["--suppress-sync=yes", "--timezone=off"]);
-        if self.keeps_resolver {
-            command.arg("--resolv-conf=off");
-        }
-        // The directory's own name is none that a machine can have.
-        command.arg(format!("--machine=redd-bootstrap-{}", std::process::id()));
+        let mut command = self.command.one_shot(self.tree, self.keeps_resolver);
         command.arg(format!("--hostname={}", self.hostname));
-        command.arg("--directory").arg(self.tree);
         for (name, value) in [
             ("DEBIAN_FRONTEND", "noninteractive"),
             ("DEBCONF_NONINTERACTIVE_SEEN", "true"),
@@ -54,65 +44,47 @@ impl Container<'_> {
         command
     }
 
+    /// The program that runs it, for messages.
+    pub(super) fn program(&self) -> String {
+        self.command.program.display().to_string()
+    }
+
     /// Runs it to its end, and tells of the packages that are set up.
     ///
     /// # Errors
-    /// Where it cannot be run, or fails.
-    pub(super) fn run(
-        &self,
-        mut command: Command,
-        progress: &dyn Progress,
-        interrupt: &Interrupt,
-    ) -> Result<(), Error> {
-        let start = |source| Error::Start { program: self.command.program.display().to_string(), source };
-        // A group of its own: an interrupt from the terminal is for us, and we tell the container.
-        std::os::unix::process::CommandExt::process_group(&mut command, 0);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().map_err(start)?;
-        let last = match interrupt.watch(Some(&child)) {
-            Ok(()) => follow(&mut child, progress),
-            Err(errno) => {
-                // It cannot be told to end later, so it does now.
-                let _ = child.kill();
-                Err(errno.into())
+    /// Where it cannot be run.
+    pub(super) fn run(&self, command: Command, progress: &dyn Progress, interrupt: &Interrupt) -> io::Result<Ended> {
+        let mut last = VecDeque::new();
+        let status = run_lines(command, b"", interrupt, &mut |line| {
+            let line = line.trim_end();
+            if let Some(package) = line.strip_prefix("Setting up ") {
+                progress.item(Phase::Configure, package.split([' ', ':']).next().unwrap_or(package));
             }
-        };
-        let status = child.wait().map_err(start)?;
-        interrupt.watch(None).map_err(|errno| start(errno.into()))?;
-        let last = last.map_err(start)?;
-        if interrupt.is_wanted() {
-            return Err(Error::Interrupted);
-        }
-        if status.success() { Ok(()) } else { Err(Error::Failed { status, output: last.join("\n") }) }
+            if last.len() == LAST_LINES {
+                last.pop_front();
+            }
+            last.push_back(line.to_owned());
+        })?;
+        Ok(match status {
+            _ if interrupt.is_wanted() => Ended::Interrupted,
+            status if status.success() => Ended::Well,
+            status => Ended::Failed { status, output: Vec::from(last).join("\n") },
+        })
     }
 }
 
-/// Reads what the child says until it closes both outputs; gives the last lines.
-fn follow(child: &mut Child, progress: &dyn Progress) -> io::Result<Vec<String>> {
-    let lines = std::sync::Mutex::new(Vec::new());
-    let read = |stream: Option<&mut (dyn Read + Send)>| -> io::Result<()> {
-        let Some(stream) = stream else { return Ok(()) };
-        let mut stream = BufReader::new(stream);
-        let mut line = Vec::new();
-        while stream.by_ref().take(16384).read_until(b'\n', &mut line)? > 0 {
-            let text = String::from_utf8_lossy(&line).trim_end().to_owned();
-            if let Some(package) = text.strip_prefix("Setting up ") {
-                progress.item(Phase::Configure, package.split([' ', ':']).next().unwrap_or(package));
-            }
-            let mut lines = lines.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            if lines.len() == LAST_LINES {
-                lines.remove(0);
-            }
-            lines.push(text);
-            line.clear();
-        }
-        Ok(())
-    };
-    let (mut output, mut errors) = (child.stdout.take(), child.stderr.take());
-    std::thread::scope(|scope| {
-        let other = scope.spawn(|| read(errors.as_mut().map(|stream| stream as _)));
-        read(output.as_mut().map(|stream| stream as _))?;
-        other.join().map_err(|_| io::Error::other("the reader of its errors ended early"))?
-    })?;
-    Ok(lines.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner))
+/// How a command ended.
+#[derive(Debug)]
+pub(super) enum Ended {
+    /// As it should.
+    Well,
+    /// It was asked to.
+    Interrupted,
+    /// It, or its container, failed.
+    Failed {
+        /// How.
+        status: ExitStatus,
+        /// What it said last.
+        output: String,
+    },
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use super::archive::Archive;
-use super::ask_apt::Question;
+use super::ask_apt::{self, Question};
 use super::cache::Cache;
 use super::configure::{self, Configuration, needs_dpkg};
 use super::container::Container;
@@ -12,7 +12,7 @@ use super::distribution::{self, Distribution};
 use super::first_boot::FirstBoot;
 use super::order::Order;
 use super::package::Package;
-use super::resolve::{self, Request, closure, resolve};
+use super::resolve::{self, Chosen, Request, closure, resolve};
 use super::unpack::{self, Item, unpack};
 use super::variant::Variant;
 use super::{Source, archive, bare, deb, dpkg_database, extended_states};
@@ -135,14 +135,14 @@ impl Installation<'_> {
         progress.begin(Phase::Resolve, 0, 0);
         let chosen = self.choose(archive.packages());
         progress.end(Phase::Resolve);
-        let chosen = chosen?;
-        let files = archive.download(&chosen, progress)?;
+        let Chosen { packages, wanted } = chosen?;
+        let files = archive.download(&packages, progress)?;
         let items: Vec<Item> =
-            chosen.into_iter().zip(files).map(|(package, file)| Item { package: package.clone(), file }).collect();
+            packages.into_iter().zip(files).map(|(package, file)| Item { package: package.clone(), file }).collect();
         if interrupt.is_wanted() {
             return Err(Error::Interrupted);
         }
-        self.build(&items, progress, interrupt)?;
+        self.build((&items, &wanted), progress, interrupt)?;
         Ok(items.len())
     }
 
@@ -150,19 +150,24 @@ impl Installation<'_> {
     ///
     /// # Errors
     /// Where they cannot be had together.
-    pub fn choose<'p>(&self, available: &'p [Package]) -> Result<Vec<&'p Package>, resolve::Error> {
+    pub fn choose<'p>(&self, available: &'p [Package]) -> Result<Chosen<'p>, resolve::Error> {
         let packages = self.wanted(available);
         let request = Request { packages, exclude: self.exclude.clone() };
         let chosen = resolve(available, &request)?;
         // A program that merges directories into /usr is of no use where they are merged from the start.
         let is_there = |name: &str| available.iter().any(|package| package.name() == name);
-        let merges = chosen.iter().any(|package| package.name() == MERGES);
+        let merges = chosen.packages.iter().any(|package| package.name() == MERGES);
         if !merges || request.packages.contains(MERGES) || !is_there(MERGED) {
             return Ok(chosen);
         }
+        let named = request.packages.contains(MERGED);
         let mut instead = request;
         instead.packages.insert(MERGED.to_owned());
-        Ok(resolve(available, &instead).unwrap_or(chosen))
+        let Ok(mut other) = resolve(available, &instead) else { return Ok(chosen) };
+        if !named {
+            other.wanted.remove(MERGED);
+        }
+        Ok(other)
     }
 
     /// The names that were asked for, by the variant or themselves.
@@ -173,13 +178,18 @@ impl Installation<'_> {
         packages
     }
 
-    /// Makes a system of package files.
+    /// Makes a system of package files, and of the names of those that were asked for.
     ///
     /// # Errors
     /// The first failure; nothing is left then.
-    pub fn build(&self, items: &[Item], progress: &dyn Progress, interrupt: &Interrupt) -> Result<(), Error> {
+    pub fn build(
+        &self,
+        what: (&[Item], &BTreeSet<String>),
+        progress: &dyn Progress,
+        interrupt: &Interrupt,
+    ) -> Result<(), Error> {
         interrupt.set_staged(true);
-        let result = self.build_staged(items, progress, interrupt);
+        let result = self.build_staged(what, progress, interrupt);
         interrupt.set_staged(false);
         match result {
             Err(_) if interrupt.is_wanted() => Err(Error::Interrupted),
@@ -187,7 +197,12 @@ impl Installation<'_> {
         }
     }
 
-    fn build_staged(&self, items: &[Item], progress: &dyn Progress, interrupt: &Interrupt) -> Result<(), Error> {
+    fn build_staged(
+        &self,
+        (items, wanted): (&[Item], &BTreeSet<String>),
+        progress: &dyn Progress,
+        interrupt: &Interrupt,
+    ) -> Result<(), Error> {
         let staging = Staging::begin(self.target)?;
         let path = staging.path();
         let tree = Tree::open(path).map_err(|source| Error::Open { path: path.to_owned(), source })?;
@@ -203,7 +218,7 @@ impl Installation<'_> {
         let host = rustix::system::uname();
         let hostname = if self.bare { host.nodename().to_str().unwrap_or(self.hostname) } else { self.hostname };
         let container = Container { command: self.container, tree: path, hostname, keeps_resolver: self.bare };
-        let order = self.order(items, (&tree, container), progress, interrupt)?;
+        let order = self.order(Question { tree: &tree, container, items, wanted }, progress, interrupt)?;
         let places: HashMap<&str, usize> = order.unpacked().enumerate().map(|(place, name)| (name, place)).collect();
         unpacked.sort_by_key(|one| places.get(one.package.name()).copied());
         dpkg_database::write(&tree, &unpacked)?;
@@ -215,8 +230,7 @@ impl Installation<'_> {
             Configuration { tree: &tree, container, order, unpacked, left }.run(progress, interrupt)?;
         }
         if tree.exists("etc/apt") {
-            let wanted = self.wanted_of(items);
-            let automatic = order.automatic(&wanted);
+            let automatic = order.automatic(wanted);
             extended_states::write(&tree, &automatic, &self.source.architecture)?;
         }
         if self.bare {
@@ -231,30 +245,29 @@ impl Installation<'_> {
         Ok(staging.finish()?)
     }
 
-    /// The names that were asked for, out of the packages that are installed.
-    fn wanted_of(&self, items: &[Item]) -> BTreeSet<String> {
-        let packages: Vec<Package> = items.iter().map(|item| item.package.clone()).collect();
-        self.wanted(&packages)
-    }
-
     /// The order in which the packages count as unpacked and are configured.
-    fn order(
-        &self,
-        items: &[Item],
-        (tree, container): (&Tree, Container<'_>),
-        progress: &dyn Progress,
-        interrupt: &Interrupt,
-    ) -> Result<Order, Error> {
-        if tree.exists("usr/bin/apt-get") {
-            let wanted = self.wanted_of(items);
-            match (Question { tree, container, items, wanted: &wanted }).ask(interrupt) {
+    fn order(&self, question: Question<'_>, progress: &dyn Progress, interrupt: &Interrupt) -> Result<Order, Error> {
+        if question.tree.exists("usr/bin/apt-get") {
+            match question.ask(interrupt) {
                 Ok(order) => return Ok(order),
-                Err(configure::Error::Interrupted) => return Err(Error::Interrupted),
-                Err(error) => progress.notice(&format!("apt does not say in which order it would install: {error}")),
+                Err(ask_apt::Error::Interrupted) => return Err(Error::Interrupted),
+                Err(ask_apt::Error::Tree(error)) => return Err(error.into()),
+                Err(error) => progress.notice(&told(&error)),
             }
         }
-        Ok(Order::own(items)?)
+        Ok(Order::own(question.items)?)
     }
+}
+
+/// An error and its causes, and what comes of it.
+fn told(error: &ask_apt::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    format!("{text}\nthe packages are installed in another order than apt's")
 }
 
 /// Whether this machine can run programs of the architecture.

@@ -38,12 +38,22 @@ pub struct Request {
     pub exclude: BTreeSet<String>,
 }
 
-/// Chooses from `available`; the result is sorted so that dependencies tend to come before what needs them, and the
+/// What was chosen.
+#[derive(Debug, Clone)]
+pub struct Chosen<'a> {
+    /// All packages.
+    pub packages: Vec<&'a Package>,
+    /// The names of those that are there because they were asked for: each under its own name, or as what provides the name that
+    /// was.
+    pub wanted: BTreeSet<String>,
+}
+
+/// Chooses from `available`; the packages are sorted so that dependencies tend to come before what needs them, and the
 /// package `base-files` first if it is there.
 ///
 /// # Errors
 /// Where something asked for does not exist or cannot be installed.
-pub fn resolve<'a>(available: &'a [Package], request: &Request) -> Result<Vec<&'a Package>, Error> {
+pub fn resolve<'a>(available: &'a [Package], request: &Request) -> Result<Chosen<'a>, Error> {
     let pool = Pool::new(available)?;
     let mut goals = Vec::new();
     for name in &request.packages {
@@ -55,8 +65,12 @@ pub fn resolve<'a>(available: &'a [Package], request: &Request) -> Result<Vec<&'
     }
     let mut search = Search { pool: &pool, request, chosen: Vec::new(), by_name: HashMap::new(), goals };
     search.run()?;
+    let mut wanted = BTreeSet::new();
+    for name in &request.packages {
+        wanted.extend(search.fulfils(name)?.map(|index| available[index].name().to_owned()));
+    }
     let chosen = std::mem::take(&mut search.chosen);
-    order(&pool, &chosen)
+    Ok(Chosen { packages: order(&pool, &chosen)?, wanted })
 }
 
 /// A set of packages with all they depend on, out of those chosen.
@@ -284,6 +298,21 @@ impl Search<'_, '_> {
             }
         }
         Ok(false)
+    }
+
+    /// The chosen package that a name stands for that was asked for: the one that has it, else the first one that was chosen of those
+    /// that provide it.
+    fn fulfils(&self, name: &str) -> Result<Option<usize>, Error> {
+        if let Some(&index) = self.by_name.get(name) {
+            return Ok(Some(index));
+        }
+        let relation = Relation { name: name.to_owned(), architecture: None, constraint: None };
+        for &index in &self.chosen {
+            if satisfies(&self.pool.packages[index], &relation)? {
+                return Ok(Some(index));
+            }
+        }
+        Ok(None)
     }
 
     /// The packages that would satisfy the dependency and can go together with what is chosen, best first.

@@ -157,7 +157,7 @@ impl Runner<'_> {
     }
 
     fn run(&self, words: &[String], input: &[u8]) -> Result<bool, Error> {
-        let mut command = self.container.one_shot(self.path);
+        let mut command = self.container.one_shot(self.path, true);
         for (name, value) in [
             ("HOME", "/root"),
             ("LANG", "C.UTF-8"),

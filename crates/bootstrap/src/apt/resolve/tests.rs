@@ -24,8 +24,12 @@ fn request(packages: &str, exclude: &str) -> Request {
 
 fn chosen(available: &[Package], packages: &str, exclude: &str) -> Result<Vec<String>, String> {
     let show = |package: &&Package| format!("{}={}", package.name(), package.version());
-    let mut names: Vec<String> =
-        resolve(available, &request(packages, exclude)).map_err(|error| error.to_string())?.iter().map(show).collect();
+    let mut names: Vec<String> = resolve(available, &request(packages, exclude))
+        .map_err(|error| error.to_string())?
+        .packages
+        .iter()
+        .map(show)
+        .collect();
     names.sort();
     Ok(names)
 }
@@ -54,6 +58,27 @@ fn provided_names_count_with_their_versions() {
     assert_eq!(chosen(&available, "a", "").unwrap(), ["a=1", "r=1"]);
     assert_eq!(chosen(&available, "b", "").unwrap(), ["b=1", "q=1"]);
     assert_eq!(chosen(&available, "mail", "p r").unwrap(), ["q=1"]);
+}
+
+/// What was asked for by a name that it provides is not there for others only.
+#[test]
+fn who_fulfils_a_name_that_was_asked_for_is_wanted() {
+    let available = pool(
+        "vim 1 | Provides: editor | Depends: lib\nnano 1 | Provides: editor | Priority: important\nlib 1\n\
+         a 1 | Depends: vim\nsh 1 | Provides: editor | Essential: yes",
+    );
+    let wanted = |packages, exclude| {
+        let chosen = resolve(&available, &request(packages, exclude)).unwrap();
+        chosen.wanted.into_iter().collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(wanted("editor", ""), "sh");
+    assert_eq!(wanted("editor", "sh"), "nano");
+    assert_eq!(wanted("editor", "sh nano"), "vim");
+    // One that is there by its own name will do, one that comes later only because it is needed is not meant.
+    assert_eq!(wanted("a editor", "sh nano"), "a vim");
+    assert_eq!(wanted("a editor", "sh"), "a nano");
+    assert_eq!(wanted("editor vim", "sh nano"), "vim");
+    assert_eq!(wanted("lib", ""), "lib");
 }
 
 #[test]
@@ -90,7 +115,8 @@ fn packages_of_other_architectures_do_not_count() {
 fn dependencies_stand_before_what_needs_them_and_the_base_before_all() {
     let available = pool("a 1 | Depends: b\nb 1 | Depends: c\nc 1 | Depends: a\nz 1\nbase-files 1 | Depends: z");
     let request = request("a base-files", "");
-    let names: Vec<&str> = resolve(&available, &request).unwrap().iter().map(|package| package.name()).collect();
+    let names: Vec<&str> =
+        resolve(&available, &request).unwrap().packages.iter().map(|package| package.name()).collect();
     assert_eq!(names[0], "base-files");
     assert_eq!(names.len(), 5);
 }
@@ -116,7 +142,7 @@ proptest! {
         });
         match resolve(&available, &request("p0", "")) {
             Ok(solution) => {
-                let has = |one: usize| solution.iter().any(|package| package.name() == format!("p{one}"));
+                let has = |one: usize| solution.packages.iter().any(|package| package.name() == format!("p{one}"));
                 prop_assert!(possible && has(0));
                 prop_assert!(edges.iter().all(|e| !has(e.0) || has(e.1) || has(e.2)));
                 prop_assert!(against.iter().all(|c| c.0 == c.1 || !has(c.0) || !has(c.1)));
