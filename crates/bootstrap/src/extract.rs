@@ -304,7 +304,9 @@ fn file(parent: BorrowedFd<'_>, name: &OsStr, entry: &Entry, content: &mut impl 
 
 /// Owner, attributes, mode and time, in this order: a change of owner takes set-user-ID and capabilities away.
 fn finish(file: BorrowedFd<'_>, entry: &Entry) -> rustix::io::Result<()> {
-    if (entry.uid, entry.gid) != (0, 0) || !rustix::process::geteuid().is_root() {
+    // What was made in a directory with a set-group-ID bit has its group.
+    let status = rustix::fs::fstat(file)?;
+    if (status.st_uid, status.st_gid) != (entry.uid, entry.gid) {
         let (uid, gid) = owner(entry.uid, entry.gid);
         rustix::fs::fchown(file, uid, gid)?;
     }

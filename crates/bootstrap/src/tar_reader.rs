@@ -10,6 +10,7 @@ const LARGEST_PAX: u64 = 1 << 20;
 /// The most that may be said about one entry before it comes: there is one set of records, and one long name of each kind.
 const LARGEST_DESCRIPTION: u64 = 2 * LARGEST_PAX;
 const BLOCK: usize = 512;
+const SPARSE: Error = Error::Unsupported("files with holes (tar --sparse)");
 
 /// What is wrong with an archive.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +21,9 @@ pub enum Error {
     /// The archive does not follow the format, or goes beyond a limit.
     #[error("the archive is damaged: {0}")]
     Damaged(&'static str),
+    /// It has what is not unpacked here.
+    #[error("the archive has {0}, which are not unpacked")]
+    Unsupported(&'static str),
     /// The entry is of a kind that cannot be unpacked.
     #[error("'{path}' is of the unknown type '{kind}'")]
     Unknown {
@@ -202,6 +206,7 @@ impl<R: Read> TarReader<R> {
             b'4' => Kind::BlockDevice,
             b'5' => Kind::Directory,
             b'6' => Kind::Fifo,
+            b'S' => return Err(SPARSE),
             kind => return Err(Error::Unknown { path: lossy(&path), kind: char::from(kind) }),
         };
         let link = match overrides.link {
@@ -215,9 +220,12 @@ impl<R: Read> TarReader<R> {
         {
             return Err(Error::Damaged("a path is too long or holds a zero byte"));
         }
-        if overrides.size.is_some_and(|said| said != size) {
-            return Err(Error::Damaged("the two sizes of a file differ"));
-        }
+        let size = match overrides.size {
+            // One beyond 8 GiB has no place in the header, where nothing is then.
+            Some(said) if size == 0 || said == size => said,
+            Some(_) => return Err(Error::Damaged("the two sizes of a file differ")),
+            None => size,
+        };
         let number = |value: io::Result<u64>| {
             value.ok().and_then(|id| u32::try_from(id).ok()).ok_or(Error::Damaged("an owner is no number"))
         };
@@ -314,7 +322,7 @@ fn read_pax(mut records: &[u8], overrides: &mut Overrides) -> Result<(), Error> 
             b"gid" => overrides.gid = Some(parse(value).ok_or(WRONG)?),
             b"size" => overrides.size = Some(parse(value).ok_or(WRONG)?),
             b"mtime" => overrides.mtime = Some(parse_time(value).ok_or(WRONG)?),
-            _ if key.starts_with(b"GNU.sparse.") => return Err(Error::Damaged("sparse files are not supported")),
+            _ if key.starts_with(b"GNU.sparse.") => return Err(SPARSE),
             _ => {
                 if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
                     overrides.xattrs.push((name.to_vec(), value.to_vec()));

@@ -136,7 +136,9 @@ impl Tree {
             other => (other.map_err(error)?, false),
         };
         if made || is_being_made(&rustix::fs::fstat(&directory).map_err(error)?, 0) {
-            rustix::fs::fchmod(&directory, Mode::from_raw_mode(mode)).map_err(error)?;
+            to_root(directory.as_fd())
+                .and_then(|()| rustix::fs::fchmod(&directory, Mode::from_raw_mode(mode)))
+                .map_err(error)?;
         }
         Ok(())
     }
@@ -152,7 +154,12 @@ impl Tree {
             Ok(()) | Err(Errno::NOENT) => {}
             Err(other) => return Err(error(other)),
         }
-        rustix::fs::symlinkat(target, &parent, name).map_err(error)
+        rustix::fs::symlinkat(target, &parent, name).map_err(error)?;
+        if !rustix::process::geteuid().is_root() {
+            return Ok(());
+        }
+        let (uid, gid) = owner(0, 0);
+        rustix::fs::chownat(&parent, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW).map_err(error)
     }
 
     /// Gives a file or a link another name, in place of whatever file or link has that.
@@ -346,6 +353,7 @@ pub fn remove_at(directory: BorrowedFd<'_>, name: &OsStr, depth: usize) -> rusti
 fn opened_with_mode(parent: BorrowedFd<'_>, name: &[u8], mode: u32) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let directory = rustix::fs::openat(parent, name, flags, Mode::empty())?;
+    to_root(directory.as_fd())?;
     rustix::fs::fchmod(&directory, Mode::from_raw_mode(mode))?;
     Ok(directory)
 }
@@ -364,6 +372,17 @@ pub(crate) fn set_mode(parent: BorrowedFd<'_>, name: &OsStr, mode: u32) -> rusti
     // Without its being opened: it can be a device.
     let found = rustix::fs::openat(parent, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
     rustix::fs::chmod(format!("/proc/self/fd/{}", found.as_raw_fd()), Mode::from_raw_mode(mode))
+}
+
+/// Gives what was made a moment ago to root: in a directory with a set-group-ID bit it has another group. For other users
+/// it stays theirs.
+fn to_root(file: BorrowedFd<'_>) -> rustix::io::Result<()> {
+    let status = rustix::fs::fstat(file)?;
+    if (status.st_uid, status.st_gid) == (0, 0) || !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let (uid, gid) = owner(0, 0);
+    rustix::fs::fchown(file, uid, gid)
 }
 
 /// Owner and group as the kernel takes them.

@@ -7,6 +7,7 @@ use std::io::{self, Read, Seek};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
+use bootstrap::tar_reader;
 use image::copy::{self, Progress};
 use image::disk::Format;
 use image::pool::{self, Image, Pool};
@@ -149,6 +150,9 @@ impl Error {
             Self::Unpack(_, unpack::Error::Read { .. } | unpack::Error::Wrong { .. }) => BROKEN,
             Self::Mounted(_, error) if error.is_damage() => BROKEN,
             Self::Archive(_, tarball::Error::NoArchive) => "decompress it, and import what is in it",
+            Self::Archive(_, tarball::Error::Archive(tar_reader::Error::Unsupported(_))) => {
+                "make the archive again, without --sparse (-S)"
+            }
             Self::Archive(_, error) if !matches!(error, tarball::Error::Finish(_)) => BROKEN,
             Self::KernelAlone { kernel: None, .. } => "import it without --user-space",
             Self::KernelAlone { .. } => "it can be imported as root on a host whose kernel knows it",

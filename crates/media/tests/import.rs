@@ -86,3 +86,22 @@ fn an_attribute_that_is_too_long_is_left_out() {
         assert_eq!((made.matches("user.short").count(), made.matches("user.long").count()), (2, 0));
     }
 }
+
+/// Holes are written in ways of tar's own.
+#[test]
+fn archives_with_holes_are_to_be_made_without() {
+    requires!(root, program "tar");
+    let (tree, work, place) = (fixture::empty(), fixture::empty(), fixture::empty());
+    tree.write("usr/file", "x", 0o644);
+    File::create(tree.join("usr/holes")).and_then(|file| file.set_len(10 << 20)).expect("file");
+    for format in ["--format=pax", "--format=gnu"] {
+        let archive = work.join("archive.tar");
+        run(Command::new("tar").args([format, "-S", "-cf"]).arg(&archive).arg("-C").arg(tree.path()).arg("usr"));
+        let error = import(place.path(), (&archive, None, false), &mut |_| true).expect_err("holes");
+        assert_eq!(error.hint(), Some("make the archive again, without --sparse (-S)"), "{error:?}");
+        run(Command::new("tar").args([format, "-cf"]).arg(&archive).arg("-C").arg(tree.path()).arg("usr"));
+        import(place.path(), (&archive, None, false), &mut |_| true).expect("imported");
+        assert_eq!(fs::metadata(place.join("made/usr/holes")).expect("file").len(), 10 << 20);
+        run(Command::new("rm").arg("-r").arg(place.join("made")));
+    }
+}

@@ -104,3 +104,45 @@ fn nodes_have_the_mode_of_the_archive() {
         assert_eq!(mode(&place.path().join(path)), 0o666, "{path}");
     }
 }
+
+/// The group of a directory with a set-group-ID bit is that of what is in it only where the archive says so.
+#[test]
+fn what_is_in_a_directory_has_its_own_group() {
+    testkit::requires!(root);
+    let place = tempfile::tempdir().unwrap();
+    let tree = Tree::open(place.path()).unwrap();
+    let directories = Directories::default();
+    let mut extractor = Extractor::new(&tree, &directories, 0);
+    let root = |path: &str, mode| Entry { uid: 0, gid: 0, ..directory(path, mode) };
+    let file = |path: &str, gid| Entry { kind: Kind::File, gid, ..root(path, 0o644) };
+    extractor.extract(&Entry { gid: 8, ..root("mail", 0o2775) }, &mut io::empty()).unwrap();
+    for entry in [root("mail/below", 0o755), file("mail/file", 0), file("mail/own", 8), file("mail/implied/a/file", 0)]
+    {
+        extractor.extract(&entry, &mut io::empty()).unwrap();
+    }
+    extractor.keep_directory(&root("mail/kept", 0o750)).unwrap();
+    tree.write("mail/written", b"", 0o600).unwrap();
+    tree.write("mail/made/written", b"", 0o600).unwrap();
+    tree.make_directory("mail/new", 0o711).unwrap();
+    tree.link("file", "mail/link").unwrap();
+    let seen = |path: &str| {
+        let status = std::fs::symlink_metadata(place.path().join(path)).unwrap();
+        (status.gid(), status.mode() & 0o7777)
+    };
+    assert_eq!((seen("mail"), seen("mail/own")), ((8, 0o2775), (8, 0o644)));
+    for (path, mode) in [
+        ("below", 0o755),
+        ("file", 0o644),
+        ("implied", 0o755),
+        ("implied/a", 0o755),
+        ("implied/a/file", 0o644),
+        ("kept", 0o750),
+        ("written", 0o600),
+        ("made", 0o755),
+        ("made/written", 0o600),
+        ("new", 0o711),
+        ("link", 0o777),
+    ] {
+        assert_eq!(seen(&format!("mail/{path}")), (0, mode), "{path}");
+    }
+}

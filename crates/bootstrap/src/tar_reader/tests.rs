@@ -54,3 +54,41 @@ fn descriptions_do_not_add_up_without_end() {
         assert!(matches!(error, Error::Damaged("too much is said about one entry")), "{error}");
     }
 }
+
+#[test]
+fn a_size_that_has_no_place_in_the_header_is_the_one_of_the_records() {
+    let said = |size: u64| {
+        let record = format!("size={size}\n");
+        let length = record.len() + 3;
+        member(b'x', format!("{length} {record}").as_bytes())
+    };
+    // The header of a file of 9 GiB, and the beginning of that.
+    let size = 9 << 30;
+    let archive = [said(size), member(b'0', b"")].concat();
+    let mut reader = TarReader::new(archive.chain(io::repeat(b'x')));
+    assert_eq!(reader.next_entry().unwrap().unwrap().size, size);
+    let mut content = [0; 1000];
+    reader.read_exact(&mut content).unwrap();
+    assert_eq!(content, [b'x'; 1000]);
+    // What follows is found.
+    let archive = [said(600), member(b'0', b""), vec![b'x'; 1024], member(b'0', b"")].concat();
+    let mut reader = TarReader::new(&*archive);
+    assert_eq!(reader.next_entry().unwrap().unwrap().size, 600);
+    assert_eq!(reader.next_entry().unwrap().unwrap().size, 0);
+    assert!(reader.next_entry().unwrap().is_none());
+    let archive = [said(7), member(b'0', b"content")].concat();
+    assert_eq!(TarReader::new(&*archive).next_entry().unwrap().unwrap().size, 7);
+    let archive = [said(8), member(b'0', b"content")].concat();
+    let error = TarReader::new(&*archive).next_entry().unwrap_err();
+    assert!(matches!(error, Error::Damaged("the two sizes of a file differ")), "{error}");
+}
+
+#[test]
+fn archives_with_sparse_files_are_not_called_damaged() {
+    let modern = [member(b'x', b"22 GNU.sparse.major=1\n"), member(b'0', b"")].concat();
+    for archive in [modern, member(b'S', b"")] {
+        let error = TarReader::new(&*archive).next_entry().unwrap_err();
+        assert!(matches!(error, Error::Unsupported(_)), "{error}");
+        assert_eq!(error.to_string(), "the archive has files with holes (tar --sparse), which are not unpacked");
+    }
+}

@@ -118,6 +118,7 @@ fn create(parent: BorrowedFd<'_>, name: &OsStr) -> rustix::io::Result<File> {
 }
 
 fn fill(mut file: File, content: &[u8], mode: u32) -> io::Result<()> {
+    super::to_root(file.as_fd())?;
     rustix::fs::fchmod(&file, Mode::from_raw_mode(mode))?;
     file.write_all(content)
 }
