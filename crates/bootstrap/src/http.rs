@@ -2,13 +2,14 @@
 //! file where the server can do that.
 
 mod absolute_form;
+mod aside;
 mod local;
 pub mod proxies;
 mod resolver;
 
 use std::collections::HashMap;
 use std::io::{self, Read};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use ureq::Agent;
@@ -211,19 +212,21 @@ impl Error {
 
 /// Gets things from servers, directly or by proxies. Connections are kept for the next request; any number of threads may
 /// share a client.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Client {
     patience: Patience,
     route: Route,
     /// Whether `file://` is understood.
     files: bool,
-    /// By their proxy, and whether they are for `https`: made when they are first used. For one with TLS the host's
-    /// certificates are read.
-    agents: Mutex<HashMap<(Option<String>, bool), Agent>>,
+    agents: Arc<Mutex<Agents>>,
 }
 
+/// By their proxy, and whether they are for `https`: made when they are first used. For one with TLS the host's
+/// certificates are read.
+type Agents = HashMap<(Option<String>, bool), Agent>;
+
 /// How servers are reached.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Route {
     /// All by that proxy, or directly.
     Fixed(Option<ureq::Proxy>),
@@ -248,7 +251,7 @@ impl Client {
     }
 
     fn by(route: Route, patience: Patience) -> Self {
-        Self { patience, route, files: false, agents: Mutex::default() }
+        Self { patience, route, files: false, agents: Arc::default() }
     }
 
     /// A client that also gets the host's own files, by `file://` and their absolute path.
@@ -356,7 +359,7 @@ impl Client {
     ) -> Result<Option<Dated>, Error> {
         let mut attempt = 1;
         loop {
-            match self.get(url, 0).and_then(|response| response.read_all(given_up, limit)) {
+            match self.get_once(given_up, url, limit) {
                 Err(_) if given_up() => return Ok(None),
                 Err(e) if e.is_transient() && attempt < self.patience.attempts => {
                     if !self.patience.wait_after(attempt, given_up) {
@@ -367,6 +370,21 @@ impl Client {
                 result => return result,
             }
         }
+    }
+
+    fn get_once(&self, given_up: &dyn Fn() -> bool, url: &str, limit: u64) -> Result<Option<Dated>, Error> {
+        let Some(mut response) = self.get_aside(given_up, url, 0)? else { return Ok(None) };
+        let mut content = Vec::new();
+        while let Some(bytes) = response.next(given_up, url)? {
+            if bytes.is_empty() {
+                return Ok(Some(Dated { content, modified: response.modified }));
+            }
+            content.extend_from_slice(&bytes);
+            if content.len() as u64 > limit {
+                return Err(Error::TooLarge { url: without_credentials(url), limit });
+            }
+        }
+        Ok(None)
     }
 
     /// How patient the client is.
@@ -494,23 +512,6 @@ impl Response {
     /// How many bytes come, where the server says so.
     pub fn length(&self) -> Option<u64> {
         self.length
-    }
-
-    /// Reads it to its end; `None` where it was given up meanwhile.
-    fn read_all(mut self, given_up: &dyn Fn() -> bool, limit: u64) -> Result<Option<Dated>, Error> {
-        let mut content = Vec::new();
-        let mut buffer = vec![0; 64 * 1024];
-        while !given_up() {
-            let count = self.read(&mut buffer)?;
-            if count == 0 {
-                return Ok(Some(Dated { content, modified: self.modified }));
-            }
-            content.extend_from_slice(&buffer[..count]);
-            if content.len() as u64 > limit {
-                return Err(Error::TooLarge { url: without_credentials(&self.url), limit });
-            }
-        }
-        Ok(None)
     }
 
     /// Reads some bytes; 0 at the end.

@@ -95,29 +95,29 @@ impl<'a> Transfer<'a> {
         let mut hasher = self.partial.resume()?;
         self.tell();
         if self.partial.length() < size || size == 0 {
-            let mut response = self.line.client.get(url, self.partial.length())?;
-            if response.offset() != self.partial.length() {
+            let stop = self.line.stop;
+            let given_up = || stop.is_wanted();
+            let answer = self.line.client.get_aside(&given_up, url, self.partial.length())?;
+            let Some(mut response) = answer else { return Ok(false) };
+            if response.offset != self.partial.length() {
                 hasher = self.partial.restart()?;
             }
-            if let Some(length) = response.length()
-                && response.offset().checked_add(length) != Some(size)
+            if let Some(length) = response.length
+                && response.offset.checked_add(length) != Some(size)
             {
-                return Err(self.size_error(url, response.offset().saturating_add(length)));
+                return Err(self.size_error(url, response.offset.saturating_add(length)));
             }
-            let mut buffer = vec![0; 128 * 1024];
             loop {
-                if self.line.stop.is_wanted() {
-                    return Ok(false);
-                }
-                let count = response.read(&mut buffer)?;
-                if count == 0 {
+                let Some(bytes) = response.next(&given_up, url)? else { return Ok(false) };
+                if bytes.is_empty() {
                     break;
                 }
-                if self.partial.length() + count as u64 > size {
-                    return Err(self.size_error(url, self.partial.length() + count as u64));
+                let length = self.partial.length().saturating_add(bytes.len() as u64);
+                if length > size {
+                    return Err(self.size_error(url, length));
                 }
-                hasher.update(&buffer[..count]);
-                self.partial.write(&buffer[..count])?;
+                hasher.update(&bytes);
+                self.partial.write(&bytes)?;
                 self.tell();
             }
             if self.partial.length() < size {

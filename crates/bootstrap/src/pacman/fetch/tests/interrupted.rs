@@ -122,3 +122,33 @@ fn who_waits_for_another_run_is_told_so_and_may_stop() {
         assert_eq!(run.join().unwrap().unwrap(), b"content");
     });
 }
+
+#[test]
+fn nobody_waits_for_a_server_that_says_nothing_who_stops_it() {
+    let fixture = Fixture::new();
+    let content = vec![7; 1 << 20];
+    let candidate = candidate(&content, Some(fixture.sign(&content)));
+    let patience = Patience { stall: None, ..*fixture.client.patience() };
+    let fixture = Fixture { client: Client::new(None, patience).unwrap(), ..fixture };
+    let web = Web::new(&fixture.keyring, now());
+    // It falls silent in the midst of the head, or of the content; who stops it does so then.
+    for (before, database) in [(None, true), (Some(10), true), (None, false), (Some(10), false)] {
+        let (interrupt, body) = (Arc::new(Interrupt::default()), content.clone());
+        let told = Arc::clone(&interrupt);
+        let silent = Server::start(move |_| {
+            told.trigger();
+            while before.is_none() {
+                std::thread::park();
+            }
+            Reply { stall: before, ..Reply::ok(body.clone()) }
+        });
+        let origin = origin(&[&silent.url]);
+        let fetcher = Fetcher { interrupt: &interrupt, ..fixture.fetcher(&web) };
+        let cache = PackageCache::of_host(&fixture.path()).unwrap();
+        let error = match database {
+            true => fetcher.databases(&[origin]).unwrap_err(),
+            false => fetcher.packages(&[(&candidate, &origin)], &[cache]).unwrap_err(),
+        };
+        assert!(matches!(error, Error::Interrupted), "{error:?}");
+    }
+}
