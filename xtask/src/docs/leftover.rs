@@ -1,5 +1,7 @@
 //! What the blocks of a page have left on the host.
 
+use std::collections::HashSet;
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -26,6 +28,10 @@ pub(super) fn programs(directory: &Path) -> PathBuf {
 /// What has been left by the page in a directory.
 pub(super) struct Leftover {
     directory: PathBuf,
+    /// What was where machines are before.
+    before: HashSet<OsString>,
+    /// What may be the name of a machine in what is run. Others make machines at the same time, which are not ours.
+    words: HashSet<String>,
 }
 
 /// A process that is still there.
@@ -35,19 +41,26 @@ struct Process {
 }
 
 impl Leftover {
-    pub(super) fn of(directory: &Path) -> Self {
-        Self { directory: directory.to_owned() }
+    /// To be called before the page runs `text` in the directory.
+    pub(super) fn of(directory: &Path, text: &str) -> Self {
+        let is_part = |one: char| one.is_ascii_alphanumeric() || "._-".contains(one);
+        let words = text.split(|one| !is_part(one)).filter(|word| !word.is_empty());
+        Self {
+            directory: directory.to_owned(),
+            before: entries().collect(),
+            words: words.map(|word| word.strip_suffix(".raw").unwrap_or(word).to_owned()).collect(),
+        }
     }
 
     /// Whether there is nothing, or will be soon. What has been asked to end may need its time.
     pub(super) fn goes_by_itself(&self, patience: Duration) -> bool {
-        self.are_gone_within(patience) && self.links().is_empty()
+        self.are_gone_within(patience) && self.machines().is_empty()
     }
 
     /// The names of programs, and machines.
     pub(super) fn names(&self) -> Vec<String> {
         let processes = self.processes().into_iter().map(|process| process.name);
-        processes.chain(self.links().iter().map(|path| path.display().to_string())).collect()
+        processes.chain(self.machines().iter().map(|path| path.display().to_string())).collect()
     }
 
     /// Ends and removes all of it. Machines end in order when they are asked to, and else with their supervisors.
@@ -61,10 +74,12 @@ impl Leftover {
                 break;
             }
         }
-        for link in self.links() {
-            fs::remove_file(&link).with_context(|| format!("cannot remove {}", link.display()))?;
-            let name = link.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            let name = name.strip_suffix(".raw").unwrap_or(name);
+        for machine in self.machines() {
+            let is_tree = machine.symlink_metadata().is_ok_and(|status| status.is_dir());
+            let removed = if is_tree { fs::remove_dir_all(&machine) } else { fs::remove_file(&machine) };
+            removed.with_context(|| format!("cannot remove {}", machine.display()))?;
+            let name = machine.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let name = own_name(name);
             let noted = Path::new(AUTOSTART).join(name);
             let settings = Path::new(SETTINGS).join(format!("{name}.nspawn"));
             for path in [noted, settings].iter().filter(|path| path.exists()) {
@@ -102,12 +117,27 @@ impl Leftover {
         pids.filter_map(|pid| Process::with_variable(pid, &first)).collect()
     }
 
-    /// Machines whose trees were in the directory.
-    fn links(&self) -> Vec<PathBuf> {
-        let entries = fs::read_dir(MACHINES).into_iter().flatten();
-        let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
-        paths.filter(|path| path.read_link().is_ok_and(|target| target.starts_with(&self.directory))).collect()
+    /// Machines whose trees were in the directory, and those that are new and that the page names.
+    fn machines(&self) -> Vec<PathBuf> {
+        let is_ours = |name: &OsString| {
+            let is_new =
+                !self.before.contains(name) && name.to_str().is_some_and(|name| self.words.contains(own_name(name)));
+            let target = Path::new(MACHINES).join(name).read_link();
+            is_new || target.is_ok_and(|target| target.starts_with(&self.directory))
+        };
+        entries().filter(is_ours).map(|name| Path::new(MACHINES).join(name)).collect()
     }
+}
+
+/// What is where machines are.
+fn entries() -> impl Iterator<Item = OsString> {
+    fs::read_dir(MACHINES).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.file_name()))
+}
+
+/// The name of the machine whose tree or image it is, or that has died while it was made.
+fn own_name(file: &str) -> &str {
+    let name = file.strip_prefix(".#redd.").unwrap_or(file);
+    name.strip_suffix(".raw").unwrap_or(name)
 }
 
 impl Process {

@@ -51,6 +51,16 @@ pub(super) enum Piece {
     Console(Transcript),
 }
 
+impl Piece {
+    /// All that is run.
+    fn typed(&self) -> Vec<&str> {
+        match self {
+            Self::Script(script) => vec![script],
+            Self::Console(transcript) => transcript.exchanges.iter().filter_map(|one| one.typed.line()).collect(),
+        }
+    }
+}
+
 /// The pieces with this mark.
 ///
 /// # Errors
@@ -121,6 +131,8 @@ pub(super) fn run(page: &Path, pieces: &[Piece], programs: &[PathBuf], mark: Mar
     // Not in /tmp, which may be in memory and too small for a tree.
     let directory = tempfile::Builder::new().prefix("redd-docs-").tempdir_in("/var/tmp")?;
     let surroundings = Surroundings::make(directory.path(), programs)?;
+    let text: Vec<&str> = pieces.iter().flat_map(Piece::typed).collect();
+    let left = Leftover::of(directory.path(), &text.join("\n"));
     let end = started + mark.limit();
     let mut consoles = Consoles::default();
     let done = pieces.iter().try_for_each(|piece| match piece {
@@ -130,7 +142,6 @@ pub(super) fn run(page: &Path, pieces: &[Piece], programs: &[PathBuf], mark: Mar
     // Terminals close here: what still sits at one is hung up.
     let done = done.and_then(|()| consoles.finish());
     say(&format!("{}: {:.1} s", page.display(), started.elapsed().as_secs_f64()));
-    let left = Leftover::of(directory.path());
     if done.is_ok() && !left.goes_by_itself(PATIENCE) {
         let names = left.names().join(", ");
         left.end(PATIENCE)?;
@@ -150,6 +161,28 @@ mod tests {
 
     fn run_one(block: &str) -> Result<()> {
         run(Path::new("page.md"), &[Piece::Script(block.to_owned())], &[], Mark::Tested)
+    }
+
+    /// Machines that others make at the same time, which the page does not name, stay.
+    #[test]
+    fn a_machine_that_a_page_leaves_behind_is_a_failure_and_is_removed() {
+        testkit::requires!(root);
+        let machines = Path::new("/var/lib/machines");
+        std::fs::create_dir_all(machines).expect("a directory");
+        let number = std::process::id();
+        let name = format!("docs-xtask-{number}");
+        let (tree, image) = (machines.join(&name), machines.join(format!("{name}-image.raw")));
+        let block = format!("mkdir -p {0}/usr; touch {0}/usr/file; >{1}\n", tree.display(), image.display());
+        let error = run_one(&block).expect_err("it leaves something");
+        assert!(error.to_string().contains(&name), "{error:#}");
+        assert!(!tree.exists() && !image.exists());
+        let other = machines.join(format!("docs-other-{number}"));
+        run_one(&format!("number={number}\nmkdir {}/docs-other-$number\n", machines.display())).expect("done");
+        std::fs::remove_dir(&other).expect("it stays");
+        // What was there before stays, too.
+        std::fs::create_dir(&other).expect("a directory");
+        run_one(&format!("test -d {}\n", other.display())).expect("done");
+        std::fs::remove_dir(&other).expect("it stays");
     }
 
     /// A block that puts a process into the background, in a session of its own, and notes its number.

@@ -52,6 +52,14 @@ impl Typed {
         }
     }
 
+    /// A line, as it was typed.
+    pub(super) fn line(&self) -> Option<&str> {
+        match self {
+            Self::Line(line) => Some(line),
+            Self::Keys(_) => None,
+        }
+    }
+
     /// What the terminal sends.
     pub(super) fn keys(&self) -> String {
         match self {
