@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use rustix::process::Signal;
+
 use crate::interrupt::Interrupt;
 
 /// What of a line is kept; the rest counts as lines of their own.
@@ -42,7 +44,8 @@ impl ContainerCommand {
     }
 }
 
-/// Runs a program to its end: `input` is what it reads, `line` gets what it writes, both outputs together.
+/// Runs a program to its end: `input` is what it reads, `line` gets what it writes, both outputs together. Where this process is
+/// killed, the program is told to end.
 ///
 /// # Errors
 /// Where it cannot be run.
@@ -57,6 +60,8 @@ pub(crate) fn run_lines(
     command.stdin(if input.is_empty() { Stdio::null() } else { Stdio::piped() });
     // A group of its own: an interrupt from the terminal is for us, and we tell the container.
     command.process_group(0);
+    // It ends its container then. This thread waits for it below.
+    sys::process::end_with_starter(&mut command, Signal::TERM);
     let mut child = command.spawn()?;
     // It holds our end for writing.
     drop(command);

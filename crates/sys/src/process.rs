@@ -2,8 +2,11 @@
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
 use rustix::io::Result;
+use rustix::process::{Signal, set_parent_process_death_signal};
 
 use crate::clone::last_errno;
 
@@ -171,6 +174,22 @@ pub fn close_others(keep: &[BorrowedFd<'_>]) -> Result<()> {
     Ok(())
 }
 
+/// Has the kernel send a signal to the program of `command` when the thread that starts it has ended, with its process or
+/// without, see `PR_SET_PDEATHSIG` in [`prctl(2)`](https://man7.org/linux/man-pages/man2/prctl.2.html). So that thread has to
+/// wait for the program. It is not started where its parent is gone before the kernel knows.
+pub fn end_with_starter(command: &mut Command, signal: Signal) -> &mut Command {
+    let parent = rustix::process::getpid();
+    let arm = move || {
+        set_parent_process_death_signal(Some(signal))?;
+        match rustix::process::getppid() {
+            Some(now) if now == parent => Ok(()),
+            _ => Err(rustix::io::Errno::SRCH.into()),
+        }
+    };
+    // SAFETY: in the child of a process with threads only system calls are made; nothing is allocated and no lock taken.
+    unsafe { command.pre_exec(arm) }
+}
+
 /// Shows another name for this process, in place of its command line, too. Nothing happens where that cannot be found
 /// out from `/proc/self/stat`.
 pub fn rename(name: &std::ffi::CStr) {
@@ -220,4 +239,20 @@ pub fn limit_of(pid: rustix::process::Pid, resource: rustix::process::Resource) 
     }
     let finite = |value| Some(value).filter(|value| *value != libc::RLIM64_INFINITY);
     Ok(rustix::process::Rlimit { current: finite(limit.rlim_cur), maximum: finite(limit.rlim_max) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::process::ExitStatusExt;
+
+    #[test]
+    fn a_program_ends_with_the_thread_that_started_it() {
+        let start = || {
+            let mut command = Command::new("sleep");
+            end_with_starter(command.arg("1000"), Signal::TERM).spawn().unwrap()
+        };
+        let mut child = std::thread::spawn(start).join().unwrap();
+        assert_eq!(child.wait().unwrap().signal(), Some(Signal::TERM.as_raw()));
+    }
 }

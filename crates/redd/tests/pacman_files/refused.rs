@@ -1,7 +1,8 @@
 //! Packages that must not be installed, and runs that do not come to their end.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use bootstrap::progress::{Phase, Progress};
 use testkit::requires;
@@ -46,12 +47,14 @@ const PACKAGES: &str = r"mkdir -p h-1-1/usr/share/libalpm/hooks
 
 /// Runs again as another process, which ends at the so many-th thing.
 fn killed(scene: &Scene, packages: &[&str], at: u32) -> bool {
-    let output = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "refused::a_run_to_be_killed", "--nocapture", "--ignored"])
-        .env("REDD_TEST_KILL", format!("{} {at} {}", scene.path("").display(), packages.join(" ")))
-        .output()
-        .unwrap();
-    !output.status.success()
+    !run_to_be_killed(scene, packages, at).output().unwrap().status.success()
+}
+
+fn run_to_be_killed(scene: &Scene, packages: &[&str], at: u32) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "refused::a_run_to_be_killed", "--nocapture", "--ignored"]);
+    command.env("REDD_TEST_KILL", format!("{} {at} {}", scene.path("").display(), packages.join(" ")));
+    command
 }
 
 #[test]
@@ -96,6 +99,37 @@ fn what_a_killed_run_has_begun_the_next_one_completes() {
 fn wherever_a_run_is_killed_the_next_one_completes_it() {
     requires!(root, program "pacman", program "bsdtar", program "busybox");
     assert!(kill_and_complete(0, 1) > 8);
+}
+
+#[test]
+fn a_script_ends_with_a_run_that_is_killed() {
+    requires!(root, program "pacman", program "bsdtar", program "busybox");
+    // Nobody else sleeps so long.
+    let seconds = format!("1{:09}", std::process::id());
+    let script = format!("post_install() {{ trap '' TERM; echo > /begun; /bin/busybox sleep {seconds}; }}");
+    let scene = Scene::new(&format!("mkdir -p a-1-1/opt; echo \"{script}\" > a-1-1.install; pkg a 1-1"));
+    let mut child = run_to_be_killed(&scene, &["a-1-1"], 1000).stdout(Stdio::null()).spawn().unwrap();
+    while !scene.path("ours").join("begun").exists() {
+        assert!(child.try_wait().unwrap().is_none(), "it ended before");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    while sleepers(&seconds) == 0 {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let limit = Instant::now() + Duration::from_secs(60);
+    while sleepers(&seconds) > 0 {
+        assert!(Instant::now() < limit, "its script goes on");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// How many processes are `sleep` for so long.
+fn sleepers(seconds: &str) -> usize {
+    let processes =
+        std::fs::read_dir("/proc").unwrap().filter_map(|entry| std::fs::read(entry.ok()?.path().join("cmdline")).ok());
+    processes.filter(|line| line.split(|byte| *byte == 0).skip(1).take(2).eq([b"sleep", seconds.as_bytes()])).count()
 }
 
 #[test]
