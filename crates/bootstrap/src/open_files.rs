@@ -28,7 +28,7 @@ pub(crate) fn is_exhausted(error: &(dyn Error + 'static)) -> bool {
             }
         });
         let found = io.and_then(Errno::from_io_error).or_else(|| error.downcast_ref().copied());
-        if matches!(found, Some(Errno::MFILE | Errno::NFILE)) {
+        if found == Some(Errno::MFILE) {
             return true;
         }
         next = error.source();

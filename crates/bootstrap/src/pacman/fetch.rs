@@ -86,7 +86,8 @@ impl Error {
                      repository; use another one"
                 }
                 download::Error::Http(_) => {
-                    "check the network and the repository's servers, or use other ones; what was fetched is kept"
+                    "check the network, the proxy if there is one, and the repository's servers, or use other ones; what \
+                     was fetched is kept"
                 }
                 _ => "the mirror is out of step or tampered with: try later, or use another one",
             },
