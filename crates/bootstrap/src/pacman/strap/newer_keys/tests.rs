@@ -47,7 +47,7 @@ fn keys_are_taken_from_whom_the_present_ones_trust_fully() {
     // The stranger's key is known, and no more.
     let mut keyring = fixture.keyring.clone();
     keyring.populate("of the test", &stranger.key.keyring(), "", "").unwrap();
-    let (good, other) = (package(&newcomer.key.keyring()), package(b""));
+    let (good, other) = (package(&newcomer.key.keyring()), package(&Fixture::new().key.keyring()));
     let (good_server, other_server) = (server(&[(NAME, &good)]), server(&[(NAME, &other)]));
     let signed = || (repository("core", "Required", &good_server), &good[..], Some(fixture.sign(&good)));
     let unsigned = (repository("own", "Never", &other_server), &other[..], None);
@@ -62,8 +62,11 @@ fn keys_are_taken_from_whom_the_present_ones_trust_fully() {
     assert!(newer(&fixture, &keyring, std::slice::from_ref(&unsigned)).unwrap().is_none());
     assert!(newer(&fixture, &keyring, std::slice::from_ref(&by_stranger)).unwrap().is_none());
     let told = fixture.told();
-    assert!(told.contains("newer keys of 'own' are not taken: "), "{told}");
-    assert!(told.contains("newer keys of 'all' are not taken: "), "{told}");
+    for name in ["own", "all"] {
+        let text =
+            format!("newer keys of '{name}' are not taken: '{NAME}' is not signed by keys that are trusted fully");
+        assert!(told.contains(&text), "{told}");
+    }
     // Whatever stands before them.
     assert!(has_newcomer(&newer(&fixture, &keyring, &[unsigned, by_stranger, signed()]).unwrap().unwrap()));
 }
