@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use pgp::packet::{PacketTrait, SignatureType};
 use pgp::types::Password;
+use rustix::fs::inotify;
 
 use super::*;
 use crate::digest::Sha256;
@@ -309,6 +310,25 @@ fn what_is_wrong_in_the_cache_is_fetched_anew() {
         assert!(fs::symlink_metadata(&place).unwrap().is_file(), "{name}");
         assert!(!part.exists(), "{name}");
         assert_eq!(fs::read_to_string(&outside).unwrap(), "content of somebody else", "{name}");
+    }
+}
+
+#[test]
+fn what_is_no_file_is_not_opened() {
+    let fixture = Fixture::new();
+    let whole = server(&[(NAME, b"content")]);
+    let candidate = candidate(b"content", Some(fixture.sign(b"content")));
+    fs::create_dir(fixture.path()).unwrap();
+    let watch = inotify::init(inotify::CreateFlags::NONBLOCK).unwrap();
+    for name in [NAME.to_owned(), format!("{NAME}.part"), format!("{NAME}.sig")] {
+        fifo(&fixture.path().join(&name));
+        inotify::add_watch(&watch, fixture.path().join(&name), inotify::WatchFlags::OPEN).unwrap();
+    }
+    assert_eq!(fixture.package(&candidate, &origin(&[&whole.url])).unwrap(), b"content");
+    let mut buffer = [std::mem::MaybeUninit::uninit(); 4096];
+    let mut events = inotify::Reader::new(&watch, &mut buffer);
+    while let Ok(event) = events.next() {
+        assert!(!event.events().contains(inotify::ReadFlags::OPEN), "{event:?}");
     }
 }
 

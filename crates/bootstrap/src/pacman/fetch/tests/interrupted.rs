@@ -99,6 +99,9 @@ fn who_waits_for_another_run_is_told_so_and_may_stop() {
     fs::create_dir(fixture.path()).unwrap();
     let other = fs::File::create(fixture.path().join(format!("{NAME}.part"))).unwrap();
     other.lock().unwrap();
+    // What is wrong is left to the other one.
+    let damaged = fixture.path().join(NAME);
+    fs::write(&damaged, "damaged").unwrap();
     let candidate = candidate(b"content", Some(fixture.sign(b"content")));
     std::thread::scope(|scope| {
         let run = scope.spawn(|| fixture.package(&candidate, &origin(&["http://127.0.0.1:1"])));
@@ -110,6 +113,7 @@ fn who_waits_for_another_run_is_told_so_and_may_stop() {
         assert!(matches!(error, Error::Interrupted), "{error:?}");
     });
     assert_eq!(fixture.told().lines().count(), 1, "{}", fixture.told());
+    assert_eq!(fs::read(&damaged).unwrap(), b"damaged");
     // When the other one has come to its end, it is gone on with.
     let again = Fixture { interrupt: Interrupt::default(), told: Told::default(), ..fixture };
     let whole = server(&[(NAME, b"content")]);
