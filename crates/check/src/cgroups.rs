@@ -6,7 +6,7 @@ use rustix::fs::{Access, access};
 use rustix::io::Errno;
 
 use crate::Context;
-use crate::attempt::{with_cause, without_number};
+use crate::attempt::{Uninterrupted, with_cause, without_number};
 use crate::finding::{Feature, Finding, Need, State, Topic};
 use crate::place::shown;
 
@@ -79,6 +79,7 @@ fn groups(context: &Context, layout: &Layout) -> Finding {
     let namespace = rustix::fs::stat("/proc/self/ns/pid").map_or(0, |status| status.st_ino);
     let machine = format!("redd-check-{}-{namespace:x}", std::process::id());
     let path = layout.machine(&machine);
+    let _uninterrupted = Uninterrupted::begin();
     match Group::create(layout, &machine) {
         Ok(group) => match group.remove() {
             Ok(()) => GROUPS.is(State::Works, format!("made one in {}", shown(path.parent().unwrap_or(&path)))),
