@@ -106,6 +106,8 @@ pub struct Unfinished {
     pub entry: String,
     /// What it may have in the tree, as in [`Installed::files`].
     pub files: Vec<Vec<u8>>,
+    /// Those of them that keep changes: they may be somebody else's, who had them before the package came.
+    pub backup: Vec<String>,
 }
 
 impl Unfinished {
@@ -154,8 +156,9 @@ impl<'a> LocalDatabase<'a> {
                 Some(installed) => database.second(entry, installed)?,
                 None if !database.is_directory(entry) => {}
                 None => {
-                    let (files, _) = database.read_files(entry)?;
-                    let unfinished = Unfinished { entry: entry.to_owned(), files };
+                    let (files, backup) = database.read_files(entry)?;
+                    let backup = backup.into_iter().map(|(path, _)| path).collect();
+                    let unfinished = Unfinished { entry: entry.to_owned(), files, backup };
                     if !database.begun.contains_key(unfinished.name()) {
                         return Err(Error::NoDesc(unfinished.entry));
                     }
@@ -178,7 +181,7 @@ impl<'a> LocalDatabase<'a> {
         let older = age.then_with(|| installed.package.version.compare(&first.package.version)).is_lt();
         let newer = if older { std::mem::replace(first, installed) } else { installed };
         let entry = format!("{}-{}", newer.package.name, newer.package.version);
-        self.unfinished.push(Unfinished { entry, files: newer.files });
+        self.unfinished.push(Unfinished { entry, files: newer.files, backup: newer.package.backup });
         Ok(())
     }
 
@@ -281,7 +284,8 @@ impl<'a> LocalDatabase<'a> {
         if self.is_same(archive) {
             return Ok(());
         }
-        self.write_metadata(archive, &[])
+        let backup: Backup = archive.package.backup.iter().map(|path| (path.clone(), None)).collect();
+        self.write_metadata(archive, &backup)
     }
 
     fn is_same(&self, archive: &PackageArchive) -> bool {

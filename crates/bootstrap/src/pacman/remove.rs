@@ -1,8 +1,8 @@
 //! Takes the files of packages out of a tree.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use super::local::Installed;
+use super::local::{Installed, Unfinished};
 use super::pattern::Patterns;
 use super::unpack::hash;
 use crate::tar_reader::lossy;
@@ -91,12 +91,14 @@ impl Removal<'_> {
         self.tree.rename_bytes(path, &saved)
     }
 
-    /// Removes what a package has left that was not installed to its end.
+    /// Removes what a package has left that was not installed to its end, but for what may have been there before.
     ///
     /// # Errors
     /// Where something cannot be removed.
-    pub(crate) fn remove_left(&self, files: &[Vec<u8>]) -> Result<(), tree::Error> {
-        for path in files.iter().rev().filter(|path| !(self.kept)(path)) {
+    pub(crate) fn remove_left(&self, package: &Unfinished) -> Result<(), tree::Error> {
+        let backup: HashSet<&[u8]> = package.backup.iter().map(String::as_bytes).collect();
+        let stays = |path: &[u8]| (self.kept)(path) || backup.contains(path) || self.no_upgrade.match_path(path);
+        for path in package.files.iter().rev().filter(|path| !stays(path)) {
             match path.strip_suffix(b"/") {
                 Some(directory) => self.tree.remove_if_empty(directory)?,
                 None => self.tree.remove_bytes(path)?,

@@ -138,7 +138,10 @@ fn what_is_left_of_a_package_that_nobody_wants_any_more_goes() {
     let scene = Scene::new(PACKAGES);
     // While the script before b is run, or a is written down: neither is there to the end.
     let killed_at = (0..30).find(|at| {
-        shell(&scene.path("ours"), "rm -rf opt etc var/lib/pacman/db.lck var/lib/pacman/local/*-*");
+        shell(
+            &scene.path("ours"),
+            "rm -rf opt etc var/lib/pacman/db.lck var/lib/pacman/local/*-*; mkdir etc; echo mine > etc/a",
+        );
         assert!(killed(&scene, &["c-1-1", "a-1-1"], *at));
         let entry = scene.path("ours").join("var/lib/pacman/local/a-1-1");
         entry.join("files").exists() && !entry.join("desc").exists()
@@ -148,6 +151,7 @@ fn what_is_left_of_a_package_that_nobody_wants_any_more_goes() {
     result.unwrap();
     assert!(!scene.path("ours").join("opt/a").exists());
     assert!(!scene.path("ours").join("var/lib/pacman/local/a-1-1").exists());
+    assert_eq!(std::fs::read(scene.path("ours").join("etc/a")).unwrap(), b"mine\n", "it was there before");
     // Of c nobody knows whether it is complete.
     let lock = std::fs::read_to_string(scene.path("ours").join("var/lib/pacman/db.lck")).unwrap();
     assert!(lock.lines().skip(1).eq(["install c"]), "{lock}");

@@ -82,7 +82,7 @@ impl Commit<'_> {
     fn remove_unfinished(&self, archives: &[PackageArchive], database: &mut LocalDatabase<'_>) -> Result<(), Error> {
         let kept = |path: &[u8]| self.installed.has(path) || self.incoming.has(path);
         for unfinished in database.unfinished().to_vec() {
-            self.removal(&kept).remove_left(&unfinished.files)?;
+            self.removal(&kept).remove_left(&unfinished)?;
             let name = unfinished.name();
             if database.find(name).is_none() && !archives.iter().any(|archive| archive.package.name == name) {
                 database.forget(name, None)?;
