@@ -36,6 +36,21 @@ pub enum Error {
     NoDesc(String),
 }
 
+impl Error {
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Tree(error) if error.is_full() => Some("make room on that file system, or choose another one"),
+            Self::Tree(_) => None,
+            Self::Version(_) => {
+                Some("if a pacman of another age made it, let pacman-db-upgrade(8) in there bring it up to date")
+            }
+            Self::Entry(_) | Self::NoDesc(_) => Some("restore that entry, or remove it and install the package again"),
+        }
+    }
+}
+
 /// Why a package is installed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {

@@ -114,6 +114,7 @@ impl Error {
             Self::NoRepository => {
                 own(Some("add one to pacman.conf, such as [core] with a Server, or name another file with -C"))
             }
+            Self::Local(error) => own(error.hint()),
             Self::Resolve(error) => own(error.hint()),
             Self::Keyring(error) => own(error.hint()),
             Self::Files(error) => own(error.hint()),

@@ -101,10 +101,10 @@ impl Error {
             }
             Self::Space(_) => room,
             Self::Tree(error) | Self::Unpack(unpack::Error::Tree { source: error, .. }) if error.is_full() => room,
-            Self::Database(local::Error::Tree(error)) if error.is_full() => room,
+            Self::Lock(lock::Error::Tree(error)) if error.is_full() => room,
             Self::Lock(lock::Error::Foreign(_)) => Some("if no pacman runs there, remove that file"),
             Self::Lock(lock::Error::Held(_)) => Some("wait until that is done"),
-            Self::Database(_) => Some("restore that entry, or remove it and install the package again"),
+            Self::Database(error) => error.hint(),
             Self::Hook(_) => Some("correct that file, or take it out of the tree"),
             _ => None,
         }
