@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock};
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, RenameFlags, flock};
 use rustix::io::Errno;
 
 use crate::tree::{self, Tree, remove_at};
@@ -240,12 +240,38 @@ impl Place<'_> {
     /// A file of ours, which is there with all its content at once, and locked; `None` if somebody else has made one.
     fn made(&self) -> Result<Option<File>, Error> {
         let file = self.written_part(&written(&Begun::new()))?;
-        let linked = rustix::fs::linkat(&self.directory, PART, &self.directory, NAME, AtFlags::empty());
-        let removed = remove_at(self.directory.as_fd(), OsStr::new(PART), 0);
-        removed.map_err(|errno| self.error("lock", errno.into()))?;
-        match linked {
-            Err(Errno::EXIST) => Ok(None),
+        let directory = &self.directory;
+        match rustix::fs::renameat_with(directory, PART, directory, NAME, RenameFlags::NOREPLACE) {
+            // Not every file system can do that.
+            Err(Errno::INVAL) => self.linked(file),
+            // Where the name is gone, somebody has taken it for what a killed run has left.
+            Err(Errno::NOENT) => Ok(None),
+            Err(Errno::EXIST) => {
+                self.remove_part(&file)?;
+                Ok(None)
+            }
             other => Ok(other.map(|()| Some(file)).map_err(|errno| self.error("lock", errno.into()))?),
+        }
+    }
+
+    /// The same by a second name.
+    fn linked(&self, file: File) -> Result<Option<File>, Error> {
+        let linked = rustix::fs::linkat(&self.directory, PART, &self.directory, NAME, AtFlags::empty());
+        self.remove_part(&file)?;
+        match linked {
+            Err(Errno::EXIST | Errno::NOENT) => Ok(None),
+            other => Ok(other.map(|()| Some(file)).map_err(|errno| self.error("lock", errno.into()))?),
+        }
+    }
+
+    /// Removes what did not become the lock, if it is still that file.
+    fn remove_part(&self, file: &File) -> Result<(), tree::Error> {
+        if !self.is(PART, file)? {
+            return Ok(());
+        }
+        match remove_at(self.directory.as_fd(), OsStr::new(PART), 0) {
+            Err(Errno::NOENT) => Ok(()),
+            other => other.map_err(|errno| self.error("remove", errno.into())),
         }
     }
 
