@@ -129,7 +129,7 @@ mod tests {
         let interrupt = Interrupt::default();
         interrupt.trigger();
         let mut command = Command::new("/bin/sh");
-        command.args(["-c", "sleep 1000"]);
+        command.args(["-c", "exec sleep 1000"]);
         let status = run_lines(command, b"", &interrupt, &mut |_| {}).unwrap();
         assert!(!status.success());
     }
