@@ -1,8 +1,8 @@
 //! `cargo xtask acceptance`: what takes long or is measured. Run before a release; its table says how it went.
 
 use std::fs::File;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use anyhow::{Result, bail};
@@ -17,8 +17,16 @@ use crate::workspace::{cargo, cargo_with, find_program, root, run, say, target_d
 /// How long the second start of an installed system may take, in seconds.
 const SECOND_START: f64 = 1.0;
 
-/// The fuzz targets, and for how many minutes each is run: those that read what users and images bring for longer.
+/// The fuzz targets, and for how many minutes each has a processor: those that read what users and images bring for
+/// longer, and first, so that all processors are busy to the end.
 const FUZZED: [(&str, u32); 22] = [
+    ("settings", 20),
+    ("option_arguments", 20),
+    ("oci_config", 20),
+    ("gpt", 20),
+    ("iso", 10),
+    ("squashfs", 10),
+    ("erofs", 10),
     ("archive", 1),
     ("deb", 1),
     ("signature", 1),
@@ -34,13 +42,6 @@ const FUZZED: [(&str, u32); 22] = [
     ("control", 1),
     ("machined", 1),
     ("transfer", 1),
-    ("oci_config", 20),
-    ("settings", 20),
-    ("option_arguments", 20),
-    ("gpt", 20),
-    ("iso", 10),
-    ("squashfs", 10),
-    ("erofs", 10),
 ];
 
 /// Which steps.
@@ -105,30 +106,29 @@ fn million_files() -> Result<()> {
     cargo_with(&[&words[..], &[MILLION_FILES]].concat(), &[("REDD_REQUIRED", "1")])
 }
 
-/// Each target for a while, from the seeds in the repository, all at once. The toolchain is a stable one, which has to be
-/// told that what cargo-fuzz asks of it is meant. What a target says is kept in a file beside its findings.
+/// Each target for a while, from the seeds in the repository, as many at once as there are processors. The toolchain is a
+/// stable one, which has to be told that what cargo-fuzz asks of it is meant. What a target says is kept in a file beside
+/// its findings.
 fn fuzzing() -> Result<()> {
     if find_program("cargo-fuzz").is_none() {
         cargo(&["install", "cargo-fuzz"])?;
     }
     cargo_with(&["fuzz", "build"], &[("RUSTC_BOOTSTRAP", "1")])?;
-    let running = FUZZED.map(|(target, minutes)| (target, fuzz(target, minutes)));
-    let mut failed = Vec::new();
-    for (target, started) in running {
-        let (mut child, log) = started?;
-        let status = child.wait()?;
-        let text = std::fs::read_to_string(&log)?;
-        let last = text.lines().rev().find(|line| line.starts_with("Done ") || line.contains("ERROR"));
-        say(&format!("{target}: {status}; {}; all of it is in {}", last.unwrap_or("no last word"), log.display()));
-        if !status.success() {
-            failed.push(target);
-        }
-    }
-    if failed.is_empty() { Ok(()) } else { bail!("these targets found something: {}", failed.join(", ")) }
+    let processors = std::thread::available_parallelism()?.get();
+    let waiting = Mutex::new(FUZZED.iter());
+    let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let work = || std::iter::from_fn(next).map(|&(target, minutes)| fuzz(target, minutes)).collect::<Vec<_>>();
+    let outcomes = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..processors).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().flat_map(|worker| worker.join().expect("a worker does not panic")).collect::<Vec<_>>()
+    });
+    let failed = outcomes.iter().filter_map(|outcome| outcome.as_ref().err().map(|error| format!("{error:#}")));
+    let failed: Vec<_> = failed.collect();
+    if failed.is_empty() { Ok(()) } else { bail!("{}", failed.join("; ")) }
 }
 
-/// Starts one target.
-fn fuzz(target: &str, minutes: u32) -> Result<(Child, PathBuf)> {
+/// One target, to its end.
+fn fuzz(target: &str, minutes: u32) -> Result<()> {
     let directory = root().join("fuzz");
     let corpus = directory.join("corpus").join(target);
     std::fs::create_dir_all(&corpus)?;
@@ -138,8 +138,11 @@ fn fuzz(target: &str, minutes: u32) -> Result<(Child, PathBuf)> {
     command.current_dir(root()).env("RUSTC_BOOTSTRAP", "1").args(["fuzz", "run", target]);
     command.arg(corpus).arg(directory.join("seeds").join(target));
     command.args(["--", &format!("-max_total_time={}", minutes * 60), "-max_len=65536"]);
-    command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
-    Ok((command.spawn()?, log))
+    let status = command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output).status()?;
+    let text = std::fs::read_to_string(&log)?;
+    let last = text.lines().rev().find(|line| line.starts_with("Done ") || line.contains("ERROR"));
+    say(&format!("{target}: {status}; {}; all of it is in {}", last.unwrap_or("no last word"), log.display()));
+    if status.success() { Ok(()) } else { bail!("{target} found something, which is in {}", log.display()) }
 }
 
 /// From nothing but the repository to a command in a Debian.
