@@ -36,6 +36,7 @@ pub mod init;
 mod instructions;
 pub mod join;
 pub mod log;
+pub mod login;
 pub mod machines;
 pub mod manager;
 pub mod os_release;

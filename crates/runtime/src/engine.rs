@@ -15,7 +15,7 @@ use crate::registration::{self, Registered};
 use crate::stage::files::Failure;
 use crate::stage::kept::Kept;
 use crate::stage::launch::{self, Launched};
-use crate::stage::payload::{LOWER_LIMIT, Prepared};
+use crate::stage::payload::{HOME, LOWER_LIMIT, Prepared};
 use crate::supervise::{self, Outcome, Signals, Supervised, Upstream};
 use crate::{facts, filter, id_range, inotify_limit, journal_remote, parent, publication};
 
@@ -378,6 +378,7 @@ fn describe(plan: &Plan, report: &Report) -> String {
         Stage::Payload if report.step == LOWER_LIMIT => {
             Some("set a limit as high as was asked for, and has set the highest that the host has".to_owned())
         }
+        Stage::Payload if report.step == HOME => Some("make the user's home".to_owned()),
         Stage::Payload => Some("start the program".to_owned()),
     };
     let failure = Failure { errno: report.errno, detail: report.detail.clone() };

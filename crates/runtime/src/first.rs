@@ -5,6 +5,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use machine::login;
 use plan::{Plan, UserNamespace};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
@@ -190,12 +191,13 @@ impl Start<'_> {
         let options = Options {
             namespaces: self.namespaces() | Namespaces::MOUNT,
             cgroup: Some(self.launched.group.payload()),
-            sibling: false,
+            ..Options::default()
         };
         match sys::clone::fork(&options).map_err(error("make the container's first process"))? {
             Forked::Parent { pid, pidfd } => Ok(First::Known(pid, pidfd)),
             Forked::Child => {
                 self.sender.die_with_supervisor();
+                login::forget();
                 match outer::run(self.plan, self.launched, None, self.sender) {
                     Ok(files) => self.become_payload(Before::Done(files)),
                     Err((step, failure)) => self.fail(Stage::Outer, step, failure),
@@ -213,13 +215,15 @@ impl Start<'_> {
         let outside = Options {
             namespaces: Namespaces::MOUNT | control_groups,
             cgroup: Some(self.launched.group.payload()),
-            sibling: false,
+            ..Options::default()
         };
         match sys::clone::fork(&outside).map_err(error("make the process that makes the mounts"))? {
             Forked::Parent { pidfd: helper, .. } => Ok(First::MadeBy { helper, number }),
             Forked::Child => {
                 drop(number);
                 self.sender.die_with_supervisor();
+                // What it makes has no privilege for that.
+                login::forget();
                 match self.outside_with_users(user, &theirs) {
                     Ok(()) => sys::clone::exit_now(0),
                     Err((step, failure)) => self.fail(Stage::Outer, step, failure),
@@ -239,8 +243,8 @@ impl Start<'_> {
         let inside = Options {
             // It makes the network itself, while the mounts are made: that takes the kernel long.
             namespaces: self.namespaces().without(Namespaces::CGROUP | Namespaces::NETWORK),
-            cgroup: None,
             sibling: true,
+            ..Options::default()
         };
         let made_it = match self.users {
             None => with_users_of_its_own(inside),
@@ -277,6 +281,9 @@ impl Start<'_> {
         if let Before::Done(_) = before {
             // Otherwise it is done while the mounts are waited for.
             sys::signal::reset_dispositions();
+            if let Err(errno) = sys::process::leave_session_keyring() {
+                self.fail(Stage::Payload, 0, Failure { errno, detail: login::KEYS.to_owned() });
+            }
         }
         match inner::run(self.plan, self.launched, before, self.sender) {
             Ok(inside) => {

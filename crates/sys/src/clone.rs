@@ -70,6 +70,9 @@ pub struct Options<'a> {
     pub cgroup: Option<BorrowedFd<'a>>,
     /// Make it a sibling of the caller instead of a child (`CLONE_PARENT`); its end is then signalled to the caller's parent.
     pub sibling: bool,
+    /// The number it gets in the caller's namespace of process ids (`set_tid`, Linux 5.5); where it is absent, the next.
+    /// `EEXIST` if somebody has it, `EPERM` without CAP_CHECKPOINT_RESTORE in the user namespace that owns that namespace.
+    pub number: Option<Pid>,
 }
 
 /// The two sides of a clone.
@@ -131,7 +134,12 @@ pub fn fork(options: &Options<'_>) -> Result<Forked> {
         args.flags |= CLONE_INTO_CGROUP;
         args.cgroup = group.as_raw_fd() as u64;
     }
-    // SAFETY: the arguments live across the call and have the size that is passed. Without CLONE_VM the child has a
+    let number = options.number.map(|pid| pid.as_raw_nonzero().get());
+    if let Some(number) = &number {
+        args.set_tid = (&raw const *number) as u64;
+        args.set_tid_size = 1;
+    }
+    // SAFETY: the arguments live across the call and have the size that is passed, as the number does. Without CLONE_VM the child has a
     // copy of this (single) thread's memory and stack, so it goes on as after fork(2).
     let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<CloneArgs>()) };
     match pid {

@@ -103,13 +103,14 @@ pub(crate) fn execute_file(file: i32, arguments: &StringVector, environment: &St
 /// Leaves the session keyring that was inherited, and has a new one: what is in the other one is for who possesses it.
 ///
 /// # Errors
-/// Those of [`keyctl(2)`](https://man7.org/linux/man-pages/man2/keyctl.2.html). A kernel without keys has none to be left.
+/// Those of [`keyctl(2)`](https://man7.org/linux/man-pages/man2/keyctl.2.html). A kernel without keys has none to be left;
+/// where a filter refuses the call, it does so to all that this process executes, too.
 pub fn leave_session_keyring() -> Result<()> {
     const KEYCTL_JOIN_SESSION_KEYRING: libc::c_int = 1;
     // SAFETY: without a name the new keyring is anonymous; no memory is passed.
     let result = unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, std::ptr::null::<u8>()) };
     match result {
-        -1 if last_errno() == rustix::io::Errno::NOSYS => Ok(()),
+        -1 if matches!(last_errno(), rustix::io::Errno::NOSYS | rustix::io::Errno::PERM) => Ok(()),
         -1 => Err(last_errno()),
         _ => Ok(()),
     }
@@ -190,30 +191,36 @@ pub fn end_with_starter(command: &mut Command, signal: Signal) -> &mut Command {
     unsafe { command.pre_exec(arm) }
 }
 
-/// Shows another name for this process, in place of its command line, too. Nothing happens where that cannot be found
-/// out from `/proc/self/stat`.
+/// Shows another name for this process, in place of its command line, too, and nothing in place of its environment. Where
+/// these lie is found out from `/proc/self/stat`; where that cannot be read nothing happens. What std::env says of the
+/// variables afterwards means nothing.
 pub fn rename(name: &std::ffi::CStr) {
     // It is cut off to what the kernel has room for.
     let _ = rustix::thread::set_name(name);
-    let Some((start, end)) = std::fs::read_to_string("/proc/self/stat").ok().as_deref().and_then(arguments_in_memory)
-    else {
-        return;
-    };
+    let Ok(stat) = std::fs::read_to_string("/proc/self/stat") else { return };
     let bytes = name.to_bytes();
-    // SAFETY: the kernel says that the strings of the command line lie there, on the stack of this process, where they
-    // may be written; nobody has a reference to them, because std hands out copies.
-    unsafe {
-        let area = std::slice::from_raw_parts_mut(start as *mut u8, end - start);
-        area.fill(0);
-        let length = bytes.len().min(area.len().saturating_sub(1));
-        area[..length].copy_from_slice(&bytes[..length]);
+    for (strings, shown) in [(ARGUMENTS, bytes), (ENVIRONMENT, &[][..])] {
+        let Some((start, end)) = in_memory(&stat, strings) else { continue };
+        // SAFETY: the kernel says that the strings lie there, on the stack of this process, where they may be written; nobody
+        // has a reference to them, because std hands out copies, and there is no other thread that could be making one.
+        unsafe {
+            let area = std::slice::from_raw_parts_mut(start as *mut u8, end - start);
+            area.fill(0);
+            let length = shown.len().min(area.len().saturating_sub(1));
+            area[..length].copy_from_slice(&shown[..length]);
+        }
     }
 }
 
-/// The fields `arg_start` and `arg_end` of proc_pid_stat(5), numbers 48 and 49.
-fn arguments_in_memory(stat: &str) -> Option<(usize, usize)> {
+/// The field `arg_start` of proc_pid_stat(5), behind which `arg_end` is.
+const ARGUMENTS: usize = 48;
+/// `env_start`, behind which `env_end` is.
+const ENVIRONMENT: usize = 50;
+
+/// From where to where these strings lie.
+fn in_memory(stat: &str, field: usize) -> Option<(usize, usize)> {
     // The second field, in parentheses, may hold blanks.
-    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(48 - 3);
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(field - 3);
     let (start, end) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
     (start != 0 && end > start).then_some((start, end))
 }

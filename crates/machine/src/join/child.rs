@@ -26,6 +26,7 @@ use super::groups::Groups;
 use super::leader::Leader;
 use super::report::{self, Step};
 use crate::confinement::Confinement;
+use crate::login;
 use crate::passwd::{self, User};
 use crate::program::{self, Failure, Program};
 
@@ -120,8 +121,9 @@ fn try_join(inside: &Inside<'_>, streams: Streams) -> Result<(), Message> {
 
 /// Enters all of the machine, as its root.
 fn enter(inside: &Inside<'_>) -> Result<(), Message> {
-    // Away from what is for the host's root alone: its terminal, and the keys of its session.
+    // Away from what is for the host's root alone: its terminal, the keys of its session, and who has logged in.
     rustix::process::setsid().map_err(at(Step::Start))?;
+    login::forget();
     sys::process::leave_session_keyring().map_err(at(Step::Start))?;
     if let Some(label) = &inside.confinement.selinux_context {
         label_program(label).map_err(in_step(Step::Confine))?;

@@ -241,8 +241,7 @@ pub fn spawn(machine: &Machine, command: &Command) -> Result<Running, Error> {
     };
     set_dumpable_behavior(DumpableBehavior::NotDumpable)
         .map_err(system("keep others from looking into this process"))?;
-    let options =
-        Options { namespaces: Namespaces::NONE, cgroup: groups.unified.as_ref().map(AsFd::as_fd), sibling: false };
+    let options = Options { cgroup: groups.unified.as_ref().map(AsFd::as_fd), ..Options::default() };
     let joiner = match sys::clone::fork(&options).map_err(enter("enter the control group"))? {
         Forked::Child => {
             drop(ours);

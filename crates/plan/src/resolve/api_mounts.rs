@@ -270,10 +270,10 @@ fn close_proc(context: &Context<'_>, steps: &mut Vec<FileStep>) -> Result<(), Er
             steps.push(bind("/proc/sys/net", "/proc/sys/net", MountFlags::API, true)?);
         }
         steps.push(bind("/proc/sys", "/proc/sys", read_only, false)?);
-        for name in ["acpi", "bus", "fs", "irq"] {
+        for name in ["acpi", "apm", "asound", "bus", "fs", "irq", "scsi"] {
             steps.push(bind(&format!("/proc/{name}"), &format!("/proc/{name}"), read_only, true)?);
         }
-        for name in ["kallsyms", "keys", "timer_list"] {
+        for name in ["kallsyms", "kcore", "keys", "sysrq-trigger", "timer_list"] {
             steps.push(FileStep::Mask { path: path(&format!("/proc/{name}"))?, optional: true });
         }
     }

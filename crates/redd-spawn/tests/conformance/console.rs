@@ -43,6 +43,7 @@ pub(crate) const CASES: &[Case] = &[
     Case::inside("a name of the caller's own", &[NO_MESSAGE, "--setenv=TERM=foo", "-P"], TERMINAL).environment(ALL_THREE).since(261).prints("TERM=foo\n"),
     Case::inside("standard error of a terminal", &[], "echo err >&2").prints("err\n"),
     Case::inside("terminal's owner", &[], "stat -Lc '%u %g' /dev/pts/0"),
+    Case::inside("terminal's owner with a user", &["-u", "user"], "stat -Lc '%u %g' /dev/pts/0; echo out >/dev/stderr"),
     Case::refused("no mode", &["--console=bogus"]),
     Case::refused("empty mode", &["--console="]),
     Case::refused("half a mode", &["--console=inter"]),

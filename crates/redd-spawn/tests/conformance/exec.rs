@@ -6,6 +6,12 @@ pub(crate) const CASES: &[Case] = &[
     Case::inside("process 1", &[], "echo $$").prints("1\n"),
     Case::inside("process 2", &["-a"], "echo $$; cat /proc/1/comm").prints("2\n(sd-stubinit)\n"),
     Case::inside("process 2, long", &["--as-pid2"], "echo $$").prints("2\n"),
+    Case::inside("process 2 over mounts of others", &["-a", "--overlay={host}/a:{host}/b:/mnt"], "echo $$")
+        .before("mkdir {host}/a {host}/b")
+        .prints("2\n"),
+    Case::inside("process 2 over a mount with other owners", &["-a", "-U", "--bind={host}:/mnt:rootidmap"], "echo $$")
+        .since(258)
+        .prints("2\n"),
     Case::inside("code", &[], "exit 7").code(7),
     Case::inside("code of process 2", &["-a"], "exit 7").code(7),
     Case::inside("signals to the stub", &["-a"], "for s in HUP QUIT USR1 USR2 ALRM TERM PWR; do kill -$s 1; done; sleep 0.2; echo alive").prints("alive\n"),
@@ -47,6 +53,25 @@ pub(crate) const CASES: &[Case] = &[
     Case::inside("user by old switch", &["--user=user"], "id -u").prints("1000\n"),
     Case::inside("user by new switch", &["--uid=user"], "id -u").since(258).prints("1000\n"),
     Case::inside("user root", &["-u", "root"], "id; echo $HOME $USER $LOGNAME $SHELL"),
+    Case::inside("user's home is made", &["-u", "user"], "stat -c '%u %g %a' $HOME")
+        .before("rm -rf {tree}/home")
+        .prints("1000 1000 755\n"),
+    Case::inside("user's home is made below a link", &["-U", "-u", "user"], "stat -c '%u %g %a' $HOME")
+        .before("rm -rf {tree}/home; mkdir -p {tree}/srv; ln -s srv {tree}/home")
+        .prints("1000 1000 755\n"),
+    Case::inside("user's home that is there", &["-u", "user"], "stat -c '%u %g %a' $HOME")
+        .before("rm -rf {tree}/home; mkdir -p -m 0700 {tree}/home/user")
+        .prints("0 0 700\n"),
+    Case::inside("user's home in a tree that is not written to", &["--read-only", "-u", "user"], "test -e $HOME || exit 7")
+        .before("rm -rf {tree}/home")
+        .code(7)
+        .prints("")
+        .differs("a home that is not there is no reason not to start, as one that is not root's alone"),
+    Case::inside("a user without a home", &["-u", "user"], "test -e /nonexistent || exit 7")
+        .before("rm -rf {tree}/home; sed -i s,/home/user,/nonexistent, {tree}/etc/passwd")
+        .code(7)
+        .prints("")
+        .differs("/nonexistent must not exist"),
     Case::inside("user by number", &["-u", "1000"], "id -u; id -g; echo $HOME $USER").differs("$USER is a name"),
     Case::inside("user by a number that nobody has", &["-u", "12345"], "id -u; id -g")
         .differs("a tree need not have a database of users"),

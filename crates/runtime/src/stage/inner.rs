@@ -191,6 +191,8 @@ fn meanwhile(step: &InnerStep, gate: &Gate<'_>) -> Result<Option<Files>, Failure
         InnerStep::BecomeRoot => {
             gate.pass();
             overlay::become_root()?;
+            // As who it is now, so that the new ones are the container's.
+            sys::process::leave_session_keyring().about(machine::login::KEYS)?;
         }
         InnerStep::MakeNetwork => gate.make_network()?,
         InnerStep::BringUpLoopback => sys::loopback::bring_up()?,

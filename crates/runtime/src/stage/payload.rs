@@ -3,14 +3,15 @@
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use machine::passwd::{self, User};
 use machine::program;
 use machine::rlimit;
 use plan::{Limits, Plan, WorkingDirectory};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
-use rustix::process::Rlimit;
+use rustix::process::{Gid, Rlimit, Uid};
 use rustix::thread::CapabilitySet;
 use sys::process::Persona;
 
@@ -22,6 +23,10 @@ use crate::proto::{Report, Sender, Stage};
 
 /// The number of a step that has set a lower limit than was asked for.
 pub const LOWER_LIMIT: usize = 1;
+/// The number of a step that has not made the home of the user.
+pub const HOME: usize = 2;
+/// A home that must never be there, for users who have none (Debian Policy, 9.2.3).
+const NO_HOME: &str = "/nonexistent";
 
 /// The payload in the form in which it is executed, made ready before the first process is.
 #[derive(Debug)]
@@ -51,7 +56,13 @@ fn try_start(
         Some(ids) => (User::of_ids(ids.uid, ids.gid), ids.groups.clone()),
         None => look_up(payload.user.as_deref())?,
     };
-    take_terminal(inside.console)?;
+    take_terminal(inside.console, &user)?;
+    if payload.user_ids.is_none()
+        && user.uid != 0
+        && let Err(failure) = make_home(&user)
+    {
+        sender.note(&Report { stage: Stage::Payload, step: HOME, errno: failure.errno, detail: failure.detail });
+    }
     for limit in &plan.limits.resources {
         if let Some(detail) = apply_limit(limit)? {
             sender.note(&Report { stage: Stage::Payload, step: LOWER_LIMIT, errno: Errno::PERM, detail });
@@ -123,10 +134,38 @@ fn missing_user(name: &str) -> String {
     format!("/etc/passwd of the container has no user {name}; take another one with -u, or make it with useradd inside")
 }
 
-/// A session of its own, with the console as its terminal and as standard input, output and error.
-fn take_terminal(console: Option<OwnedFd>) -> Result<(), Failure> {
+/// The user's home, if there is none, and the directories above it. Links lead where they lead for the container's root: this
+/// process sees its files alone.
+fn make_home(user: &User) -> Result<(), Failure> {
+    let home = Path::new(&user.home);
+    if !home.is_absolute() || home == Path::new(NO_HOME) || rustix::fs::stat(home).is_ok() {
+        return Ok(());
+    }
+    let mode = Mode::from_raw_mode(0o755);
+    let mut above: Vec<_> = home.ancestors().skip(1).collect();
+    above.reverse();
+    for directory in above {
+        match rustix::fs::mkdir(directory, mode) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            other => return other.about(directory.display()),
+        }
+    }
+    rustix::fs::mkdir(home, mode).about(home.display())?;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let made = rustix::fs::open(home, flags, Mode::empty()).about(home.display())?;
+    let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
+    rustix::fs::chownat(&made, "", Some(uid), Some(gid), AtFlags::EMPTY_PATH).about(home.display())
+}
+
+/// A session of its own, with the console as its terminal and as standard input, output and error. The terminal is the
+/// user's, who can open it again then, as `/dev/stderr`, too.
+fn take_terminal(console: Option<OwnedFd>, user: &User) -> Result<(), Failure> {
     rustix::process::setsid()?;
     let Some(console) = console else { return Ok(()) };
+    if user.uid != 0 {
+        let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
+        rustix::fs::fchown(&console, Some(uid), Some(gid)).about("/dev/console")?;
+    }
     rustix::process::ioctl_tiocsctty(&console).about("/dev/console")?;
     rustix::stdio::dup2_stdin(&console)?;
     rustix::stdio::dup2_stdout(&console)?;

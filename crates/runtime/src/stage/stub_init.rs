@@ -13,14 +13,15 @@ use sys::signal::{Received, SignalSet};
 /// Becomes two processes. Returns in the one that goes on to the program; the other never leaves.
 ///
 /// The stub keeps nothing of ours: no descriptor, so that locks and sockets end with their owners, and no words of our
-/// command line, which the container could read.
+/// command line and environment, which the container could read.
 ///
 /// # Errors
 /// Those of clone3(2).
 pub(super) fn split(limits: &Limits) -> rustix::io::Result<()> {
     let signals = SignalSet::all();
     sys::signal::block(&signals)?;
-    match sys::clone::fork(&Options::default())? {
+    // Others have been here, who made mounts: the next number need not be this one.
+    match sys::clone::fork(&Options { number: Pid::from_raw(2), ..Options::default() })? {
         Forked::Child => Ok(()),
         Forked::Parent { pid, pidfd } => {
             drop(pidfd);

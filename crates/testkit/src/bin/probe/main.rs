@@ -5,6 +5,7 @@
 
 mod escape;
 mod kernel;
+mod login;
 mod spy;
 mod store;
 mod sync;
@@ -36,6 +37,8 @@ fn main() -> ExitCode {
         "nothing" => {}
         // KEYCTL_GET_KEYRING_ID of that of the session, which is not made.
         "keyring" => say(&format!("keyring={:?}", kernel::call(kernel::number::KEYCTL, [0, usize::MAX - 2, 0, 0, 0]))),
+        "login" => login::enter(&rest),
+        "key" => login::read(&rest),
         "pause" => loop {
             std::thread::park();
         },
