@@ -154,3 +154,20 @@ fn a_terminal_belongs_to_its_user() {
         }
     }
 }
+
+#[test]
+fn nobody_has_logged_in() {
+    requires!(root, cgroup2, idmap);
+    let tree = fixture::tree();
+    let _isolated = Isolated::enter();
+    for way in [&["-U"][..], &[]] {
+        let mut command = Command::new(REDD);
+        command.args(["spawn", "-q", "-P", "-D"]).arg(tree.path()).args(way).args(["/probe", "pause"]);
+        let _running = Running::start(command, &tree.name());
+        let mut command = Command::new(testkit::PROBE);
+        command.args(["login", "1234", "redd-test", "secret", REDD, "exec", &tree.name()]);
+        command.args(["/bin/cat", "/proc/self/loginuid", "/proc/self/sessionid"]);
+        let ended = run_limited(command, Vec::new(), LIMIT).expect_code(0);
+        assert_eq!(ended.output, "42949672954294967295", "{way:?}: {ended}");
+    }
+}
