@@ -5,9 +5,10 @@
 
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, FileType};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 use spec::MachineName;
 
+use crate::pool::image;
 use crate::tree::{self, Tree};
 
 /// The directories that are searched for machines, first hit wins.
@@ -72,7 +73,7 @@ pub enum Machine {
     Image {
         /// The file or block device.
         path: PathBuf,
-        /// It is not to be written to, because of where it is.
+        /// It is not to be written to, because of where it is, or because it is marked so.
         read_only: bool,
     },
 }
@@ -99,20 +100,19 @@ pub fn machine(name: &MachineName) -> Result<Machine, Error> {
 /// The same in other places.
 fn machine_in(name: &str, places: &[PathBuf]) -> Result<Machine, Error> {
     for place in places {
-        let read_only = place.starts_with("/usr");
         let path = place.join(name);
         match kind(&path) {
             Some(FileType::Directory) => {
                 let mut tree = Tree::open(&path)?;
-                tree.read_only |= read_only;
+                tree.read_only |= image::is_read_only(&tree.fd, name, &path);
                 return Ok(Machine::Tree(Box::new(tree)));
             }
-            Some(FileType::BlockDevice) => return Ok(Machine::Image { path, read_only }),
+            Some(FileType::BlockDevice) => return disk(name, path),
             _ => {}
         }
         let raw = place.join(format!("{name}.raw"));
         if kind(&raw).is_some_and(is_image) {
-            return Ok(Machine::Image { path: raw, read_only });
+            return disk(name, raw);
         }
         for versions in [format!("{name}.v"), format!("{name}.raw.v")].map(|file| place.join(file)) {
             if kind(&versions) == Some(FileType::Directory) {
@@ -122,6 +122,14 @@ fn machine_in(name: &str, places: &[PathBuf]) -> Result<Machine, Error> {
     }
     let searched = places.iter().map(|place| place.display().to_string()).collect();
     Err(Error::NoMachine { name: name.to_owned(), searched })
+}
+
+/// The disk image of a machine.
+fn disk(name: &str, path: PathBuf) -> Result<Machine, Error> {
+    let opened = rustix::fs::open(&path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+    let opened = opened.map_err(|source| tree::Error::Open { path: path.clone(), source })?;
+    let read_only = image::is_read_only(&opened, name, &path);
+    Ok(Machine::Image { path, read_only })
 }
 
 /// What is there, links followed; none if nothing is, or a link leads nowhere.

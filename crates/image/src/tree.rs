@@ -111,7 +111,8 @@ pub struct Tree {
     pub is_mount_point: bool,
     /// Whether it is the root of a btrfs subvolume.
     pub is_subvolume: bool,
-    /// Whether it cannot be written: a read-only mount or subvolume, or a machine found below `/usr`.
+    /// Whether it is not to be written: a read-only mount or subvolume, or a machine found by its name that is below `/usr` or
+    /// marked read-only.
     pub read_only: bool,
     /// The disk image that it is in. The path is then the image's, and so is the identity.
     pub disk: Option<Box<Disk>>,

@@ -203,16 +203,33 @@ fn examine(at: &OwnedFd, place: &Path, file: &OsStr, name: &str, ending: Ending)
         return (image.kind.is_tree() != raw).then_some(image);
     }
     let found = openat(at, file, LOOK, Mode::empty()).ok()?;
-    let mut image = look(&found, name, place.join(file))?;
-    if image.kind.is_tree() && !image.read_only {
-        image.read_only =
-            rustix::fs::fstat(&found).is_ok_and(|status| protected::is_wished(at.as_fd(), name, status.st_ino));
-    }
+    let image = look_in(at, &found, name, place.join(file))?;
     let fits = match ending {
         Ending::Raw => image.kind == Kind::Raw,
         _ => image.kind != Kind::Raw,
     };
     fits.then_some(image)
+}
+
+/// Whether nothing is to be written to the image of this name, which is at `path` and was opened with `O_PATH`: because of
+/// where it is, or of a mark, as [`Image::read_only`] says it.
+pub(crate) fn is_read_only(found: &OwnedFd, name: &str, path: &Path) -> bool {
+    let place = path.parent().and_then(|place| openat(CWD, place, DIRECTORY, Mode::empty()).ok());
+    let image = match place {
+        Some(at) => look_in(&at, found, name, path.to_owned()),
+        None => look(found, name, path.to_owned()),
+    };
+    image.is_none_or(|image| image.read_only)
+}
+
+/// Examines something opened with `O_PATH` by this name in the directory `at`.
+fn look_in(at: &OwnedFd, found: &OwnedFd, name: &str, path: PathBuf) -> Option<Image> {
+    let mut image = look(found, name, path)?;
+    if image.kind.is_tree() && !image.read_only {
+        image.read_only =
+            rustix::fs::fstat(found).is_ok_and(|status| protected::is_wished(at.as_fd(), name, status.st_ino));
+    }
+    Some(image)
 }
 
 /// The host's own.

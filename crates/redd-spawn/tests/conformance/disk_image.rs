@@ -115,6 +115,10 @@ pub(crate) const CASES: &[Case] = &[
     Case::inside("the first root is not to be mounted", &[IMAGE], WHICH).image("table gpt $root,attrs=\\\"GUID:63\\\"@root.ext4 $root@second.ext4").prints("second\n"),
     Case::inside("a file system that grows", &[IMAGE], "test $(df -k / | tail -n 1 | tr -s ' ' | cut -d ' ' -f 2) -gt 110000 && echo grown || echo not").image("table gpt $root,attrs=\\\"GUID:59\\\"@small.ext4"),
     Case::inside("a file system that does not grow", &[IMAGE], "test $(df -k / | tail -n 1 | tr -s ' ' | cut -d ' ' -f 2) -gt 110000 && echo grown || echo not").image("table gpt $root@small.ext4"),
+    Case::inside("a machine by its name", &["-M", "{name}"], ROOT).image("bare root.ext4; mount -t tmpfs tmpfs /var/lib; mkdir /var/lib/machines; ln -s $PWD/{name}.raw /var/lib/machines/").after("umount /var/lib"),
+    Case::inside("a machine whose file is marked read-only", &["-M", "{name}"], "echo new 2>/dev/null >/new && cat /new || echo no").image("bare root.ext4; cp {name}.raw before; chmod 444 {name}.raw; mount -t tmpfs tmpfs /var/lib; mkdir /var/lib/machines; ln -s $PWD/{name}.raw /var/lib/machines/").after("umount /var/lib; cmp {name}.raw before && echo same").prints("no\n"),
+    Case::inside("a copy of a machine whose file is marked read-only", &["-M", "{name}", "-x"], "echo new 2>/dev/null >/new && cat /new || echo no").image("bare root.ext4; cp {name}.raw before; chmod 444 {name}.raw; mount -t tmpfs tmpfs /var/lib; mkdir /var/lib/machines; ln -s $PWD/{name}.raw /var/lib/machines/").after("umount /var/lib; cmp {name}.raw before && echo same").prints("new\n"),
+    Case::inside("a marked file by its path", &[IMAGE], ROOT).image("bare root.ext4; chmod 444 {name}.raw"),
     // Several.
     Case::inside("two roots", &[IMAGE], WHICH).image("table gpt $root@root.ext4 $root@second.ext4"),
     Case::inside("two roots, the other way round", &[IMAGE], WHICH).image("table gpt $root@second.ext4 $root@root.ext4"),

@@ -3,6 +3,13 @@
 use super::case::Case;
 
 const KEEP: &str = "cat {tree}/kept 2>/dev/null || echo nothing";
+/// Writes into a directory of the tree, and looks whether the root can be written to.
+const WRITE: &str = "echo new 2>/dev/null > /etc/new && cat /etc/new || echo no; touch /new 2>/dev/null && echo writable || echo read-only";
+/// The tree is found by its name.
+const NAMED: &str = "mount -t tmpfs tmpfs /var/lib; mkdir /var/lib/machines; ln -s {tree} /var/lib/machines/";
+/// The same, and it is marked as `machinectl read-only` does it.
+const MARKED: &str = "mount -t tmpfs tmpfs /var/lib; mkdir /var/lib/machines; ln -s {tree} /var/lib/machines/; chattr +i {tree}";
+const MARK: &str = "umount /var/lib; chattr -i {tree}; ls {tree}/etc/new {tree}/new 2>/dev/null || echo nothing";
 
 pub(crate) const CASES: &[Case] = &[
     Case::inside("read-only", &["--read-only"], "touch /x 2>/dev/null || echo no").prints("no\n"),
@@ -33,6 +40,10 @@ pub(crate) const CASES: &[Case] = &[
     Case::refused("a directory without usr is left alone", &["-D", "{host}/no"]).before("mkdir -p no/bin; cp {tree}/bin/sh no/bin").after("ls {host}/no"),
     Case::refused("pivot-root to a directory without usr", &["--pivot-root=/srv"]).own_tree().after("ls {tree}/srv"),
     Case::refused("a directory with usr alone as a file", &["-D", "{host}"]).before("touch usr"),
+    Case::inside("a machine by its name", &["-M", "{name}"], WRITE).before(NAMED).after(MARK).prints("new\nwritable\n"),
+    Case::inside("a machine that is marked read-only", &["-M", "{name}"], WRITE).before(MARKED).after(MARK).prints("no\nread-only\n"),
+    Case::inside("a copy of a machine that is marked read-only", &["-M", "{name}", "-x"], WRITE).before(MARKED).after(MARK).prints("new\nwritable\n"),
+    Case::inside("a marked directory by its path", &["-D", "{tree}"], WRITE).before(MARKED).after(MARK).prints("new\nread-only\n"),
     Case::refused("machine without an image", &["--machine=nosuchmachineanywhere"]),
     Case::refused("an ephemeral template", &["-x", "--template={tree}", "-D", "{host}/new"]),
     Case::inside("a template", &["--template={tree}", "-D", "{host}/new"], "echo here; cat /data").before("echo old > {tree}/data").after("cat {host}/new/data").prints("here\nold\n"),

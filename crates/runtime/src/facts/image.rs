@@ -15,7 +15,7 @@ use super::Error;
 
 /// Takes the image at `path` into use and mounts its root. It is locked first: a file system that somebody else writes
 /// to cannot even be looked at. `suffix` is the random end of an ephemeral machine's name, `kept` that nothing is to be
-/// written to it because of where it is.
+/// written to it because of where it is or how it is marked.
 pub(super) fn open(spec: &ContainerSpec, path: &Path, suffix: u64, kept: bool) -> Result<Tree, Error> {
     let name = plan::machine_name_of(spec, path, suffix).map_err(Error::Name)?;
     let machine = MachineName::try_from(name.as_str()).map_err(|_| Error::Name(plan::Error::NoName(name)))?;
