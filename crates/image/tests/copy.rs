@@ -239,3 +239,57 @@ fn a_directory_of_a_hostile_file_system_is_copied_once() {
     let error = attempt("bad").expect_err("directories");
     assert!(matches!(error, copy::Error::Again { .. }), "{error:?}");
 }
+
+/// What a running system does to its tree all the time: names that come and go, and become something else.
+#[test]
+fn a_tree_that_is_written_to_is_copied() {
+    requires!(root);
+    let tree = fixture::empty();
+    for number in 0..300 {
+        tree.write(&format!("kept/{number}"), "x", 0o644);
+    }
+    fs::create_dir(tree.join("busy")).expect("directory");
+    let done = std::sync::atomic::AtomicBool::new(false);
+    let busy = |first: usize| {
+        let path = |number: usize| tree.join(&format!("busy/{number}"));
+        while !done.load(std::sync::atomic::Ordering::Relaxed) {
+            for number in (first..first + 60).map(path) {
+                let node = |kind, mode, device| mknodat(CWD, &number, kind, Mode::from_raw_mode(mode), device);
+                node(FileType::Socket, 0o600, 0).expect("socket");
+                fs::remove_file(&number).expect("remove");
+                symlink("/nonexistent", &number).expect("link");
+                fs::remove_file(&number).expect("remove");
+                node(FileType::Fifo, 0o600, 0).expect("fifo");
+                fs::remove_file(&number).expect("remove");
+                fs::write(&number, "x").expect("file");
+                fs::remove_file(&number).expect("remove");
+                fs::create_dir(&number).expect("directory");
+                fs::remove_dir(&number).expect("remove");
+                node(FileType::CharacterDevice, 0o600, makedev(1, 3)).expect("device");
+                fs::remove_file(&number).expect("remove");
+                fs::write(&number, "x").expect("file");
+                fs::hard_link(&number, number.with_extension("too")).expect("link");
+            }
+            for number in (first..first + 60).map(path) {
+                fs::remove_file(number.with_extension("too")).expect("remove");
+                fs::remove_file(&number).expect("remove");
+            }
+        }
+    };
+    let failed = std::thread::scope(|scope| {
+        let busy = &busy;
+        let writers = [0, 60].map(|first| scope.spawn(move || busy(first)));
+        let mut failed = Vec::new();
+        for _ in 0..12 {
+            let place = fixture::empty();
+            match copy_to(tree.path(), place.path(), &mut |_| true) {
+                Err(error) => failed.push(format!("{error:?}")),
+                Ok(_) => assert_eq!(fs::read_dir(place.join("copy/kept")).expect("list").count(), 300),
+            }
+        }
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        writers.into_iter().for_each(|writer| writer.join().expect("writer"));
+        failed
+    });
+    assert!(failed.is_empty(), "{failed:#?}");
+}

@@ -46,7 +46,7 @@ impl<'a> Subject<'a> {
         Self::Named(path.join(std::ffi::OsStr::from_bytes(name.to_bytes())))
     }
 
-    fn linked(fd: BorrowedFd<'_>) -> Self {
+    pub(super) fn linked(fd: BorrowedFd<'_>) -> Self {
         Self::Linked(PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd())))
     }
 

@@ -14,10 +14,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use rustix::fs::{
-    AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, linkat, mkdirat, mknodat, openat, readlinkat, statat,
-    symlinkat,
+    AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, linkat, mkdirat, mknodat, openat, readlinkat, symlinkat,
 };
 use rustix::io::Errno;
+use sys::mount::{Attributes as MountAttributes, Change, set_attributes};
 use sys::open::openat2;
 
 use crate::Tree;
@@ -171,12 +171,16 @@ pub fn file(
     Ok((to, Report { progress, shared: contents.shared, lost: attributes.lost }))
 }
 
-/// The root without what is mounted below it. Without the privilege to make mounts, mount points are left empty.
+/// The root without what is mounted below it, where no device can be opened, also none that comes to be where a file was.
+/// Without the privilege to make mounts, mount points are left empty.
 fn without_mounts(tree: &Tree) -> rustix::io::Result<OwnedFd> {
     use rustix::mount::OpenTreeFlags as Flags;
     let flags = Flags::OPEN_TREE_CLONE | Flags::OPEN_TREE_CLOEXEC | Flags::AT_EMPTY_PATH;
     match rustix::mount::open_tree(&tree.fd, "", flags) {
-        Ok(alone) => openat(&alone, ".", DIRECTORY, Mode::empty()),
+        Ok(alone) => {
+            set_attributes(alone.as_fd(), &Change { set: MountAttributes::NO_DEV, ..Change::default() })?;
+            openat(&alone, ".", DIRECTORY, Mode::empty())
+        }
         Err(_) => tree.reopen(),
     }
 }
@@ -248,9 +252,15 @@ impl Copy<'_> {
             Err(Errno::XDEV) => {
                 return mkdirat(to, &child, Mode::from_raw_mode(0o755)).map_err(failure("make", &child));
             }
+            // It was a directory when it was listed. Should it be one again it can be left out as well as if it were gone.
+            Err(Errno::NOTDIR | Errno::LOOP) => return self.entry(&child, FileType::Unknown).map(|_| ()),
             Err(errno) => return Err(failure("open", &child)(errno)),
         };
-        mkdirat(to, &child, Mode::RWXU).map_err(failure("make", &child))?;
+        match mkdirat(to, &child, Mode::RWXU) {
+            // What comes and goes may be listed twice.
+            Err(Errno::EXIST) => return Ok(()),
+            other => other.map_err(failure("make", &child))?,
+        }
         let target = openat(to, &child, DIRECTORY, Mode::empty()).map_err(failure("open the copy of", &child))?;
         self.enter(child, source, target)
     }
@@ -310,46 +320,78 @@ impl Copy<'_> {
         Err(Failure { what: "copy", name: CString::default(), reason: Reason::Interrupted })
     }
 
-    /// Copies one entry; tells whether it is a directory, which is not copied here.
+    /// Copies one entry; tells whether it is a directory, which is not copied here. Somebody may be writing to the tree: what
+    /// is gone is left out, and what has become something else since it was listed is looked at again.
     fn entry(&mut self, name: &CStr, kind: FileType) -> Result<bool, Failure> {
-        let (from, _) = self.here(name)?;
         if kind == FileType::Directory {
             return Ok(true);
         }
+        let mut refused = None;
         if kind == FileType::RegularFile {
-            return self.file(name).map(|()| false);
+            refused = self.file(name)?;
+            if refused.is_none() {
+                return Ok(false);
+            }
         }
-        let status = match statat(from, name, AtFlags::SYMLINK_NOFOLLOW) {
-            Err(Errno::NOENT) => return Ok(false),
-            other => other.map_err(failure("examine", name))?,
-        };
-        match FileType::from_raw_mode(status.st_mode) {
-            FileType::Directory => return Ok(true),
-            FileType::RegularFile => self.file(name)?,
-            _ if self.link(name, &status)? => {}
-            kind => self.special(name, kind, &status)?,
+        for _ in 0..2 {
+            let Some((found, status)) = self.find(name)? else { return Ok(false) };
+            match FileType::from_raw_mode(status.st_mode) {
+                FileType::Directory => return Ok(true),
+                FileType::RegularFile => {
+                    refused = self.file(name)?;
+                    if refused.is_none() {
+                        return Ok(false);
+                    }
+                }
+                kind => {
+                    if !self.link(name, &status)? {
+                        self.special(&found, name, kind, &status)?;
+                    }
+                    return Ok(false);
+                }
+            }
         }
-        Ok(false)
+        Err(failure("open", name)(refused.unwrap_or(Errno::STALE)))
     }
 
-    fn file(&mut self, name: &CStr) -> Result<(), Failure> {
+    /// What is there, opened as a mere place: opening a device or a fifo can do things by itself. None if it is gone
+    /// meanwhile, or something is mounted there.
+    fn find(&self, name: &CStr) -> Result<Option<(OwnedFd, Stat)>, Failure> {
+        let (from, _) = self.here(name)?;
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let found = match openat2(from, name, flags, Mode::empty(), RESOLVE) {
+            Err(Errno::NOENT | Errno::XDEV) => return Ok(None),
+            other => other.map_err(failure("open", name))?,
+        };
+        let status = rustix::fs::fstat(&found).map_err(failure("examine", name))?;
+        Ok(Some((found, status)))
+    }
+
+    /// Copies a regular file. An error is returned as such a result that may come from its being something else now.
+    fn file(&mut self, name: &CStr) -> Result<Option<Errno>, Failure> {
         let (from, _) = self.here(name)?;
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let source = match openat2(from, name, flags, Mode::empty(), RESOLVE) {
             // Gone meanwhile, or something is mounted there.
-            Err(Errno::NOENT | Errno::XDEV) => return Ok(()),
+            Err(Errno::NOENT | Errno::XDEV) => return Ok(None),
+            // A link, a socket, a device.
+            Err(errno @ (Errno::LOOP | Errno::NXIO | Errno::NODEV | Errno::ACCESS)) => return Ok(Some(errno)),
             other => other.map_err(failure("open", name))?,
         };
         let status = rustix::fs::fstat(&source).map_err(failure("examine", name))?;
         if !FileType::from_raw_mode(status.st_mode).is_file() {
-            return Err(failure("copy", name)(Errno::STALE));
+            return Ok(Some(Errno::STALE));
         }
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         if status.st_nlink > 1 && self.link(name, &status)? {
-            return Ok(());
+            return Ok(None);
         }
         let (_, to) = self.here(name)?;
-        let target = openat(to, name, flags, Mode::RUSR | Mode::WUSR).map_err(failure("make the copy of", name))?;
+        let target = match openat(to, name, flags, Mode::RUSR | Mode::WUSR) {
+            // What comes and goes may be listed twice.
+            Err(Errno::EXIST) => return Ok(None),
+            other => other.map_err(failure("make the copy of", name))?,
+        };
         let mut position = 0;
         loop {
             let done = self.contents.copy(&source, &target, &status, position).map_err(failure("copy", name))?;
@@ -362,21 +404,26 @@ impl Copy<'_> {
             }
         }
         let (source, target) = (Subject::Open(source.as_fd()), Subject::Open(target.as_fd()));
-        self.attributes.copy(&source, &target, &status).map_err(failure("copy the attributes of", name))
+        let copied = self.attributes.copy(&source, &target, &status);
+        copied.map(|()| None).map_err(failure("copy the attributes of", name))
     }
 
-    fn special(&mut self, name: &CStr, kind: FileType, status: &Stat) -> Result<(), Failure> {
-        let (from, to) = self.here(name)?;
-        if kind == FileType::Symlink {
-            let target = readlinkat(from, name, Vec::new()).map_err(failure("read", name))?;
-            symlinkat(&target, to, name).map_err(failure("make the copy of", name))?;
+    /// Copies a link, a device, a fifo or a socket, which was opened as a mere place.
+    fn special(&mut self, found: &OwnedFd, name: &CStr, kind: FileType, status: &Stat) -> Result<(), Failure> {
+        let (_, to) = self.here(name)?;
+        let made = if kind == FileType::Symlink {
+            let target = readlinkat(found, c"", Vec::new()).map_err(failure("read", name))?;
+            symlinkat(&target, to, name)
         } else {
-            let mode = Mode::from_raw_mode(status.st_mode & 0o7777);
-            mknodat(to, name, kind, mode, status.st_rdev).map_err(failure("make the copy of", name))?;
+            mknodat(to, name, kind, Mode::from_raw_mode(status.st_mode & 0o7777), status.st_rdev)
+        };
+        match made {
+            // What comes and goes may be listed twice.
+            Err(Errno::EXIST) => return Ok(()),
+            other => other.map_err(failure("make the copy of", name))?,
         }
-        let (from, to) = (rustix::io::dup(from), rustix::io::dup(to));
-        let (from, to) = (from.map_err(failure("open", name))?, to.map_err(failure("open", name))?);
-        let (source, target) = (Subject::named(from.as_fd(), name), Subject::named(to.as_fd(), name));
+        let to = rustix::io::dup(to).map_err(failure("open", name))?;
+        let (source, target) = (Subject::linked(found.as_fd()), Subject::named(to.as_fd(), name));
         self.attributes.copy(&source, &target, status).map_err(failure("copy the attributes of", name))
     }
 
@@ -404,8 +451,10 @@ impl Copy<'_> {
             place = openat(&place, directory, DIRECTORY, Mode::empty()).map_err(failure("open the copy of", name))?;
         }
         let (_, to) = self.here(name)?;
-        linkat(&place, old, to, name, AtFlags::empty()).map_err(failure("link the copy of", name))?;
-        Ok(true)
+        match linkat(&place, old, to, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::EXIST) => Ok(true),
+            Err(errno) => Err(failure("link the copy of", name)(errno)),
+        }
     }
 
     /// The deepest directory is complete: it gets its attributes, and the one above is gone on with.
