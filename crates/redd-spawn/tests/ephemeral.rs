@@ -124,6 +124,28 @@ fn a_subvolume_is_snapshotted() {
     }
 }
 
+/// However deep they are, few descriptors are needed.
+#[test]
+fn subvolumes_in_subvolumes_are_snapshotted_and_removed() {
+    requires!(root, cgroup2, loop, program "mount", program "mkfs.btrfs", program "btrfs");
+    let _isolated = Isolated::enter();
+    let disk = Disk::new("btrfs", 512);
+    let tree = disk.path().join("tree");
+    run(Command::new("btrfs").args(["subvolume", "create"]).arg(&tree));
+    fixture::copy(fixture::tree().path(), &tree);
+    let nested = "cd \"$1\"; for i in $(seq 45); do btrfs subvolume create d >/dev/null || exit; cd d || exit; done; echo deep > file";
+    run(Command::new("sh").args(["-c", nested, "sh"]).arg(&tree));
+    let script = format!("cat /{}file", "d/".repeat(45));
+    let command = redd(&tree).arg("-x").script(&script).command();
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let mut limited = Command::new("sh");
+    limited.args(["-c", "ulimit -n 80; exec \"$@\"", "sh"]).args(words);
+    let ended = testkit::run_limited(limited, Vec::new(), Duration::from_secs(60)).expect_code(0);
+    assert_eq!(ended.output, "deep\n", "{ended}");
+    let left = run(Command::new("btrfs").args(["subvolume", "list"]).arg(disk.path()));
+    assert_eq!(left.lines().count(), 46, "{left}");
+}
+
 /// A running container that says `ready` and is ended by the end of its input.
 fn start(tree: &Path, options: &[&str]) -> Child {
     let mut command = Command::new(BINARY);
