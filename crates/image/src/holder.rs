@@ -4,6 +4,9 @@
 //! Whether its owner lives is told by two locks that the kernel releases: the one of the machine's name, which the owner
 //! takes first, and a `flock(2)` of the directory itself, which is seen also by those who share the directory but not
 //! `/run`.
+//!
+//! Where others can make names, as everybody can in `/var/tmp`, a random number stands behind the name: one that can be foreseen
+//! could be taken by anybody. What is another user's is never one of ours.
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -20,6 +23,10 @@ use crate::tree::Identity;
 const PREFIX: &str = ".#redd.";
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC).union(OFlags::NOFOLLOW);
 
+/// Stands before the number.
+const BEFORE_NUMBER: char = '#';
+const DIGITS: usize = 16;
+
 /// How often a lock is tried again, a millisecond apart.
 const PATIENCE: u32 = 50;
 
@@ -29,6 +36,11 @@ pub enum Error {
     /// It is in use.
     #[error("{0} is in use by another run; give this one another name with -M")]
     InUse(PathBuf),
+    /// Something of that name is none of ours.
+    #[error(
+        "{0} is in the way: it is no directory, or another user's; remove it, or give this one another name with -M"
+    )]
+    Foreign(PathBuf),
     /// The kernel said no.
     #[error("cannot make the directory {path}", path = .path.display())]
     Make {
@@ -73,7 +85,7 @@ impl Purpose {
     }
 }
 
-/// The name that a machine's directory has.
+/// The name that a machine's directory has, up to the number.
 #[must_use]
 pub fn name(machine: &str, purpose: Purpose) -> OsString {
     format!("{PREFIX}{machine}{}", purpose.suffix()).into()
@@ -82,9 +94,60 @@ pub fn name(machine: &str, purpose: Purpose) -> OsString {
 /// The machine that a directory of this name belongs to.
 #[must_use]
 pub fn machine(name: &OsStr) -> Option<&str> {
-    let name = name.to_str()?.strip_prefix(PREFIX)?;
-    let machine = name.strip_suffix(Purpose::Mounts.suffix()).unwrap_or(name);
+    let machine = name.to_str()?.strip_prefix(PREFIX)?.split('#').next()?;
     (!machine.is_empty()).then_some(machine)
+}
+
+/// The directories in `place` that have this name, with a number or without.
+pub(crate) fn found_in(place: BorrowedFd<'_>, name: &OsStr) -> Vec<OsString> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let Ok(listing) = openat(place, ".", flags, Mode::empty()).and_then(rustix::fs::Dir::new) else {
+        return Vec::new();
+    };
+    let names = listing.flatten().map(|entry| OsStr::from_bytes(entry.file_name().to_bytes()).to_owned());
+    names.filter(|found| is_numbered(found, name) && is_ours(place, found)).collect()
+}
+
+/// The same by path.
+#[must_use]
+pub fn found(path: &Path) -> Vec<PathBuf> {
+    let (Some(place), Some(name)) = (path.parent(), path.file_name()) else { return Vec::new() };
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let Ok(opened) = rustix::fs::open(place, flags, Mode::empty()) else { return Vec::new() };
+    found_in(opened.as_fd(), name).into_iter().map(|name| place.join(name)).collect()
+}
+
+/// Those that there may be of this name, where all is well.
+pub(crate) fn likely_in(place: BorrowedFd<'_>, name: OsString) -> Vec<OsString> {
+    if is_shared(place) == Ok(true) { found_in(place, &name) } else { vec![name] }
+}
+
+fn is_numbered(found: &OsStr, name: &OsStr) -> bool {
+    let Some(rest) = found.as_bytes().strip_prefix(name.as_bytes()) else { return false };
+    match std::str::from_utf8(rest).map(|rest| rest.strip_prefix(BEFORE_NUMBER)) {
+        Ok(Some(number)) => number.len() == DIGITS && number.bytes().all(|byte| byte.is_ascii_hexdigit()),
+        _ => rest.is_empty(),
+    }
+}
+
+fn numbered(name: &OsStr) -> rustix::io::Result<OsString> {
+    let mut bytes = [0; 8];
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
+    let mut numbered = name.to_owned();
+    numbered.push(format!("{BEFORE_NUMBER}{:0DIGITS$x}", u64::from_ne_bytes(bytes)));
+    Ok(numbered)
+}
+
+/// Whether others can make names in a directory.
+fn is_shared(place: BorrowedFd<'_>) -> rustix::io::Result<bool> {
+    let status = rustix::fs::fstat(place)?;
+    Ok(status.st_mode & 0o022 != 0 || status.st_uid != rustix::process::geteuid().as_raw())
+}
+
+fn is_ours(place: BorrowedFd<'_>, name: &OsStr) -> bool {
+    rustix::fs::statat(place, name, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|status| {
+        FileType::from_raw_mode(status.st_mode).is_dir() && status.st_uid == rustix::process::geteuid().as_raw()
+    })
 }
 
 impl Holder {
@@ -104,15 +167,24 @@ impl Holder {
     /// # Errors
     /// [`Error`].
     pub fn create_in(place: OwnedFd, path: &Path, machine: &str, purpose: Purpose) -> Result<Self, Error> {
-        let name = name(machine, purpose);
-        let path = path.join(&name);
-        let error = |source| Error::Make { path: path.clone(), source };
+        let known = name(machine, purpose);
+        let above = path;
+        let error = |source| Error::Make { path: above.join(&known), source };
+        let shared = is_shared(place.as_fd()).map_err(error)?;
+        if shared {
+            for dead in found_in(place.as_fd(), &known) {
+                remove_dead(place.as_fd(), &dead)?;
+            }
+        }
         loop {
+            let name = if shared { numbered(&known).map_err(error)? } else { known.clone() };
+            let path = above.join(&name);
             match mkdirat(&place, &name, Mode::RWXU) {
                 Ok(()) => {}
                 Err(Errno::EXIST) => {
                     if !remove_dead(place.as_fd(), &name)? {
-                        return Err(Error::InUse(path));
+                        let ours = is_ours(place.as_fd(), &name);
+                        return Err(if ours { Error::InUse(path) } else { Error::Foreign(path) });
                     }
                     continue;
                 }
@@ -231,19 +303,22 @@ pub fn remove_dead_at(path: &Path) -> Result<bool, remove::Error> {
 /// Whether it is there and its owner is dead. Nothing is changed.
 #[must_use]
 pub fn is_dead_at(path: &Path) -> bool {
-    rustix::fs::open(path, DIRECTORY, Mode::empty()).is_ok_and(|fd| outlive(&fd).unwrap_or(false))
+    let ours = |fd: &OwnedFd| rustix::fs::fstat(fd).is_ok_and(|is| is.st_uid == rustix::process::geteuid().as_raw());
+    rustix::fs::open(path, DIRECTORY, Mode::empty()).is_ok_and(|fd| ours(&fd) && outlive(&fd).unwrap_or(false))
 }
 
-/// The machines of the directories in `place`, alive or not, at most `limit` of them. A place that cannot be read has
-/// none.
+/// The machines of our directories in `place`, alive or not, at most `limit` of them. A place that cannot be read has none.
 #[must_use]
 pub fn list(place: &Path, limit: usize) -> Vec<String> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let Ok(fd) = rustix::fs::open(place, flags, Mode::empty()) else { return Vec::new() };
-    let Ok(directory) = rustix::fs::Dir::new(fd) else { return Vec::new() };
+    let Ok(directory) = rustix::fs::Dir::read_from(&fd) else { return Vec::new() };
     let entries =
         directory.flatten().filter(|entry| matches!(entry.file_type(), FileType::Directory | FileType::Unknown));
-    let names = entries.filter_map(|entry| machine(OsStr::from_bytes(entry.file_name().to_bytes())).map(str::to_owned));
+    let names = entries.filter_map(|entry| {
+        let name = OsStr::from_bytes(entry.file_name().to_bytes());
+        machine(name).filter(|_| is_ours(fd.as_fd(), name)).map(str::to_owned)
+    });
     names.take(limit).collect()
 }
 
@@ -262,5 +337,37 @@ mod tests {
         assert!(is_dead_at(&path) && is_dead_at(&path));
         assert!(remove_dead_at(&path).expect("removed"));
         assert!(!is_dead_at(&path));
+    }
+
+    #[test]
+    fn where_others_can_make_names_ours_cannot_be_foreseen_but_found() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let place = tempfile::tempdir().expect("directory");
+        std::fs::set_permissions(place.path(), std::fs::Permissions::from_mode(0o1777)).expect("mode");
+        let known = place.path().join(name("m", Purpose::Mounts));
+        // As anybody can do it, and as an earlier version has left it.
+        symlink("/", &known).expect("link");
+        let old = place.path().join(name("m", Purpose::Copy));
+        std::fs::create_dir(&old).expect("old one");
+        let make = || Holder::create(place.path(), "m", Purpose::Mounts).expect("made");
+        let (one, other) = (make(), make());
+        assert!(one.path() != other.path() && one.path().exists(), "the living stay");
+        assert_eq!(list(place.path(), 9), ["m"; 3]);
+        assert_eq!(found(&known).len(), 2);
+        assert_eq!(found(&old), [old.as_path()]);
+        drop(one);
+        let next = make();
+        assert_eq!(found(&known).len(), 2, "the dead one is gone");
+        other.remove().expect("removed");
+        next.remove().expect("removed");
+        assert!(Holder::create(place.path(), "m", Purpose::Copy).expect("made").remove().is_ok() && !old.exists());
+        assert_eq!(std::fs::read_dir(place.path()).expect("list").count(), 1);
+    }
+
+    #[test]
+    fn what_is_none_of_ours_is_told() {
+        let place = tempfile::tempdir().expect("directory");
+        std::fs::write(place.path().join(name("m", Purpose::Copy)), "").expect("a file");
+        assert!(matches!(Holder::create(place.path(), "m", Purpose::Copy), Err(Error::Foreign(_))));
     }
 }

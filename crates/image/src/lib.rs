@@ -14,6 +14,7 @@
 //! | [`template`] | a new tree made from another one |
 //! | [`snapshot`], [`copy`] | how both are made |
 //! | [`pool`] | the images that are installed |
+//! | [`mounted`] | where something is mounted |
 //! | [`remove`] | removal of what may be hostile |
 
 pub mod access_list;
@@ -26,6 +27,8 @@ pub mod locate;
 pub mod lock;
 pub mod lock_file;
 mod marks;
+pub mod mounted;
+mod peer;
 pub mod pool;
 pub mod record;
 pub mod remove;

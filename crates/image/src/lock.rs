@@ -2,9 +2,9 @@
 //!
 //! A writer locks its tree exclusively; an overlay copy holds a shared lock on its lower tree for life, because overlayfs
 //! is undefined when a lower layer changes under it; a snapshot needs none once it is taken. Locks are open file
-//! description locks on `/run/redd/locks/inode-<st_dev>:<st_ino>`, so that the kernel releases them whatever happens to
-//! the holder, and the same on the reference's `/run/systemd/nspawn/locks/inode-<st_dev>:<st_ino>` where that directory
-//! exists, so that both tools see each other.
+//! description locks on `/run/redd/locks/inode-<st_dev>:<st_ino>` (`block-<major>:<minor>` for a block device, which may have
+//! several nodes), so that the kernel releases them whatever happens to the holder, and on the files that the reference
+//! locks (`peer.rs`), so that both tools see each other.
 //!
 //! **Nested trees.** If tree A lies inside tree B, whoever writes B may change A and the other way round. So a lock is
 //! also refused while a tree above or below, by path, is held in a mode that does not go with it. Each holder writes its
@@ -22,14 +22,15 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rustix::fs::OFlags;
+use rustix::fs::{FileType, OFlags, Stat};
 use rustix::io::Errno;
 use spec::MachineName;
 use sys::file_lock::{self, Mode};
 
 use crate::escape::{escape, unescape};
-use crate::lock_file::{LockFile, is_locked, list, read_all};
+use crate::lock_file::{LockFile, is_locked, list, read_all, would_conflict};
 use crate::marks::{self, Mark};
+use crate::peer::{self, PeerLock};
 use crate::record::{self, Entry, Record};
 use crate::run_directory::{RunDirectory, open_file};
 use crate::tree::{Identity, Tree};
@@ -43,17 +44,17 @@ const DYING: Duration = Duration::from_secs(2);
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Somebody else uses the tree in a way that does not go with the one wanted.
-    #[error("{path} is in use{}{}", user(.machine.as_deref()), advice(*.wanted), path = .path.display())]
+    #[error("{path} is in use{}{}", user(.machine.as_deref()), advice(*.copyable), path = .path.display())]
     TreeBusy {
         /// The tree.
         path: PathBuf,
         /// The machine that uses it, if known.
         machine: Option<String>,
-        /// What was wanted.
-        wanted: Mode,
+        /// An ephemeral copy can be made meanwhile.
+        copyable: bool,
     },
     /// A tree above or below is used in a way that does not go with the one wanted.
-    #[error("{other}, which {} {path}, is in use{}{}", if .path.starts_with(.other) { "contains" } else { "lies inside" }, user(.machine.as_deref()), advice(*.wanted), path = .path.display(), other = .other.display())]
+    #[error("{other}, which {} {path}, is in use{}{}", if .path.starts_with(.other) { "contains" } else { "lies inside" }, user(.machine.as_deref()), advice(*.copyable), path = .path.display(), other = .other.display())]
     NestedBusy {
         /// The tree wanted.
         path: PathBuf,
@@ -61,8 +62,8 @@ pub enum Error {
         other: PathBuf,
         /// The machine that uses it, if known.
         machine: Option<String>,
-        /// What was wanted.
-        wanted: Mode,
+        /// An ephemeral copy can be made meanwhile.
+        copyable: bool,
     },
     /// A machine of that name runs.
     #[error("a machine named {0} is already running; give this one another name with -M")]
@@ -84,32 +85,64 @@ fn user(machine: Option<&str>) -> String {
     machine.map_or_else(String::new, |machine| format!(" by machine {machine}"))
 }
 
-fn advice(wanted: Mode) -> &'static str {
-    match wanted {
-        Mode::Exclusive => "; stop that first, or use an ephemeral copy (-x)",
-        Mode::Shared => "; stop that first",
-    }
+fn advice(copyable: bool) -> &'static str {
+    if copyable { "; stop that first, or use an ephemeral copy (-x)" } else { "; stop that first" }
 }
 
 /// What is locked.
-#[derive(Clone, Copy)]
 struct Target<'a> {
     path: &'a Path,
-    identity: Identity,
-    is_host_root: bool,
+    /// The name of its locks.
+    name: OsString,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Tree,
+    HostRoot,
+    Image,
+    BlockDevice,
+}
+
+impl<'a> Target<'a> {
+    fn image(path: &'a Path, status: &Stat) -> Self {
+        if FileType::from_raw_mode(status.st_mode) != FileType::BlockDevice {
+            return Self { path, name: name_of(Identity::from(status)), kind: Kind::Image };
+        }
+        let name = format!("block-{}:{}", rustix::fs::major(status.st_rdev), rustix::fs::minor(status.st_rdev));
+        Self { path, name: name.into(), kind: Kind::BlockDevice }
+    }
+
+    /// The path that a lock may be beside.
+    fn beside(&self) -> Option<&'a Path> {
+        matches!(self.kind, Kind::Tree | Kind::Image).then_some(self.path)
+    }
+
+    /// Whether an ephemeral copy can be made where `wanted` is refused: of a tree always, of an image if its holder does not
+    /// write to it either. `conflicts` tells whether a lock of this mode would be refused, too.
+    fn is_copyable(&self, wanted: Mode, conflicts: impl FnOnce(Mode) -> bool) -> bool {
+        let is_tree = matches!(self.kind, Kind::Tree | Kind::HostRoot);
+        wanted == Mode::Exclusive && (is_tree || !conflicts(Mode::Shared))
+    }
 }
 
 impl<'a> From<&'a Tree> for Target<'a> {
     fn from(tree: &'a Tree) -> Self {
-        Self { path: &tree.path, identity: tree.identity, is_host_root: tree.is_host_root }
+        let kind = if tree.is_host_root { Kind::HostRoot } else { Kind::Tree };
+        Self { path: &tree.path, name: name_of(tree.identity), kind }
     }
+}
+
+fn name_of(identity: Identity) -> OsString {
+    format!("inode-{identity}").into()
 }
 
 /// A tree kept from others for as long as this lives.
 #[derive(Debug)]
 pub struct TreeLock {
     /// Released in this order: first the peer's, then ours.
-    _peer: Option<LockFile>,
+    _peer: PeerLock,
     _own: Marked,
     dead: Vec<String>,
 }
@@ -160,45 +193,49 @@ impl TreeLock {
         Self::take(run, &Target::from(tree), holder, Mode::Exclusive)
     }
 
-    /// For a disk image, which is locked before the kernel reads any of its file systems.
+    /// For a disk image, which is locked before the kernel reads any of its file systems. `status` is that of the file or of
+    /// the block device's node.
     ///
     /// # Errors
     /// As those of a tree.
     pub fn of_image(
         run: &RunDirectory,
-        (path, identity): (&Path, Identity),
+        (path, status): (&Path, &Stat),
         holder: &MachineName,
         shared: bool,
     ) -> Result<Self, Error> {
         let mode = if shared { Mode::Shared } else { Mode::Exclusive };
-        Self::take(run, &Target { path, identity, is_host_root: false }, holder, mode)
+        Self::take(run, &Target::image(path, status), holder, mode)
     }
 
     fn take(run: &RunDirectory, tree: &Target<'_>, holder: &MachineName, mode: Mode) -> Result<Self, Error> {
-        let name = OsString::from(format!("inode-{}", tree.identity));
-        let directory = run.locks();
-        let own = match acquire(&directory, &name, mode)? {
+        let (directory, name) = (run.locks(), &tree.name);
+        let own = match acquire(&directory, name, mode)? {
             Some(lock) => lock,
-            None => outlive(&directory, &name, mode, || holders(&directory, &name).is_empty())?
-                .ok_or_else(|| busy(&directory, &name, tree, mode))?,
+            None => outlive(&directory, name, mode, || holders(&directory, name).is_empty())?
+                .ok_or_else(|| busy(&directory, tree, mode))?,
         };
-        let failed = |source| Error::File { path: directory.join(&name), source };
+        let failed = |source| Error::File { path: directory.join(name), source };
         let dead = dead_holders(&own).map_err(failed)?;
         let line = Holder::line(mode, holder.as_str(), tree.path);
         own.append(line.as_bytes()).map_err(failed)?;
         if mode == Mode::Exclusive {
-            dead.iter().for_each(|holder| marks::unset(run, &holder.path, &name));
+            dead.iter().for_each(|holder| marks::unset(run, &holder.path, name));
+        }
+        for holder in dead.iter().filter(|holder| holder.path != tree.path) {
+            peer::remove_dead(&holder.path);
         }
         let own = Marked { lock: own, run: run.clone(), name: name.clone(), path: tree.path.to_owned(), mode };
-        if !tree.is_host_root {
-            marks::set(run, tree.path, &name).map_err(|source| Error::File { path: run.trees(), source })?;
-            refuse_nested(run, &name, tree, mode)?;
+        if tree.kind != Kind::HostRoot {
+            marks::set(run, tree.path, name).map_err(|source| Error::File { path: run.trees(), source })?;
+            refuse_nested(run, tree, mode)?;
         }
-        Ok(Self {
-            _peer: take_peer(run, &name, tree, mode)?,
-            _own: own,
-            dead: dead.into_iter().map(|holder| holder.machine).collect(),
-        })
+        let peer = PeerLock::take(run, name, tree.beside(), mode)?.ok_or_else(|| {
+            let conflicts = |mode| peer::conflicts(run, name, tree.beside(), mode).unwrap_or(true);
+            let copyable = tree.is_copyable(mode, conflicts);
+            Error::TreeBusy { path: tree.path.to_owned(), machine: None, copyable }
+        })?;
+        Ok(Self { _peer: peer, _own: own, dead: dead.into_iter().map(|holder| holder.machine).collect() })
     }
 
     /// The machines that held this lock and died without releasing it, if nobody holds it now.
@@ -219,42 +256,31 @@ fn dead_holders(own: &LockFile) -> rustix::io::Result<Vec<Holder>> {
     Ok(contents.split(|&byte| byte == b'\n').filter_map(Holder::parse).collect())
 }
 
-/// Whether somebody writes to the tree, or to one above or below it; changes nothing.
+/// Whether somebody writes to the tree, or to one above or below it; changes nothing. To an image that was opened nobody
+/// writes for whom that counts: it is locked since.
 ///
 /// # Errors
 /// [`Error::File`].
 pub fn is_written(run: &RunDirectory, tree: &Tree) -> Result<bool, Error> {
-    let name = OsString::from(format!("inode-{}", tree.identity));
-    let directory = run.locks();
-    for directory in [directory.as_path(), run.peer_locks()] {
-        let error = |source| Error::File { path: directory.join(&name), source };
-        match open_file(directory, &name, OFlags::RDWR) {
-            Err(Errno::NOENT) => {}
-            Err(source) => return Err(error(source)),
-            Ok(fd) if file_lock::would_conflict(fd.as_fd(), Mode::Shared).map_err(error)? => return Ok(true),
-            Ok(_) => {}
-        }
+    if tree.disk.is_some() {
+        return Ok(false);
     }
-    match refuse_nested(run, &name, &Target::from(tree), Mode::Shared) {
+    let (directory, tree) = (run.locks(), Target::from(tree));
+    let own = would_conflict(&directory, &tree.name, Mode::Shared);
+    if own.map_err(|source| Error::File { path: directory.join(&tree.name), source })?
+        || peer::conflicts(run, &tree.name, tree.beside(), Mode::Shared)?
+    {
+        return Ok(true);
+    }
+    match refuse_nested(run, &tree, Mode::Shared) {
         Ok(()) => Ok(false),
         Err(Error::NestedBusy { .. }) => Ok(true),
         Err(error) => Err(error),
     }
 }
 
-/// The reference's lock, if its directory exists.
-fn take_peer(run: &RunDirectory, name: &OsStr, tree: &Target<'_>, mode: Mode) -> Result<Option<LockFile>, Error> {
-    if rustix::fs::access(run.peer_locks(), rustix::fs::Access::EXISTS).is_err() {
-        return Ok(None);
-    }
-    match acquire(run.peer_locks(), name, mode)? {
-        Some(lock) => Ok(Some(lock)),
-        None => Err(Error::TreeBusy { path: tree.path.to_owned(), machine: None, wanted: mode }),
-    }
-}
-
 /// A few attempts: who releases a lock, or sweeps it, has it exclusively for a moment.
-fn acquire(directory: &Path, name: &OsStr, mode: Mode) -> Result<Option<LockFile>, Error> {
+pub(crate) fn acquire(directory: &Path, name: &OsStr, mode: Mode) -> Result<Option<LockFile>, Error> {
     for attempt in 0..ATTEMPTS {
         if attempt > 0 {
             std::thread::sleep(Duration::from_millis(1));
@@ -281,16 +307,18 @@ fn outlive(directory: &Path, name: &OsStr, mode: Mode, dying: impl Fn() -> bool)
     Ok(None)
 }
 
-fn busy(directory: &Path, name: &OsStr, tree: &Target<'_>, mode: Mode) -> Error {
-    let machine = holders(directory, name).into_iter().next().map(|holder| holder.machine);
-    Error::TreeBusy { path: tree.path.to_owned(), machine, wanted: mode }
+fn busy(directory: &Path, tree: &Target<'_>, mode: Mode) -> Error {
+    let machine = holders(directory, &tree.name).into_iter().next().map(|holder| holder.machine);
+    let copyable = tree.is_copyable(mode, |mode| would_conflict(directory, &tree.name, mode).unwrap_or(true));
+    Error::TreeBusy { path: tree.path.to_owned(), machine, copyable }
 }
 
 /// Looks at the locks of trees above and below for one that is held in a mode that `mode` does not go with. A lock file that
 /// cannot be read is that of a tree whose holder has just gone.
-fn refuse_nested(run: &RunDirectory, own: &OsStr, tree: &Target<'_>, mode: Mode) -> Result<(), Error> {
+fn refuse_nested(run: &RunDirectory, tree: &Target<'_>, mode: Mode) -> Result<(), Error> {
     let directory = run.locks();
-    let marks = marks::nested(run, tree.path, own).map_err(|source| Error::File { path: run.trees(), source })?;
+    let marks =
+        marks::nested(run, tree.path, &tree.name).map_err(|source| Error::File { path: run.trees(), source })?;
     for Mark { lock, path } in marks {
         let Ok(fd) = open_file(&directory, &lock, OFlags::RDWR) else { continue };
         let Ok(contents) = read_all(&fd) else { continue };
@@ -303,7 +331,8 @@ fn refuse_nested(run: &RunDirectory, own: &OsStr, tree: &Target<'_>, mode: Mode)
             .map_err(|source| Error::File { path: directory.join(&lock), source })?
         {
             let machine = holders.iter().find(|holder| holder.is_alive(&directory, &lock)).map(|h| h.machine.clone());
-            return Err(Error::NestedBusy { path: tree.path.to_owned(), other, machine, wanted: mode });
+            let copyable = tree.is_copyable(mode, |mode| file_lock::would_conflict(fd.as_fd(), mode).unwrap_or(true));
+            return Err(Error::NestedBusy { path: tree.path.to_owned(), other, machine, copyable });
         }
     }
     Ok(())
@@ -477,17 +506,21 @@ pub fn machines(run: &RunDirectory) -> Result<Vec<String>, Error> {
 }
 
 /// Removes the files of the locks of trees and of ranges of ids whose holders died without releasing them, and tells
-/// how many. Such files are in nobody's way; this is for `--cleanup`, after which nothing is to be left.
+/// how many: those in `/run`, those beside the trees that these speak of, and those in `places`, as a reboot leaves them.
+/// Such files are in nobody's way; this is for `--cleanup`, after which nothing is to be left.
 ///
 /// # Errors
 /// Those of listing the directory or locking a file.
-pub fn sweep(run: &RunDirectory) -> Result<usize, Error> {
-    let mut removed = 0;
+pub fn sweep(run: &RunDirectory, places: &[PathBuf]) -> Result<usize, Error> {
+    let mut removed: usize = places.iter().map(|place| peer::remove_all_dead(place)).sum();
     for (ours, peer) in [(run.locks(), run.peer_locks()), (run.ranges(), run.peer_ranges())] {
         for name in list(&ours).map_err(|source| Error::File { path: ours.clone(), source })? {
             if name.as_bytes().starts_with(NAME_PREFIX.as_bytes()) {
                 continue;
             }
+            let contents = open_file(&ours, &name, OFlags::RDONLY).and_then(|fd| read_all(&fd)).unwrap_or_default();
+            let trees = contents.split(|&byte| byte == b'\n').filter_map(Holder::parse).map(|holder| holder.path);
+            removed += trees.filter(|path| peer::remove_dead(path)).count();
             for directory in [peer, ours.as_path()] {
                 let lock = LockFile::acquire_existing(directory, &name, Mode::Exclusive)
                     .map_err(|source| Error::File { path: directory.join(&name), source })?;
@@ -541,8 +574,9 @@ mod tests {
         assert_eq!(standing(&run, &name), Standing::Free);
     }
 
+    /// In a directory that is not there, so that nothing is made in it.
     fn tree(path: &str, inode: u64) -> Target<'_> {
-        Target { path: Path::new(path), identity: Identity { device: 8, inode }, is_host_root: false }
+        Target { path: Path::new(path), name: name_of(Identity { device: 8, inode }), kind: Kind::Tree }
     }
 
     #[test]
@@ -552,28 +586,31 @@ mod tests {
         let name = MachineName::try_from("m").expect("name");
         let take = |path, inode, mode| TreeLock::take(&run, &tree(path, inode), &name, mode);
         let marks = || marks::all(&run).expect("marks").len();
-        let long = format!("/srv/{}", "long/".repeat(60));
+        let long = format!("/none/srv/{}", "long/".repeat(60));
         let below = long.replace("/srv", "/srv/a");
-        let held = take("/srv/a", 1, Mode::Exclusive).expect("free");
-        for (path, inode) in [("/srv", 2), ("/srv/a/b", 3), (&*below, 4)] {
+        let held = take("/none/srv/a", 1, Mode::Exclusive).expect("free");
+        for (path, inode) in [("/none/srv", 2), ("/none/srv/a/b", 3), (&*below, 4)] {
             for mode in [Mode::Exclusive, Mode::Shared] {
                 let refused = take(path, inode, mode).expect_err("in use");
                 assert!(
-                    matches!(&refused, Error::NestedBusy { other, .. } if other == Path::new("/srv/a")),
+                    matches!(&refused, Error::NestedBusy { other, .. } if other == Path::new("/none/srv/a")),
                     "{refused}"
                 );
             }
         }
-        assert!(take("/srv/ab", 5, Mode::Exclusive).is_ok() && take(&long, 6, Mode::Exclusive).is_ok());
+        assert!(take("/none/srv/ab", 5, Mode::Exclusive).is_ok() && take(&long, 6, Mode::Exclusive).is_ok());
         drop(held);
         assert_eq!(marks(), 0, "also of those that were refused");
         // One tree by two paths, one of them too long for a mark.
         let (one, other) =
-            (take("/srv/a", 1, Mode::Shared).expect("free"), take(&long, 1, Mode::Shared).expect("shared"));
-        assert!(take("/srv/a/b", 3, Mode::Shared).is_ok());
+            (take("/none/srv/a", 1, Mode::Shared).expect("free"), take(&long, 1, Mode::Shared).expect("shared"));
+        assert!(take("/none/srv/a/b", 3, Mode::Shared).is_ok());
         drop(one);
-        assert!(matches!(take("/srv/a/b", 3, Mode::Exclusive), Err(Error::NestedBusy { .. })), "the other holds it");
-        assert!(matches!(take("/srv/long/long", 3, Mode::Exclusive), Err(Error::NestedBusy { .. })));
+        assert!(
+            matches!(take("/none/srv/a/b", 3, Mode::Exclusive), Err(Error::NestedBusy { .. })),
+            "the other holds it"
+        );
+        assert!(matches!(take("/none/srv/long/long", 3, Mode::Exclusive), Err(Error::NestedBusy { .. })));
         drop(other);
         assert_eq!((marks(), list(&run.locks()).expect("locks").len()), (0, 0));
     }
@@ -584,16 +621,16 @@ mod tests {
         let run = RunDirectory::at(base.path().join("run"), base.path().join("peer"));
         let name = MachineName::try_from("m").expect("name");
         let take = |path, inode| TreeLock::take(&run, &tree(path, inode), &name, Mode::Exclusive);
-        marks::set(&run, Path::new("/srv"), OsStr::new("inode-8:1")).expect("mark");
+        marks::set(&run, Path::new("/none/srv"), OsStr::new("inode-8:1")).expect("mark");
         let own =
             LockFile::acquire(&run.locks(), OsStr::new("inode-8:2"), Mode::Exclusive).expect("file").expect("free");
-        own.append(Holder::line(Mode::Exclusive, "dead", Path::new("/srv/a/old")).as_bytes()).expect("line");
+        own.append(Holder::line(Mode::Exclusive, "dead", Path::new("/none/srv/a/old")).as_bytes()).expect("line");
         own.keep();
-        marks::set(&run, Path::new("/srv/a/old"), OsStr::new("inode-8:2")).expect("mark");
-        let held = take("/srv/a", 2).expect("free");
+        marks::set(&run, Path::new("/none/srv/a/old"), OsStr::new("inode-8:2")).expect("mark");
+        let held = take("/none/srv/a", 2).expect("free");
         assert_eq!(held.dead(), ["dead"]);
         assert_eq!(marks::all(&run).expect("marks").len(), 2, "the one of the lock's earlier holder is gone");
-        sweep(&run).expect("sweep");
+        sweep(&run, &[]).expect("sweep");
         assert_eq!(marks::all(&run).expect("marks").len(), 1, "that of who lives stays");
         drop(held);
         assert_eq!((marks::all(&run).expect("marks").len(), list(&run.locks()).expect("locks").len()), (0, 0));

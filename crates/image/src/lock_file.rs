@@ -132,9 +132,18 @@ impl Drop for LockFile {
 /// Whether somebody holds the lock `directory/name` exclusively or shared; false also if it cannot be looked at.
 #[must_use]
 pub fn is_locked(directory: &Path, name: &OsStr) -> bool {
-    open_file(directory, name, OFlags::RDWR)
-        .and_then(|fd| file_lock::would_conflict(fd.as_fd(), Mode::Exclusive))
-        .unwrap_or(false)
+    would_conflict(directory, name, Mode::Exclusive).unwrap_or(false)
+}
+
+/// Whether somebody holds the lock `directory/name` in a way that `mode` does not go with; nobody does if there is no file.
+///
+/// # Errors
+/// Those of openat(2) and `F_OFD_GETLK`.
+pub(crate) fn would_conflict(directory: &Path, name: &OsStr, mode: Mode) -> rustix::io::Result<bool> {
+    match open_file(directory, name, OFlags::RDWR) {
+        Err(Errno::NOENT) => Ok(false),
+        other => file_lock::would_conflict(other?.as_fd(), mode),
+    }
 }
 
 /// All bytes of an open file, from its beginning.

@@ -11,16 +11,18 @@ use rustix::io::Errno;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunDirectory {
     base: PathBuf,
+    peer: PathBuf,
     peer_locks: PathBuf,
     peer_ranges: PathBuf,
 }
 
 impl RunDirectory {
-    /// `/run/redd`, and the lock directory of `systemd-nspawn` where there is one.
+    /// `/run/redd`, and the lock directories of `systemd-nspawn`, where that may be started.
     #[must_use]
     pub fn system() -> Self {
         Self {
             base: PathBuf::from("/run/redd"),
+            peer: PathBuf::from("/run/systemd"),
             peer_locks: PathBuf::from("/run/systemd/nspawn/locks"),
             peer_ranges: PathBuf::from("/run/systemd/nspawn-uid"),
         }
@@ -29,8 +31,8 @@ impl RunDirectory {
     /// Elsewhere: for users without privileges, and tests.
     #[must_use]
     pub fn at(base: PathBuf, peer_locks: PathBuf) -> Self {
-        let peer_ranges = base.join("peer-ids");
-        Self { base, peer_locks, peer_ranges }
+        let (peer, peer_ranges) = (base.clone(), base.join("peer-ids"));
+        Self { base, peer, peer_locks, peer_ranges }
     }
 
     /// The directory itself.
@@ -55,6 +57,28 @@ impl RunDirectory {
     #[must_use]
     pub fn peer_locks(&self) -> &Path {
         &self.peer_locks
+    }
+
+    /// Whether a `systemd-nspawn` may be started at any time: its directories are in `/run/systemd`, whether it has made them
+    /// already or not.
+    #[must_use]
+    pub fn has_peer(&self) -> bool {
+        rustix::fs::access(&self.peer, rustix::fs::Access::EXISTS).is_ok()
+    }
+
+    /// Makes the directory of its locks as it does, for root alone; false where it cannot be started.
+    pub(crate) fn make_peer_locks(&self) -> rustix::io::Result<bool> {
+        if rustix::fs::access(&self.peer_locks, rustix::fs::Access::EXISTS).is_ok() {
+            return Ok(true);
+        }
+        if !self.has_peer() {
+            return Ok(false);
+        }
+        self.peer_locks.parent().map_or(Ok(()), make_directories)?;
+        match rustix::fs::mkdir(&self.peer_locks, Mode::RWXU) {
+            Ok(()) | Err(Errno::EXIST) => Ok(true),
+            Err(errno) => Err(errno),
+        }
     }
 
     /// Where locks of ranges of user and group ids are.

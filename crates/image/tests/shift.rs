@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
 use std::fs;
 use std::os::fd::AsFd;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown, symlink};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use image::shift::{self, Error, Report};
-use rustix::fs::{CWD, FileType, Mode, OFlags, XattrFlags, makedev, mknodat};
-use testkit::disk::Mounted;
+use image::shift::{self, Error, Mark, Report};
+use rustix::fs::{CWD, FileType, IFlags, Mode, OFlags, XattrFlags, makedev, mknodat};
+use testkit::disk::{Disk, Mounted, run as command};
 use testkit::{Isolated, fixture, requires};
 
 const BASE: u32 = 0x000a_0000;
@@ -255,7 +255,72 @@ fn names_are_told_as_they_are_in_the_tree() {
     rustix::fs::ioctl_setflags(&file, rustix::fs::IFlags::IMMUTABLE).expect("a flag");
     let error = run(tree.path(), BASE);
     rustix::fs::ioctl_setflags(&file, rustix::fs::IFlags::empty()).expect("no flag");
-    let error = error.expect_err("an immutable file").to_string();
-    assert_eq!(error, "cannot change the owner of a/b/c of the tree");
-    assert_eq!(Path::new("a/b/c").as_os_str().as_bytes(), b"a/b/c");
+    let error = error.expect_err("an immutable file");
+    assert!(matches!(&error, Error::Marked { path, mark: Mark::Immutable } if path == Path::new("a/b/c")), "{error}");
+    assert!(error.to_string().contains("\"chattr -i\""), "{error}");
+    run(tree.path(), BASE).expect("gone on with");
+}
+
+#[test]
+fn a_root_with_a_mark_is_left_alone() {
+    requires!(root);
+    let tree = fixture::empty();
+    tree.write("file", "x", 0o644);
+    let root = fs::File::open(tree.path()).expect("root");
+    for (flag, mark) in [(IFlags::IMMUTABLE, Mark::Immutable), (IFlags::APPEND, Mark::AppendOnly)] {
+        rustix::fs::ioctl_setflags(&root, flag).expect("a flag");
+        let error = run(tree.path(), BASE);
+        rustix::fs::ioctl_setflags(&root, IFlags::empty()).expect("no flag");
+        let error = error.expect_err("a mark");
+        assert!(
+            matches!(&error, Error::Marked { path, mark: found } if path == Path::new(".") && *found == mark),
+            "{error}"
+        );
+        assert_eq!(listing(tree.path()).values().filter(|seen| seen.ids != (0, 0)).count(), 0);
+    }
+}
+
+/// Snapshots of the system, as snapper keeps them in it.
+#[test]
+fn read_only_subvolumes_are_left_as_they_are_and_all_else_is_changed() {
+    requires!(root, loop, program "mkfs.btrfs", program "btrfs", program "mount");
+    let _isolated = Isolated::enter();
+    let disk = Disk::new("btrfs", 256);
+    let tree = disk.path().join("tree");
+    let btrfs = |words: &[&str], path: &Path| drop(command(Command::new("btrfs").args(words).arg(path)));
+    btrfs(&["subvolume", "create"], &tree);
+    for name in ["kept", "before/file", "snapshots/1/deep/file", "zz/file"] {
+        fs::create_dir_all(tree.join(name).parent().expect("parent")).expect("directory");
+        fs::write(tree.join(name), "x").expect("file");
+    }
+    let snapshot = tree.join("snapshots/2");
+    btrfs(&["subvolume", "snapshot", "-r", &tree.join("").display().to_string()], &snapshot);
+    for base in [BASE, 0] {
+        let report = run(&tree, base).expect("shifted");
+        assert_eq!(report.read_only, u64::from(base != 0), "one directory, and nothing below it");
+        for (path, seen) in listing(&tree) {
+            let expected = if path.starts_with("snapshots/2") { 0 } else { base };
+            assert_eq!(seen.ids, (expected, expected), "{}", path.display());
+        }
+    }
+}
+
+/// The mark of a change that was killed is believed only if it can be one.
+#[test]
+fn strange_attributes_end_no_change() {
+    requires!(root);
+    let tree = fixture::empty();
+    for (name, value) in [
+        ("one", &b"strange"[..]),
+        ("two", &[0o755u32.to_le_bytes().to_vec(), b"strange".to_vec()].concat()),
+        ("three", b""),
+    ] {
+        set(&tree.write(name, "x", 0o4755), "trusted.redd.shift", value);
+        fs::set_permissions(tree.join(name), fs::Permissions::from_mode(0o4755)).expect("mode");
+    }
+    run(tree.path(), BASE).expect("shifted");
+    for (path, seen) in listing(tree.path()).iter().filter(|(path, _)| !path.as_os_str().is_empty()) {
+        assert_eq!((seen.ids, seen.mode & 0o7777), ((BASE, BASE), 0o4755), "{}", path.display());
+        assert!(seen.attributes.is_empty(), "{}: {:?}", path.display(), seen.attributes);
+    }
 }

@@ -27,6 +27,33 @@ fn owners(tree: &Path, users: &[&str], bind: &str) -> String {
     ended.output.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
+/// Names that can be foreseen are not counted on where anybody can make them.
+#[test]
+fn what_anybody_has_made_in_var_tmp_is_in_no_start_s_way() {
+    requires!(root, cgroup2);
+    let _isolated = Isolated::enter();
+    let tree = fixture::tree();
+    let inside = Path::new("/var/tmp");
+    let theirs = ["", "#mounts"].map(|end| inside.join(format!(".#redd.{}{end}", tree.name())));
+    for (way, path) in theirs.iter().enumerate() {
+        match way {
+            0 => std::os::unix::fs::symlink("/", path).expect("link"),
+            _ => std::fs::create_dir(path).expect("directory"),
+        }
+        std::os::unix::fs::lchown(path, Some(65534), Some(65534)).expect("owner");
+    }
+    let before = HostState::capture(tree.path(), &[]);
+    let run = |options: &[&str]| Spawn::redd(BINARY, tree.path()).args(options).arg("/bin/true").run();
+    let ended = [&["--bind=:/srv"][..], &["-x"], &["-x", "--overlay=+/etc::/etc"]].map(run);
+    before.assert_same();
+    let cleaned = run(&["--cleanup"]);
+    assert!(theirs.iter().all(|path| path.symlink_metadata().is_ok()));
+    std::fs::remove_file(&theirs[0]).expect("remove");
+    std::fs::remove_dir(&theirs[1]).expect("remove");
+    ended.into_iter().for_each(|ended| drop(ended.expect_code(0)));
+    cleaned.expect_code(0);
+}
+
 #[test]
 fn each_way_to_map_ids() {
     requires!(root, cgroup2, userns, idmap);

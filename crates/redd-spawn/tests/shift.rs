@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -309,6 +310,62 @@ fn where_ids_cannot_be_mapped_files_are_changed_or_copied() {
         assert_eq!((uid, gid, mode, capability), (now_uid, now_gid, now_mode, now_capability), "{}", path.display());
     }
     compare(lower.path(), &before, "the lower layer");
+}
+
+/// It may be the host's own.
+#[test]
+fn what_is_mounted_in_the_tree_stays_as_it_is_with_a_word() {
+    requires!(root, cgroup2, userns, idmap, program "mount");
+    let _isolated = Isolated::enter();
+    let (tree, outside) = (fixture::tree(), fixture::empty());
+    let file = outside.write("file", "x", 0o644);
+    let _mounted = testkit::disk::Mounted::new(&["--bind", &outside.path().display().to_string()], &tree.join("home"));
+    let base = users(BASE);
+    let run = |ownership: &str| {
+        let spawn = Spawn::new(&testkit::Engine::Redd(BINARY.into())).arg("--pipe").arg("-D").arg(tree.path());
+        spawn.args([&*base, ownership, "/bin/stat", "-c", "%u", "/home/file"]).run().expect_code(0)
+    };
+    let mapped = run("--private-users-ownership=map");
+    assert!(mapped.output == "0\n" && !mapped.errors.contains("mounted at"), "{mapped}");
+    let changed = run(CHOWN);
+    assert_eq!((changed.output.as_str(), file.metadata().expect("status").uid()), ("65534\n", 0), "{changed}");
+    assert!(changed.errors.contains(&format!("mounted at {}", tree.join("home").display())), "{changed}");
+}
+
+/// Until its lock is there a machine's tree may be anybody's; its name is locked after the tree was looked at.
+#[test]
+fn owners_that_change_before_the_tree_is_locked_are_seen() {
+    requires!(root, cgroup2, userns, idmap);
+    let _isolated = Isolated::enter();
+    let tree = fixture::tree();
+    settle(tree.path());
+    let status = tree.path().metadata().expect("status");
+    let locks = Path::new("/run/redd/locks");
+    let name = locks.join(format!("name-{}", tree.name()));
+    for owner in [0, BASE] {
+        // Held by nobody who is known, as by one who is just ending.
+        let lock = locks.join(format!("inode-{}:{}", status.dev(), status.ino()));
+        let lock = fs::File::options().create(true).append(true).read(true).open(lock).expect("lock");
+        assert!(sys::file_lock::try_lock(lock.as_fd(), sys::file_lock::Mode::Exclusive).expect("lock"));
+        let mut command = Command::new(BINARY);
+        command.args(["-q", "--pipe", "-D"]).arg(tree.path()).args(["-U", "--private-users-ownership=map"]);
+        command.args(["/bin/sh", "-c", "stat -c %u:%g / /etc"]);
+        let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("start");
+        let begun = Instant::now();
+        while !name.exists() {
+            assert!(begun.elapsed() < Duration::from_secs(20), "it does not come to lock the tree");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        // As another run does it that ends now.
+        let other = if owner == 0 { BASE } else { 0 };
+        for path in [tree.join("etc"), tree.path().to_owned()] {
+            lchown(path, Some(other), Some(other)).expect("owner");
+        }
+        drop(lock);
+        let output = child.wait_with_output().expect("end");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "0:0\n0:0\n", "from {owner}: {errors}");
+    }
 }
 
 fn timed(mut command: Command) -> Duration {

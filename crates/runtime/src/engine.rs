@@ -22,6 +22,9 @@ use crate::{facts, filter, id_range, inotify_limit, journal_remote, parent, publ
 /// How often a range of ids is picked again that somebody else was quicker to take.
 const PICKED_AT_ONCE: u32 = 64;
 
+/// How often a tree is looked at again that somebody else has changed before it was locked.
+const LOOKED_AT_AGAIN: u32 = 3;
+
 /// Why a container did not run.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -86,6 +89,18 @@ pub enum Done {
     Ended(ExitCode, Vec<String>),
 }
 
+/// How often it is worth while to look again after this error, which another run has caused.
+fn tries_after(error: Option<&parent::Error>, spec: &ContainerSpec) -> u32 {
+    let picks = matches!(spec.users().private_users, PrivateUsers::Pick | PrivateUsers::Managed);
+    match error {
+        // Who looks again sees what the other one has made of it.
+        Some(parent::Error::Changed(_)) => LOOKED_AT_AGAIN,
+        // Somebody else has picked the same range meanwhile; who looks again finds another one.
+        Some(parent::Error::Range(id_range::Error::InUse(_))) if picks => PICKED_AT_ONCE,
+        _ => 0,
+    }
+}
+
 /// Runs a container until it ends. `say` is given what a person should know meanwhile.
 ///
 /// # Errors
@@ -115,18 +130,13 @@ pub fn run(spec: &ContainerSpec, caller: CallerFacts, say: &dyn Fn(&str)) -> Res
     let mut acquired = {
         let mut tries = 0;
         loop {
-            match parent::run(&plan, tree, asked_to_end) {
-                // Somebody else has picked the same range meanwhile; who looks again finds another one.
-                Err(parent::Error::Range(id_range::Error::InUse(_)))
-                    if matches!(spec.users().private_users, PrivateUsers::Pick | PrivateUsers::Managed)
-                        && tries < PICKED_AT_ONCE =>
-                {
-                    tries += 1;
-                    (facts, tree, managed) = facts::probe(spec, facts.caller)?;
-                    plan = plan::resolve(spec, &facts)?;
-                }
-                other => break other?,
+            let done = parent::run(&plan, tree, asked_to_end);
+            if tries >= tries_after(done.as_ref().err(), spec) {
+                break done?;
             }
+            tries += 1;
+            (facts, tree, managed) = facts::probe(spec, facts.caller)?;
+            plan = plan::resolve(spec, &facts)?;
         }
     };
     acquired.hold_users(managed);

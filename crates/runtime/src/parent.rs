@@ -1,5 +1,6 @@
 //! The stage that runs once, as the caller, in the host's namespaces: locks, copies, temporary directories.
 
+use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
@@ -8,7 +9,7 @@ use image::ephemeral::{Ephemeral, Kind};
 use image::holder::{Holder, Purpose};
 use image::lock::{NameLock, TreeLock};
 use image::record::Entry;
-use image::{RunDirectory, Tree, copy, template};
+use image::{Identity, RunDirectory, Tree, copy, template};
 use plan::{EphemeralKind, ParentStep, Plan};
 use spec::MachineName;
 use sys::open::openat2;
@@ -52,6 +53,9 @@ pub enum Error {
     /// The name or the tree is in use.
     #[error(transparent)]
     Lock(#[from] image::lock::Error),
+    /// The plan is for a tree that is no more.
+    #[error("{} was changed by another one while it was looked at; start again", .0.display())]
+    Changed(PathBuf),
     /// The range of ids is in use.
     #[error(transparent)]
     Range(#[from] crate::id_range::Error),
@@ -125,6 +129,11 @@ impl Acquired {
     /// may lead elsewhere once a container has run.
     pub fn beside_upper_layer(&self, place: &Path) -> Option<BorrowedFd<'_>> {
         self.holder_in(place).map(Holder::place)
+    }
+
+    /// What the directory of its work directory is called there.
+    pub fn beside_upper_layer_called(&self, place: &Path) -> Option<&OsStr> {
+        self.holder_in(place).and_then(|holder| holder.path().file_name())
     }
 
     fn holder_in(&self, place: &Path) -> Option<&Holder> {
@@ -228,6 +237,8 @@ impl Parent<'_> {
                 let lock = lock(&self.run, &self.acquired.tree, &self.machine)?;
                 self.heal(lock.dead());
                 self.acquired._tree_lock = Some(lock);
+                // Now that nobody else changes it.
+                self.refuse_changed()?;
             }
             ParentStep::LockIdRange(range) => {
                 self.acquired.ranges.push(RangeLock::take(&self.run, range.start())?);
@@ -252,10 +263,19 @@ impl Parent<'_> {
                     image::ephemeral::prepare(&self.acquired.tree, self.machine.as_str(), choice, &mut |progress| {
                         observer.go_on(progress)
                     })?;
+                // Whoever writes to the tree may have given it to other ids meanwhile.
+                let copy = self.acquired.ephemeral.as_ref().and_then(Ephemeral::tree);
+                if copy.is_some_and(|copy| (copy.uid, copy.gid) != (self.acquired.tree.uid, self.acquired.tree.gid)) {
+                    return Err(Error::Changed(self.acquired.tree.path.clone()));
+                }
+                if copy.is_some() && self.acquired.tree.disk.is_none() {
+                    self.refuse_changed()?;
+                }
             }
             ParentStep::ShiftTree { base } => {
                 let mut observer = Observer::new("Changed the owners of", self.caller);
-                shift::run(self.acquired.root(), *base, &mut |entries| observer.files(entries))?;
+                let done = shift::run(self.acquired.root(), *base, &mut |entries| observer.files(entries))?;
+                self.tell_shift(&done);
             }
             ParentStep::LinkJournal { id, guest } => {
                 self.acquired.journal = Some(journal_link::prepare(id, guest.as_deref())?);
@@ -334,6 +354,47 @@ impl Parent<'_> {
         lock.note(&entries)?;
         self.acquired.name = Some(lock);
         Ok(())
+    }
+
+    /// What has not become the container's own.
+    fn tell_shift(&self, done: &image::shift::Report) {
+        if self.plan.quiet {
+            return;
+        }
+        let tree = &self.acquired.tree.path;
+        let mounted = image::mounted::at_or_below(tree).unwrap_or_default();
+        let mut mounted = mounted.iter().filter(|point| *point != tree);
+        if let (Some(first), None) = (mounted.next(), &self.acquired.ephemeral) {
+            let others = mounted.count();
+            let more = if others == 0 { String::new() } else { format!(" and at {others} more places") };
+            (self.caller.say)(&format!(
+                "Note: what is mounted at {}{more} keeps its owners, and belongs to nobody in the container: it may be used \
+                 elsewhere, too. With --private-users-ownership=map its owners are mapped.",
+                first.display()
+            ));
+        }
+        if done.read_only > 0 {
+            (self.caller.say)(&format!(
+                "Note: read-only subvolumes in the tree keep their owners, and belong to nobody in the container: {} files or \
+                 directories of them were come to.",
+                done.read_only
+            ));
+        }
+        if done.lost > 0 {
+            let text = "files had capabilities of a kind that this kernel does not take any more, and have none now";
+            (self.caller.say)(&format!("Note: {} {text}.", done.lost));
+        }
+    }
+
+    /// The facts are of a moment before the lock: another run may have changed the owners meanwhile, or put another tree in
+    /// the place of this one.
+    fn refuse_changed(&self) -> Result<(), Error> {
+        let tree = &self.acquired.tree;
+        let now = rustix::fs::statat(rustix::fs::CWD, &tree.path, rustix::fs::AtFlags::empty());
+        match now {
+            Ok(now) if (Identity::from(&now), now.st_uid, now.st_gid) == (tree.identity, tree.uid, tree.gid) => Ok(()),
+            _ => Err(Error::Changed(tree.path.clone())),
+        }
     }
 
     fn heal(&self, dead: &[String]) {

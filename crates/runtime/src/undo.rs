@@ -79,8 +79,8 @@ fn entries(run: &RunDirectory, left: &[Entry], undone: &mut Undone) {
 }
 
 fn directory(path: &Path, undone: &mut Undone) {
-    if rustix::fs::access(path, rustix::fs::Access::EXISTS).is_ok() {
-        undone.note(&format!("the directory {}", path.display()), holder::remove_dead_at(path));
+    for path in holder::found(path) {
+        undone.note(&format!("the directory {}", path.display()), holder::remove_dead_at(&path));
     }
 }
 
@@ -209,7 +209,8 @@ fn is_dead(run: &RunDirectory, name: &str, places: &[PathBuf], groups: &Groups) 
         places.iter().flat_map(|place| Purpose::ALL.iter().map(|purpose| place.join(holder::name(name, *purpose))));
     let unified = groups.layout.iter().map(|layout| layout.machine(name));
     let old = groups.hierarchies.iter().map(|hierarchy| cgroup::limit::v1::path(&hierarchy.own, name));
-    directories.any(|path| holder::is_dead_at(&path)) || unified.chain(old).any(|group| cgroup::is_left(&group))
+    directories.any(|path| holder::found(&path).iter().any(|path| holder::is_dead_at(path)))
+        || unified.chain(old).any(|group| cgroup::is_left(&group))
 }
 
 /// `--cleanup`: removes all that dead runs have left, as far as it can be found from what is asked for.
@@ -236,7 +237,7 @@ pub fn cleanup(spec: &ContainerSpec) -> Undone {
         }
         Err(error) => undone.errors.push(chain(&error)),
     }
-    match image::lock::sweep(&run) {
+    match image::lock::sweep(&run, &places) {
         Ok(0) => {}
         Ok(count) => undone.removed.push(format!("{count} lock files")),
         Err(error) => undone.errors.push(chain(&error)),

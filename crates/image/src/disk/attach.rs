@@ -192,19 +192,25 @@ impl Disk {
             _ => return Err(Error::Kind(path)),
         }
         let (file, mut writable) = open_file(&path, request.write).map_err(opened)?;
-        let size = if kind == FileType::BlockDevice {
-            writable &= !sys::grow::device_is_read_only(file.as_fd()).map_err(opened)?;
-            sys::grow::device_size(file.as_fd()).map_err(opened)?
-        } else {
-            u64::try_from(status.st_size).unwrap_or(0)
-        };
-        verity_beside(&path, &file)?;
-        let layout = dissect(&FileStorage { file: &file, size }, role::native())
-            .map_err(|problem| Error::Layout { path: path.clone(), problem })?;
-        let read_only = |part: &Part| !writable || !part.can_be_written();
-        let reader = layout.parts.iter().all(read_only);
+        let status = rustix::fs::fstat(&file).map_err(opened)?;
         let identity = Identity::from(&status);
-        let lock = TreeLock::of_image(request.run, (&path, identity), request.machine, reader)?;
+        if kind == FileType::BlockDevice {
+            writable &= !sys::grow::device_is_read_only(file.as_fd()).map_err(opened)?;
+        }
+        verity_beside(&path, &file)?;
+        let read_only = |part: &Part| !writable || !part.can_be_written();
+        let look = || look(&path, &file, kind);
+        let is_read = |layout: &Layout| layout.parts.iter().all(read_only);
+        // How it is locked follows from what is in it, which counts only once it is locked.
+        let mut reader = look().is_ok_and(|layout| is_read(&layout));
+        let (lock, layout) = loop {
+            let lock = TreeLock::of_image(request.run, (&path, &status), request.machine, reader)?;
+            let layout = look()?;
+            if !reader || is_read(&layout) {
+                break (lock, layout);
+            }
+            reader = false;
+        };
         await_others(&path, &file, reader)?;
         let claim = if kind == FileType::BlockDevice { claim(&path, reader)? } else { None };
         let mut devices = Vec::new();
@@ -345,6 +351,18 @@ pub fn tree(mut disk: Disk) -> Result<Tree, Error> {
     let root = disk.mount(Role::Root)?;
     let path = disk.path.clone();
     Tree::of_image(root, disk).map_err(|source| Error::Open { path, source })
+}
+
+/// Takes it apart.
+fn look(path: &Path, file: &File, kind: FileType) -> Result<Layout, Error> {
+    let opened = |source| Error::Open { path: path.to_owned(), source };
+    let size = if kind == FileType::BlockDevice {
+        sys::grow::device_size(file.as_fd()).map_err(opened)?
+    } else {
+        u64::try_from(rustix::fs::fstat(file).map_err(opened)?.st_size).unwrap_or(0)
+    };
+    dissect(&FileStorage { file, size }, role::native())
+        .map_err(|problem| Error::Layout { path: path.to_owned(), problem })
 }
 
 /// The file, and whether it can be written.

@@ -71,11 +71,8 @@ impl Pool {
         for machine in machines {
             // Whose name is in use is alive.
             let Ok(_name) = hold::Name::take(self, &machine) else { continue };
-            for purpose in Purpose::ALL {
-                let file = holder::name(&machine, purpose);
-                if rustix::fs::statat(&place, &file, rustix::fs::AtFlags::SYMLINK_NOFOLLOW).is_err() {
-                    continue;
-                }
+            let files = Purpose::ALL.map(|purpose| holder::found_in(place.as_fd(), &holder::name(&machine, purpose)));
+            for file in files.into_iter().flatten() {
                 match holder::remove_dead(place.as_fd(), &file) {
                     Ok(removed) => cleaned.left_behind += usize::from(removed),
                     Err(error) => cleaned.failed.push((file.to_string_lossy().into_owned(), error.into())),

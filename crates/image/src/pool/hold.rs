@@ -11,7 +11,8 @@ use sys::file_lock;
 use super::{Error, Image, Pool, failed};
 use crate::holder;
 use crate::lock::{NameLock, TreeLock};
-use crate::tree::{Identity, Tree};
+use crate::mounted;
+use crate::tree::Tree;
 
 /// The lock of a machine's name. What a dead run has noted in its file stays there for whoever undoes it.
 #[derive(Debug)]
@@ -59,7 +60,10 @@ impl Held {
         let lock = lock(pool, image, file_lock::Mode::Exclusive)?;
         // A copy whose maker was killed becomes read-only, if it is to be, before anything else is done with it.
         let (place, _) = image.place()?;
-        holder::remove_dead_at(&place.join(holder::name(machine(&image.name).as_str(), holder::Purpose::Copy)))?;
+        let copies = place.join(holder::name(machine(&image.name).as_str(), holder::Purpose::Copy));
+        for copy in holder::found(&copies) {
+            holder::remove_dead_at(&copy)?;
+        }
         Ok(Self { _name: name, _lock: lock })
     }
 }
@@ -80,8 +84,8 @@ pub(super) fn lock(pool: &Pool, image: &Image, mode: file_lock::Mode) -> Result<
     let path = real(&image.path)?;
     let file = openat(CWD, &path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty());
     let file = File::from(file.map_err(failed("open", &path))?);
-    let identity = Identity::of(file.as_fd()).map_err(failed("examine", &path))?;
-    let lock = TreeLock::of_image(&pool.run, (&path, identity), &holder, shared)?;
+    let status = rustix::fs::fstat(&file).map_err(failed("examine", &path))?;
+    let lock = TreeLock::of_image(&pool.run, (&path, &status), &holder, shared)?;
     let users = sys::loop_device::users(file.as_fd()).map_err(failed("examine", &path))?;
     match users.into_iter().find(|user| !(shared && user.read_only)) {
         Some(user) => Err(Error::Attached { path, device: user.path }),
@@ -99,40 +103,6 @@ pub(super) fn real(path: &Path) -> Result<PathBuf, Error> {
 
 /// Refuses a tree that something is mounted on or in.
 pub(super) fn refuse_mounted(path: &Path) -> Result<(), Error> {
-    let path = real(path)?;
-    let io = |error: std::io::Error| rustix::io::Errno::from_io_error(&error).unwrap_or(rustix::io::Errno::IO);
-    let table = std::fs::read("/proc/self/mountinfo")
-        .map_err(|error| failed("read", Path::new("/proc/self/mountinfo"))(io(error)))?;
-    let points = table.split(|byte| *byte == b'\n').filter_map(mount_point);
-    match points.into_iter().find(|point| point.starts_with(&path)) {
-        Some(point) => Err(Error::Mounted(point)),
-        None => Ok(()),
-    }
-}
-
-/// The fifth word of a line, in which spaces and the like stand as `\040`, see proc_pid_mountinfo(5).
-fn mount_point(line: &[u8]) -> Option<PathBuf> {
-    use std::os::unix::ffi::OsStringExt;
-    let word = line.split(|byte| *byte == b' ').nth(4)?;
-    let mut plain = Vec::with_capacity(word.len());
-    let mut rest = word;
-    while let Some((first, after)) = rest.split_first() {
-        let octal = after.get(..3).filter(|digits| *first == b'\\' && digits.iter().all(u8::is_ascii_digit));
-        let byte = octal.and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok());
-        plain.push(byte.unwrap_or(*first));
-        rest = if byte.is_some() { &after[3..] } else { after };
-    }
-    Some(std::ffi::OsString::from_vec(plain).into())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn mount_points_are_read_as_the_kernel_writes_them() {
-        let line = br"36 35 98:0 / /var/a\040b\134c rw - ext4 /dev/root rw";
-        assert_eq!(mount_point(line), Some(PathBuf::from(r"/var/a b\c")));
-        assert_eq!(mount_point(b""), None);
-    }
+    let points = mounted::at_or_below(&real(path)?).map_err(failed("read", Path::new(mounted::TABLE)))?;
+    points.into_iter().next().map_or(Ok(()), |point| Err(Error::Mounted(point)))
 }

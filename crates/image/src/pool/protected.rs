@@ -79,8 +79,10 @@ fn wish(holder: BorrowedFd<'_>) -> Option<(u64, Vec<u8>)> {
 /// Whether a tree of this name and inode waits for its mark, in the directory that it is in.
 pub(super) fn is_wished(place: BorrowedFd<'_>, name: &str, inode: u64) -> bool {
     let holder = crate::holder::name(super::hold::machine(name).as_str(), crate::holder::Purpose::Copy);
-    let Ok(holder) = openat(place, holder, DIRECTORY, Mode::empty()) else { return false };
-    wish(holder.as_fd()).is_some_and(|(wished, whose)| wished == inode && whose == name.as_bytes())
+    crate::holder::likely_in(place, holder).into_iter().any(|holder| {
+        let Ok(holder) = openat(place, holder, DIRECTORY, Mode::empty()) else { return false };
+        wish(holder.as_fd()).is_some_and(|(wished, whose)| wished == inode && whose == name.as_bytes())
+    })
 }
 
 /// Grants the wish in a dead holder's directory, before that is removed. Without one there is nothing to do.

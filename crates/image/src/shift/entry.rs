@@ -3,6 +3,7 @@
 use std::ffi::CStr;
 use std::io::Write as _;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::{AtFlags, FileType, Gid, Mode, Stat, Uid, XattrFlags, chownat, fstat};
@@ -24,17 +25,26 @@ const USUAL: usize = 512;
 const SPECIAL: u32 = 0o6000;
 const PERMISSIONS: u32 = 0o7777;
 
-/// Keeps two threads that come to the same file by two of its names from changing it at once.
-pub(super) struct Locks([Mutex<()>; 64]);
+/// What the threads share about files.
+pub(super) struct Files {
+    /// Keep two of them that come to the same file by two of its names from changing it at once.
+    locks: [Mutex<()>; 64],
+    /// How many have lost their capabilities.
+    pub(super) lost: AtomicU64,
+}
 
-impl Locks {
+impl Files {
     pub(super) fn new() -> Self {
-        Self([const { Mutex::new(()) }; 64])
+        Self { locks: [const { Mutex::new(()) }; 64], lost: AtomicU64::new(0) }
+    }
+
+    fn lose(&self) {
+        self.lost.fetch_add(1, Ordering::Relaxed);
     }
 }
 
 /// Gives a file, opened in any way, to the range. `status` is its own.
-pub(super) fn shift(fd: BorrowedFd<'_>, status: &Stat, base: u32, locks: &Locks) -> rustix::io::Result<()> {
+pub(super) fn shift(fd: BorrowedFd<'_>, status: &Stat, base: u32, files: &Files) -> rustix::io::Result<()> {
     match FileType::from_raw_mode(status.st_mode) {
         FileType::Symlink => own(fd, status, base).map(drop),
         FileType::Directory => {
@@ -42,11 +52,11 @@ pub(super) fn shift(fd: BorrowedFd<'_>, status: &Stat, base: u32, locks: &Locks)
             own(fd, status, base).map(drop)
         }
         _ if status.st_nlink > 1 => {
-            let lock = &locks.0[(status.st_ino % locks.0.len() as u64) as usize];
+            let lock = &files.locks[(status.st_ino % files.locks.len() as u64) as usize];
             let _held = lock.lock().unwrap_or_else(PoisonError::into_inner);
-            file(fd, &fstat(fd)?, base)
+            file(fd, &fstat(fd)?, base, files)
         }
-        _ => file(fd, status, base),
+        _ => file(fd, status, base, files),
     }
 }
 
@@ -56,19 +66,27 @@ pub(super) fn lists(fd: BorrowedFd<'_>, base: u32) -> rustix::io::Result<()> {
     attributes.lists(base)
 }
 
-fn file(fd: BorrowedFd<'_>, status: &Stat, base: u32) -> rustix::io::Result<()> {
+fn file(fd: BorrowedFd<'_>, status: &Stat, base: u32, files: &Files) -> rustix::io::Result<()> {
     let attributes = Attributes::of(fd)?;
     attributes.lists(base)?;
     let mode = status.st_mode & PERMISSIONS;
-    let kept = match attributes.get(KEPT)? {
-        Some(value) => Kept::read(&value),
-        None => None,
-    };
-    let kept = match kept {
+    let found = attributes.get(KEPT)?;
+    let kept = match found.as_deref().and_then(Kept::read) {
         Some(kept) => kept,
-        None if !differs(status, base) => return Ok(()),
         None => {
-            let kept = Kept { mode, capability: attributes.get(CAPABILITY)?.unwrap_or_default() };
+            if found.is_some() {
+                attributes.remove(KEPT)?;
+            }
+            if !differs(status, base) {
+                return Ok(());
+            }
+            let mut capability = attributes.get(CAPABILITY)?.unwrap_or_default();
+            if !capability.is_empty() && !file_capability::is_known(&capability) {
+                // The kernel takes such ones away with the owner, and does not take them back.
+                files.lose();
+                capability.clear();
+            }
+            let kept = Kept { mode, capability };
             if mode & SPECIAL == 0 && kept.capability.is_empty() {
                 return own(fd, status, base).map(drop);
             }
@@ -83,14 +101,13 @@ fn file(fd: BorrowedFd<'_>, status: &Stat, base: u32) -> rustix::io::Result<()> 
     if fstat(fd)?.st_mode & PERMISSIONS != kept.mode {
         rustix::fs::chmod(attributes.path(), Mode::from_raw_mode(kept.mode))?;
     }
-    if !kept.capability.is_empty() {
-        let value = file_capability::for_root(&kept.capability, |root| base | root & LOWER);
-        attributes.set(CAPABILITY, value.as_deref().unwrap_or(&kept.capability))?;
+    if let Some(value) = file_capability::for_root(&kept.capability, |root| base | root & LOWER) {
+        match attributes.set(CAPABILITY, &value) {
+            Err(Errno::INVAL) => files.lose(),
+            other => other?,
+        }
     }
-    match rustix::fs::removexattr(attributes.path(), KEPT) {
-        Ok(()) | Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(()),
-        Err(errno) => Err(errno),
-    }
+    attributes.remove(KEPT)
 }
 
 fn differs(status: &Stat, base: u32) -> bool {
@@ -123,7 +140,8 @@ impl Kept {
     fn read(value: &[u8]) -> Option<Self> {
         let (mode, capability) = value.split_at_checked(4)?;
         let mode = u32::from_le_bytes([mode[0], mode[1], mode[2], mode[3]]);
-        (mode & !PERMISSIONS == 0).then(|| Self { mode, capability: capability.to_vec() })
+        let known = capability.is_empty() || file_capability::is_known(capability);
+        (mode & !PERMISSIONS == 0 && known).then(|| Self { mode, capability: capability.to_vec() })
     }
 }
 
@@ -176,6 +194,13 @@ impl Attributes {
         rustix::fs::setxattr(self.path(), name, value, XattrFlags::empty())
     }
 
+    fn remove(&self, name: &CStr) -> rustix::io::Result<()> {
+        match rustix::fs::removexattr(self.path(), name) {
+            Ok(()) | Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(()),
+            Err(errno) => Err(errno),
+        }
+    }
+
     fn lists(&self, base: u32) -> rustix::io::Result<()> {
         for name in LISTS {
             let Some(mut list) = self.get(name)? else { continue };
@@ -217,9 +242,12 @@ mod tests {
 
     #[test]
     fn what_is_kept_is_read_back() {
-        let kept = Kept { mode: 0o4755, capability: vec![1, 2, 3] };
-        assert_eq!(Kept::read(&kept.write()), Some(kept));
-        for wrong in [&b""[..], b"abc", &0o100_755u32.to_le_bytes()] {
+        let capability = [&[1, 0, 0, 2][..], &[0; 16]].concat();
+        for kept in [Kept { mode: 0o4755, capability }, Kept { mode: 0o2755, capability: Vec::new() }] {
+            assert_eq!(Kept::read(&kept.write()), Some(kept));
+        }
+        let strange = [&0o755u32.to_le_bytes()[..], b"strange"].concat();
+        for wrong in [&b""[..], b"abc", &0o100_755u32.to_le_bytes(), &strange] {
             assert_eq!(Kept::read(wrong), None, "{wrong:?}");
         }
     }

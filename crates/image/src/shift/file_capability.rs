@@ -29,6 +29,11 @@ pub(super) fn for_root(value: &[u8], map: impl Fn(u32) -> u32) -> Option<Vec<u8>
     Some(result)
 }
 
+/// Whether the kernel takes such a value.
+pub(super) fn is_known(value: &[u8]) -> bool {
+    for_root(value, |root| root).is_some()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -18,7 +18,7 @@ mod walk;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
-use rustix::fs::{Gid, Mode, OFlags, Uid, openat};
+use rustix::fs::{Gid, IFlags, Mode, OFlags, Uid, openat};
 use rustix::io::Errno;
 use rustix::mount::OpenTreeFlags;
 use sys::mount::{Change, Propagation, set_attributes};
@@ -41,6 +41,10 @@ pub type Observer<'a> = &'a mut dyn FnMut(u64) -> bool;
 pub struct Report {
     /// Files, directories and all else; one with several names counts as often.
     pub entries: u64,
+    /// Of these, files in read-only subvolumes, and directories there with all that is in them: their owners stay.
+    pub read_only: u64,
+    /// Files with capabilities that the kernel does not take any more.
+    pub lost: u64,
 }
 
 /// Why it was not done. The tree is half way then, and can be gone on with.
@@ -52,6 +56,23 @@ pub enum Error {
     /// The base is none.
     #[error("ids from {0} on are no range whose upper 16 bits tell it")]
     Base(u32),
+    /// The first id of the tree while it is half way is none here.
+    #[error(
+        "the owners of files cannot be changed here: this user namespace has not all ids; use \
+         --private-users-ownership=map"
+    )]
+    NotMapped,
+    /// Something is marked, so that nobody changes it.
+    #[error(
+        "cannot change the owner of {path} of the tree, which is marked {mark}; take that away with \"chattr -{letter}\" \
+         and start again", path = .path.display(), mark = .mark.name(), letter = .mark.letter()
+    )]
+    Marked {
+        /// Relative to the tree.
+        path: PathBuf,
+        /// How.
+        mark: Mark,
+    },
     /// The kernel said no.
     #[error("cannot {what} {path} of the tree", path = .path.display())]
     System {
@@ -62,6 +83,38 @@ pub enum Error {
         /// Why.
         source: Errno,
     },
+}
+
+/// A flag of a file that keeps its owner, see ioctl_iflags(2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// Nothing of it can be changed.
+    Immutable,
+    /// It can be written to at its end alone.
+    AppendOnly,
+}
+
+impl Mark {
+    /// That of a file, if it is open for reading.
+    fn of(file: BorrowedFd<'_>) -> Option<Self> {
+        let flags = rustix::fs::ioctl_getflags(file).ok()?;
+        let immutable = flags.contains(IFlags::IMMUTABLE).then_some(Self::Immutable);
+        immutable.or(flags.contains(IFlags::APPEND).then_some(Self::AppendOnly))
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Immutable => "immutable",
+            Self::AppendOnly => "append-only",
+        }
+    }
+
+    fn letter(self) -> char {
+        match self {
+            Self::Immutable => 'i',
+            Self::AppendOnly => 'a',
+        }
+    }
 }
 
 /// Gives the tree to the 65536 ids that begin with `base`. `observe` is asked ten times a second; the work is done by
@@ -84,7 +137,11 @@ fn tree_by(root: BorrowedFd<'_>, base: u32, workers: usize, observe: Observer<'_
     let (uid, gid) = (status.st_uid & LOWER, status.st_gid & LOWER);
     let own =
         |upper: u32| rustix::fs::fchown(&root, Some(Uid::from_raw(upper | uid)), Some(Gid::from_raw(upper | gid)));
-    own(BUSY).map_err(error("change the owner of the root"))?;
+    own(BUSY).map_err(|errno| match (errno, Mark::of(root.as_fd())) {
+        (Errno::PERM, Some(mark)) => Error::Marked { path: PathBuf::from("."), mark },
+        (Errno::INVAL, _) => Error::NotMapped,
+        _ => error("change the owner of the root")(errno),
+    })?;
     let from = rustix::io::dup(&root).map_err(error("open the root"))?;
     let report = walk::run(from, base, workers, observe)?;
     entry::lists(root.as_fd(), base).map_err(error("change the access list of the root"))?;

@@ -15,8 +15,8 @@ use std::time::Duration;
 use rustix::fs::{Dir, FileType, Mode, OFlags, fstat, openat};
 use rustix::io::Errno;
 
-use super::entry::{self, Locks};
-use super::{Error, Observer, Report};
+use super::entry::{self, Files};
+use super::{Error, Mark, Observer, Report};
 use crate::tree::Identity;
 
 /// How many directories each thread holds open.
@@ -40,11 +40,15 @@ pub(super) fn run(root: OwnedFd, base: u32, workers: usize, observe: Observer<'_
         }
         shared.watch(observe);
     });
-    let entries = shared.entries.load(Ordering::Relaxed) as u64;
+    let report = Report {
+        entries: shared.entries.load(Ordering::Relaxed) as u64,
+        read_only: shared.read_only.load(Ordering::Relaxed) as u64,
+        lost: shared.files.lost.load(Ordering::Relaxed),
+    };
     let state = shared.state.into_inner().unwrap_or_else(PoisonError::into_inner);
     match state.error {
         Some(error) => Err(error),
-        None => Ok(Report { entries }),
+        None => Ok(report),
     }
 }
 
@@ -87,8 +91,9 @@ struct State {
 struct Shared {
     base: u32,
     workers: usize,
-    locks: Locks,
+    files: Files,
     entries: AtomicUsize,
+    read_only: AtomicUsize,
     /// How many threads wait for work that nobody has handed over yet.
     hungry: AtomicUsize,
     stop: AtomicBool,
@@ -104,8 +109,9 @@ impl Shared {
         Self {
             base,
             workers,
-            locks: Locks::new(),
+            files: Files::new(),
             entries: AtomicUsize::new(0),
+            read_only: AtomicUsize::new(0),
             hungry: AtomicUsize::new(0),
             stop: AtomicBool::new(false),
             state: Mutex::default(),
@@ -187,11 +193,12 @@ struct Failure {
     what: &'static str,
     name: CString,
     errno: Errno,
+    mark: Option<Mark>,
 }
 
 fn failure(what: &'static str, name: &CStr) -> impl FnOnce(Errno) -> Failure {
     let name = name.to_owned();
-    move |errno| Failure { what, name, errno }
+    move |errno| Failure { what, name, errno, mark: None }
 }
 
 struct Level {
@@ -212,8 +219,12 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     fn explain(&self, failure: Failure) -> Error {
-        let Failure { what, name, errno } = failure;
-        Error::System { what, path: self.path(&name), source: errno }
+        let Failure { what, name, errno, mark } = failure;
+        let path = self.path(&name);
+        match mark {
+            Some(mark) => Error::Marked { path, mark },
+            None => Error::System { what, path, source: errno },
+        }
     }
 
     fn path(&self, name: &CStr) -> PathBuf {
@@ -249,7 +260,9 @@ impl Walk<'_> {
             other => other.map_err(failure("open", &name))?,
         };
         let status = fstat(&directory).map_err(failure("examine", &name))?;
-        self.shift(directory.as_fd(), &status, &name)?;
+        if !self.shift(directory.as_fd(), &status, &name)? {
+            return Ok(());
+        }
         if self.shared.is_hungry() {
             let path = self.path(&name);
             self.shared.hand_over(Task { directory, path, names: None });
@@ -325,9 +338,21 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn shift(&self, file: BorrowedFd<'_>, status: &rustix::fs::Stat, name: &CStr) -> Result<(), Failure> {
+    /// False if it is in a read-only subvolume, as snapshots of the system are: it stays as it is. Should all of the file
+    /// system have become read-only, the root tells of it in the end.
+    fn shift(&self, file: BorrowedFd<'_>, status: &rustix::fs::Stat, name: &CStr) -> Result<bool, Failure> {
         self.shared.entries.fetch_add(1, Ordering::Relaxed);
-        entry::shift(file, status, self.shared.base, &self.shared.locks).map_err(failure("change the owner of", name))
+        match entry::shift(file, status, self.shared.base, &self.shared.files) {
+            Ok(()) => Ok(true),
+            Err(Errno::ROFS) => {
+                self.shared.read_only.fetch_add(1, Ordering::Relaxed);
+                Ok(false)
+            }
+            Err(errno) => {
+                let mark = if errno == Errno::PERM { Mark::of(file) } else { None };
+                Err(Failure { mark, ..failure("change the owner of", name)(errno) })
+            }
+        }
     }
 
     /// The deepest directory is done; the one above is gone on with.

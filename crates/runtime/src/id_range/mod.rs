@@ -66,7 +66,7 @@ impl RangeLock {
         {
             return Err(Error::InUse(start));
         }
-        let peer = match peer_is_there(run) {
+        let peer = match run.has_peer() {
             true => vec![lock(run.peer_ranges(), &name, Mode::Exclusive)?.ok_or(Error::InUse(start))?],
             false => Vec::new(),
         };
@@ -84,7 +84,7 @@ impl RangeLock {
             return Err(in_use());
         }
         let mut peer = Vec::new();
-        if peer_is_there(run) {
+        if run.has_peer() {
             let first = range.start() / COUNT;
             let last = (range.start() + (range.count() - 1)) / COUNT;
             for number in (first..=last).take(PEER_FILES as usize) {
@@ -94,12 +94,6 @@ impl RangeLock {
         }
         Ok(Self { _peer: peer, _own: own })
     }
-}
-
-/// Its directory is in `/run/systemd`: who has that may start a `systemd-nspawn` at any time.
-fn peer_is_there(run: &RunDirectory) -> bool {
-    let present = |path: &Path| rustix::fs::access(path, rustix::fs::Access::EXISTS).is_ok();
-    run.peer_ranges().parent().is_some_and(present)
 }
 
 fn lock(directory: &Path, name: &str, mode: Mode) -> Result<Option<LockFile>, Error> {

@@ -3,7 +3,6 @@
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use image::holder::{self, Purpose};
 use plan::{LayerSource, MountFlags, MountIds, OverlayStep, Plan, SourceNumber, UpperLayer};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, mkdirat, openat, symlinkat};
 use rustix::io::Errno;
@@ -45,7 +44,7 @@ pub(super) fn mount(
         mapped(found, layer.ids.as_ref(), &layer.source)
     });
     let lower = lower.collect::<Result<_, Failure>>()?;
-    let upper = step.upper.as_ref().map(|upper| Upper::find(upper, plan, launched)).transpose()?;
+    let upper = step.upper.as_ref().map(|upper| Upper::find(upper, launched)).transpose()?;
     // In a mount namespace that goes away with all that is put together in it.
     let made = delegated_mount::by(|| {
         sys::clone::unshare(Namespaces::MOUNT)?;
@@ -90,7 +89,7 @@ struct Upper {
 }
 
 impl Upper {
-    fn find(layer: &UpperLayer, plan: &Plan, launched: &Launched) -> Result<Self, Failure> {
+    fn find(layer: &UpperLayer, launched: &Launched) -> Result<Self, Failure> {
         let around = |number, ids| {
             let number = SourceNumber::Around(number);
             mapped(taken(launched, number)?, ids, &LayerSource::Taken(number)).map(Some)
@@ -100,8 +99,8 @@ impl Upper {
             UpperLayer::Memory => Self { around: None, upper, work, temporary: true },
             UpperLayer::Temporary(number) => Self { around: around(*number, None)?, upper, work, temporary: true },
             UpperLayer::Host { number, name, ids } => {
-                let holder = PathBuf::from(holder::name(&plan.machine, Purpose::Mounts));
-                let work = holder.join(number.to_string());
+                let holder = launched.work.iter().find(|(known, _)| known == number).map(|(_, name)| name);
+                let work = Path::new(holder.ok_or(Errno::NOENT)?).join(number.to_string());
                 Self { around: around(*number, ids.as_ref())?, upper: name.into(), work, temporary: false }
             }
         })

@@ -2,6 +2,7 @@
 //!
 //! Everything taken here is detached: nothing shows on the host, and it is gone when the descriptors are.
 
+use std::ffi::OsString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -33,6 +34,8 @@ pub struct Launched {
     pub root_directory: OwnedFd,
     /// The other mounts.
     pub sources: Sources,
+    /// What the directories of the work directories are called that lie beside upper layers of the host.
+    pub work: Vec<(usize, OsString)>,
     /// Where the upper layer lies on disk.
     pub overlay: Option<OverlayDirectory>,
     /// The payload's control group.
@@ -124,6 +127,7 @@ struct Groups {
 fn carry_out(plan: &Plan, acquired: &Acquired, kept: &mut Kept, groups: &mut Groups) -> Result<Launched, Error> {
     let mut tree = None;
     let mut sources = Sources::new();
+    let mut work = Vec::new();
     for step in &plan.launch {
         let failed = |failure| Error::Step { step: step.to_string(), failure };
         match step {
@@ -159,6 +163,8 @@ fn carry_out(plan: &Plan, acquired: &Acquired, kept: &mut Kept, groups: &mut Gro
             LaunchStep::TakeLayers { number, from } => {
                 let mount = take_layers(acquired, *number, from.as_deref()).map_err(failed)?;
                 sources.push((SourceNumber::Around(*number), mount));
+                let name = from.as_deref().and_then(|place| acquired.beside_upper_layer_called(place));
+                work.extend(name.map(|name| (*number, name.to_owned())));
             }
             LaunchStep::TakeSource { path, recursive, number } => {
                 sources.push((*number, kept.take(*number, path, *recursive).map_err(failed)?));
@@ -172,7 +178,7 @@ fn carry_out(plan: &Plan, acquired: &Acquired, kept: &mut Kept, groups: &mut Gro
     let overlay = acquired.overlay().map_err(failed)?;
     let group = groups.group.take().ok_or(Error::NoTree)?;
     let limits = std::mem::take(&mut groups.limits);
-    Ok(Launched { tree, root_directory, sources, overlay, group, limits })
+    Ok(Launched { tree, root_directory, sources, work, overlay, group, limits })
 }
 
 fn limit_files(files: &[plan::GroupFile]) -> Vec<cgroup::limit::File<'_>> {
