@@ -189,7 +189,7 @@ fn a_clone_that_is_killed_leaves_no_image() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_redd"));
     let mut clone = command.args(["clone", "images-many", "images-half"]).stdin(Stdio::null()).spawn().expect("redd");
     let end = Instant::now() + LIMIT;
-    while !names(IMAGES).iter().any(|name| name.starts_with(".#")) {
+    while !names(IMAGES).iter().any(|name| name.starts_with(".#redd.")) {
         assert!(Instant::now() < end && clone.try_wait().expect("wait").is_none(), "no copy is begun");
     }
     clone.kill().expect("kill");

@@ -48,6 +48,8 @@ impl Pool {
     pub fn clean(&self, which: Clean) -> Result<Cleaned, Error> {
         let mut cleaned = Cleaned::default();
         self.remove_left_behind(&mut cleaned)?;
+        // Empty files, which are not counted.
+        crate::peer::remove_all_dead(&self.own);
         let wanted = |image: &Image| which == Clean::All || image.is_hidden();
         let images: Vec<Image> = super::image::all_in(&self.own)?.into_iter().filter(wanted).collect();
         for image in images {
