@@ -108,3 +108,19 @@ fn ids_of_temporary_file_systems_are_the_containers() {
     );
     assert_eq!(options("--tmpfs=/mnt:uid=65536"), Err(Error::IdsOutside { mount: "/mnt".into(), last: 65_535 }));
 }
+
+#[test]
+fn labels_are_given_where_the_kernel_has_selinux() {
+    let host = || Host::new().change(|facts| facts.host.selinux = true);
+    let words = ["-D/srv/debian", "--selinux-context=a:b:c", "--selinux-apifs-context=d:e:f"];
+    let text = plan::explain(&plan(&words, host()));
+    let made = |line: &&str| line.contains("a new tmpfs at") || line.contains("a new devpts at");
+    let (made, others): (Vec<_>, Vec<_>) = text.lines().partition(made);
+    assert!(made.len() > 3 && made.iter().all(|line| line.contains("context=d:e:f")), "{made:#?}");
+    assert!(!others.iter().any(|line| line.contains("d:e:f")), "{others:#?}");
+    assert_eq!(others.iter().filter(|line| line.contains("a:b:c")).count(), 1, "{others:#?}");
+    for option in ["--selinux-context=", "--selinux-apifs-context="] {
+        let words = ["-D/srv/debian", &format!("{option}a:b:c")];
+        assert_eq!(try_plan(&words, Host::new()).err(), Some(Error::NoSelinux(option)));
+    }
+}

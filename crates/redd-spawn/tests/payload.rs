@@ -3,7 +3,7 @@
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use testkit::{Ended, Spawn, fixture, requires};
+use testkit::{Ended, Engine, Spawn, fixture, requires};
 
 const REDD: &str = env!("CARGO_BIN_EXE_redd-spawn");
 /// The first real-time signal that programs may use, as the GNU C library counts.
@@ -21,6 +21,20 @@ fn its_exit_code_is_ours() {
         run(&[], &format!("exit {code}")).expect_code(code);
         run(&["-a"], &format!("exit {code}")).expect_code(code);
     }
+}
+
+#[test]
+fn what_is_told_of_a_start_can_be_left_out() {
+    requires!(root, cgroup2);
+    const MORE_THAN_THERE_IS: &str = "--rlimit=NOFILE=99999999999";
+    let tree = fixture::tree();
+    let told = |options: &[&str]| {
+        let spawn = Spawn::new(&Engine::Redd(REDD.into())).arg("-D").arg(tree.path()).arg(MORE_THAN_THERE_IS);
+        spawn.args(options).script("exit 0").run().expect_code(0).errors
+    };
+    let all = told(&[]);
+    assert!(all.contains("NOFILE") && all.contains("Running "), "{all}");
+    assert_eq!(told(&["--quiet"]), "");
 }
 
 #[test]

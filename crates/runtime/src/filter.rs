@@ -172,3 +172,29 @@ fn interface(interface: CallInterface) -> seccomp::Arch {
 fn for_kernel(program: &[seccomp::Instruction]) -> Vec<Instruction> {
     program.iter().map(|one| Instruction { code: one.code, jt: one.jt, jf: one.jf, k: one.k }).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use spec::{AddressFamilies, FamilySet};
+
+    use super::families;
+
+    #[test]
+    fn families_are_those_that_are_allowed_and_not_denied() {
+        let set = |names: &[&str]| {
+            let named = |name: &&str| FamilySet::named(name).expect("a family");
+            names.iter().map(named).fold(FamilySet::default(), FamilySet::union)
+        };
+        let restricted = |allow: Option<&[&str]>, deny: &[&str]| {
+            let families = families(&AddressFamilies { allow: allow.map(set), deny: set(deny) });
+            families.map(|families| (families.known, families.others))
+        };
+        let (unix, inet) = (1 << 1, 1 << 2);
+        assert_eq!(restricted(None, &[]), None);
+        assert_eq!(restricted(Some(&[]), &[]), Some((0, false)), "none");
+        assert_eq!(restricted(Some(&["AF_UNIX", "AF_INET"]), &[]), Some((unix | inet, false)));
+        assert_eq!(restricted(None, &["AF_INET"]), Some((!inet, true)), "what has no name is not denied");
+        assert_eq!(restricted(Some(&["AF_UNIX", "AF_INET"]), &["AF_INET"]), Some((unix, false)), "what is denied wins");
+        assert_eq!(restricted(Some(&["AF_UNIX"]), &["AF_INET6"]), Some((unix, false)));
+    }
+}

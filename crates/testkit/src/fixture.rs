@@ -60,12 +60,12 @@ pub fn empty() -> Tree {
 }
 
 /// The programs of a small tree, as far as the machine has them.
-const PROGRAMS: [&str; 62] = [
+const PROGRAMS: [&str; 63] = [
     "sh", "bash", "cat", "chmod", "chown", "cp", "cut", "date", "dd", "df", "dirname", "echo", "env", "expr", "false",
     "find", "getent", "grep", "head", "hostname", "id", "ip", "kill", "ln", "ls", "mkdir", "mkfifo", "mknod", "mount",
     "mv", "nproc", "od", "printenv", "ps", "pwd", "readlink", "rm", "rmdir", "sed", "seq", "setpriv", "sleep", "sort",
     "stat", "stty", "sync", "tail", "tee", "test", "timeout", "touch", "tr", "true", "tty", "umount", "uname",
-    "unshare", "wc", "whoami", "nice", "taskset", "findmnt",
+    "unshare", "wc", "whoami", "nice", "taskset", "findmnt", "swapoff",
 ];
 
 /// A small real tree: shell and basic programs of this machine with their libraries, the probe as `/probe`, users and

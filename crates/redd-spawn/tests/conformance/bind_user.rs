@@ -28,6 +28,35 @@ macro_rules! host {
     };
 }
 
+/// What the container is told of a user, with what is said of the shell.
+macro_rules! record {
+    ($name:literal, $shell:literal) => {
+        concat!(
+            "{\"userName\":\"",
+            $name,
+            "\",\"uid\":60514,\"gid\":60514,\"homeDirectory\":\"/run/host/home/",
+            $name,
+            "\",",
+            $shell,
+            "\"service\":\"io.systemd.NSpawn\"}\n"
+        )
+    };
+}
+
+/// All records of a single user.
+macro_rules! records {
+    ($shell:literal) => {
+        concat!(
+            "60514.group: {\"groupName\":\"zoe\",\"gid\":60514,\"service\":\"io.systemd.NSpawn\"}\n60514.user: ",
+            record!("zoe", $shell),
+            "60514.user-privileged: {\"privileged\":{\"hashedPassword\":[\"$y$j9T$salt$hash\"]}}\n",
+            "zoe.group: {\"groupName\":\"zoe\",\"gid\":60514,\"service\":\"io.systemd.NSpawn\"}\nzoe.user: ",
+            record!("zoe", $shell),
+            "zoe.user-privileged: {\"privileged\":{\"hashedPassword\":[\"$y$j9T$salt$hash\"]}}\n",
+        )
+    };
+}
+
 const HOST: &str = host!("");
 const USERS: &str = "--private-users=4194304:65536";
 const MAP: &str = "--private-users-ownership=map";
@@ -48,16 +77,7 @@ const fn refuses(name: &'static str, options: &'static [&'static str]) -> Case {
 }
 
 pub(crate) const CASES: &[Case] = &[
-    shows("records", &[USERS, MAP, "--bind-user=zoe"], RECORDS).prints(
-        "60514.group: {\"groupName\":\"zoe\",\"gid\":60514,\"service\":\"io.systemd.NSpawn\"}\n\
-         60514.user: {\"userName\":\"zoe\",\"uid\":60514,\"gid\":60514,\"homeDirectory\":\"/run/host/home/zoe\",\
-         \"service\":\"io.systemd.NSpawn\"}\n\
-         60514.user-privileged: {\"privileged\":{\"hashedPassword\":[\"$y$j9T$salt$hash\"]}}\n\
-         zoe.group: {\"groupName\":\"zoe\",\"gid\":60514,\"service\":\"io.systemd.NSpawn\"}\n\
-         zoe.user: {\"userName\":\"zoe\",\"uid\":60514,\"gid\":60514,\"homeDirectory\":\"/run/host/home/zoe\",\
-         \"service\":\"io.systemd.NSpawn\"}\n\
-         zoe.user-privileged: {\"privileged\":{\"hashedPassword\":[\"$y$j9T$salt$hash\"]}}\n",
-    ).differs_since(257, MEMBERS),
+    shows("records", &[USERS, MAP, "--bind-user=zoe"], RECORDS).prints(records!("")).differs_since(257, MEMBERS),
     Case::inside("in a settings file", &["--settings=trusted"], RECORDS).before(host!(
         "printf '[Exec]\nPrivateUsers=4194304:65536\n[Files]\nPrivateUsersOwnership=map\nBindUser=zoe yan\n' >{tree}.nspawn"
     )).differs_since(257, MEMBERS),
@@ -65,6 +85,7 @@ pub(crate) const CASES: &[Case] = &[
         .before(host!(
             "printf '[Exec]\nPrivateUsers=4194304:65536\n[Files]\nPrivateUsersOwnership=map\nBindUser=zoe\nBindUserShell=/bin/sh\n' >{tree}.nspawn"
         ))
+        .prints(records!("\"shell\":\"/bin/sh\","))
         .since(258).differs_since(257, MEMBERS),
     shows("in the next word", &[USERS, MAP, "--bind-user", "zoe"], RECORDS).differs_since(257, MEMBERS),
     shows("owners and modes", &[USERS, MAP, "--bind-user=zoe"], "cd /run/host/userdb; stat -c '%n %a %u %g %F' . *; readlink 60514.user 60514.group 60514.user-privileged"),
@@ -97,7 +118,7 @@ pub(crate) const CASES: &[Case] = &[
     shows("without users of its own", &["--bind-user=zoe"], HOSTS).since(257),
     shows("without users of its own, as said", &["--private-users=no", "--bind-user=zoe"], HOSTS).since(257),
     shows("without users of its own, the home's mount", &["--bind-user=zoe"], "grep ' /run/host/home' /proc/self/mountinfo | tail -1 | cut -d' ' -f5,6").since(257),
-    shows("without users of its own, records", &["--bind-user=zoe"], RECORDS).since(257).differs_since(257, MEMBERS),
+    shows("without users of its own, records", &["--bind-user=zoe"], RECORDS).prints(records!("")).since(257).differs_since(257, MEMBERS),
     shows("without users of its own, the user writes", &["--bind-user=zoe"], "setpriv --reuid 60514 --regid 60514 --clear-groups sh -c 'echo new >/run/host/home/zoe/new'; touch /run/host/home/zoe/roots-own 2>/dev/null || echo no")
         .since(257).after("stat -c '%n %u %g' /etc/home/zoe/new; ls /etc/home/zoe"),
     shows("without users of its own, two users", &["--bind-user=yan", "--bind-user=zoe"], "cd /run/host/home; stat -c '%n %u %g' *").since(257),
@@ -119,11 +140,11 @@ pub(crate) const CASES: &[Case] = &[
     refuses("a name with a colon", &[USERS, MAP, "--bind-user=zoe:x"]),
     refuses("a path", &[USERS, MAP, "--bind-user=/etc/home/zoe"]),
     refuses("one of several that is not there", &[USERS, MAP, "--bind-user=zoe", "--bind-user=nosuchuser"]),
-    shows("the container's shell", &[USERS, MAP, "--bind-user=zoe", "--bind-user-shell=no"], "cat /run/host/userdb/zoe.user").since(258).differs_since(257, MEMBERS),
-    shows("the host's shell", &[USERS, MAP, "--bind-user=zoe", "--bind-user-shell=yes"], "cat /run/host/userdb/zoe.user").since(258).differs_since(257, MEMBERS),
-    shows("no shell on the host", &[USERS, MAP, "--bind-user=yan", "--bind-user-shell=yes"], "cat /run/host/userdb/yan.user; echo").since(258).differs_since(257, MEMBERS),
-    shows("a shell", &[USERS, MAP, "--bind-user=zoe", "--bind-user-shell=/bin/zsh"], "cat /run/host/userdb/zoe.user").since(258).differs_since(257, MEMBERS),
-    shows("the last shell counts", &[USERS, MAP, "--bind-user-shell=/a", "--bind-user=zoe", "--bind-user-shell=/b"], "cat /run/host/userdb/zoe.user").since(258).differs_since(257, MEMBERS),
+    shows("the container's shell", &[USERS, MAP, "--bind-user=zoe", "--bind-user-shell=no"], "cat /run/host/userdb/zoe.user").prints(record!("zoe", "")).since(258).differs_since(257, MEMBERS),
+    shows("the host's shell", &[USERS, MAP, "--bind-user=zoe", "--bind-user-shell=yes"], "cat /run/host/userdb/zoe.user").prints(record!("zoe", "\"shell\":\"/bin/bash\",")).since(258).differs_since(257, MEMBERS),
+    shows("no shell on the host", &[USERS, MAP, "--bind-user=yan", "--bind-user-shell=yes"], "cat /run/host/userdb/yan.user; echo").prints(concat!(record!("yan", ""), "\n")).since(258).differs_since(257, MEMBERS),
+    shows("a shell", &[USERS, MAP, "--bind-user=zoe", "--bind-user-shell=/bin/zsh"], "cat /run/host/userdb/zoe.user").prints(record!("zoe", "\"shell\":\"/bin/zsh\",")).since(258).differs_since(257, MEMBERS),
+    shows("the last shell counts", &[USERS, MAP, "--bind-user-shell=/a", "--bind-user=zoe", "--bind-user-shell=/b"], "cat /run/host/userdb/zoe.user").prints(record!("zoe", "\"shell\":\"/b\",")).since(258).differs_since(257, MEMBERS),
     refuses("a relative shell", &[USERS, MAP, "--bind-user=zoe", "--bind-user-shell=sh"]),
     refuses("an empty shell", &[USERS, MAP, "--bind-user=zoe", "--bind-user-shell="]),
     refuses("a shell for nobody", &["--bind-user-shell=/bin/sh"]),

@@ -24,6 +24,8 @@ pub(crate) struct Case {
     pub(crate) end: End,
     /// What both print, where that is known to the letter.
     pub(crate) prints: Option<&'static str>,
+    /// What the look from outside shows, where that is known to the letter.
+    pub(crate) leaves: Option<&'static str>,
     /// Changes the tree, so that the next case needs a new one.
     pub(crate) own_tree: bool,
     /// The first version of the original whose manual says so; earlier ones are not asked.
@@ -74,6 +76,7 @@ impl Case {
             environment: &[],
             end: End::Code(0),
             prints: None,
+            leaves: None,
             own_tree: false,
             since: 0,
             image: false,
@@ -97,6 +100,11 @@ impl Case {
     /// What both print, to the letter.
     pub(crate) const fn prints(self, text: &'static str) -> Self {
         Self { prints: Some(text), ..self }
+    }
+
+    /// What the look from outside shows with both, to the letter.
+    pub(crate) const fn leaves(self, text: &'static str) -> Self {
+        Self { leaves: Some(text), ..self }
     }
 
     /// The payload's exit code.
@@ -157,5 +165,10 @@ impl Case {
     /// The original does something else from this version on; why redd does not.
     pub(crate) const fn differs_since(self, version: u32, reason: &'static str) -> Self {
         Self { differs: Some((version, reason)), ..self }
+    }
+
+    /// No version of the original that is asked does as redd: what redd shows is held to the case's own words or to nothing.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.differs.is_some_and(|(first, _)| first <= self.since) && self.differs_until == u32::MAX
     }
 }

@@ -13,6 +13,8 @@ const WHICH: &str = "cat /which 2>/dev/null || echo first";
 const OWNERS: &str = "stat -c '%n %u:%g' / /etc /etc/passwd /home/user; touch /new; stat -c '%u:%g' /new";
 /// What is in the image afterwards.
 const KEPT: &str = "mkdir m; mount -o loop,ro {name}.raw m; cat m/new 2>&1 | tail -c 27; stat -c '%n %u:%g' m/etc/passwd m/home/user; umount m";
+/// The boot partition, if the kernel can mount it, is as it should be.
+const EFI: &str = "findmnt -rno FSTYPE /; findmnt -rno FSTYPE,VFS-OPTIONS /efi | grep -v -x 'vfat rw,nosuid,nodev,noexec,relatime,nosymfollow' || true";
 const ALL: &str = "table gpt $root@root.ext4 $home@home.ext4 $srv@srv.ext4 $tmp@tmp.ext4";
 const SUM: &str = "cmp {name}.raw before && echo same";
 
@@ -28,8 +30,8 @@ pub(crate) const CASES: &[Case] = &[
     Case::refused("no image", &["--image={host}/nonexistent"]),
     // One file system.
     Case::inside("ext4", &[IMAGE], ROOT).image("bare root.ext4").after(KEPT),
-    Case::inside("ext3", &[IMAGE], ROOT).image("bare root.ext3").after(KEPT).differs(DRIVER),
-    Case::inside("ext2", &[IMAGE], ROOT).image("bare root.ext2").after(KEPT).differs(DRIVER),
+    Case::inside("ext3", &[IMAGE], ROOT).image("bare root.ext3").after(KEPT).prints("ext4 rw,nodev,relatime\nnew\n").leaves("new\nm/etc/passwd 0:0\nm/home/user 1000:1000\n").differs(DRIVER),
+    Case::inside("ext2", &[IMAGE], ROOT).image("bare root.ext2").after(KEPT).prints("ext4 rw,nodev,relatime\nnew\n").leaves("new\nm/etc/passwd 0:0\nm/home/user 1000:1000\n").differs(DRIVER),
     Case::inside("xfs", &[IMAGE], ROOT).image("bare root.xfs").after(KEPT),
     Case::inside("btrfs", &[IMAGE], ROOT).image("bare root.btrfs").after(KEPT),
     Case::inside("squashfs", &[IMAGE], ROOT).image("bare root.squashfs"),
@@ -49,7 +51,7 @@ pub(crate) const CASES: &[Case] = &[
     Case::inside("read-only btrfs", &[IMAGE, "--read-only"], ROOT).image("bare root.btrfs"),
     Case::inside("read-only parts", &[IMAGE, "--read-only"], PARTS).image(ALL).differs_until(254, SUID),
     Case::inside("a file that is marked read-only", &[IMAGE], ROOT).image("bare root.ext4; chmod 444 {name}.raw"),
-    Case::inside("a file on a read-only file system", &["-i", "{host}/ro/{name}.raw"], ROOT).image("bare root.ext4; mkdir ro; mount --bind . ro; mount -o remount,bind,ro ro").after("umount ro").differs("it wants to write a lock beside the image"),
+    Case::inside("a file on a read-only file system", &["-i", "{host}/ro/{name}.raw"], ROOT).image("bare root.ext4; mkdir ro; mount --bind . ro; mount -o remount,bind,ro ro").after("umount ro").prints("ext4 ro,nodev,relatime\nno\n").differs("it wants to write a lock beside the image"),
     Case::inside("a directory of its own for a bind", &[IMAGE, "--bind={host}/from:/new/deep"], "cat /new/deep/data").image("bare root.ext4; mkdir from; echo data > from/data").after("mkdir m; mount -o loop,ro {name}.raw m; ls m/new m/new/deep; umount m"),
     Case::refused("no place for a bind in what is read-only", &[IMAGE, "--read-only", "--bind={host}/from:/new/deep"]).image("bare root.ext4; mkdir from"),
     Case::inside("a bind over a read-only place", &[IMAGE, "--read-only", "--bind={host}/from:/srv"], "echo x > /srv/x && echo written").image("bare root.ext4; mkdir from").prints("written\n"),
@@ -60,7 +62,7 @@ pub(crate) const CASES: &[Case] = &[
     Case::inside("an ephemeral copy", &[IMAGE, "-x"], "echo new > /new; cat /new; rm /etc/passwd; ls /etc/passwd 2>/dev/null || echo gone").image("bare root.ext4; cp {name}.raw before").after(SUM).prints("new\ngone\n"),
     Case::inside("nothing is left of an ephemeral copy", &[IMAGE, "-x"], "echo ran").image("bare root.ext4").after("ls -A | grep -v {name}.raw$; echo end"),
     Case::inside("ephemeral and read-only", &[IMAGE, "-x", "--read-only"], "echo new 2>/dev/null >/new && cat /new || echo no").image("bare root.ext4").prints("no\n"),
-    Case::inside("an ephemeral copy of squashfs", &[IMAGE, "-x"], "echo new 2>/dev/null >/new && cat /new || echo no").image("bare root.squashfs").differs("the copy is as read-only as the file system"),
+    Case::inside("an ephemeral copy of squashfs", &[IMAGE, "-x"], "echo new 2>/dev/null >/new && cat /new || echo no").image("bare root.squashfs").prints("new\n").differs("the copy is as read-only as the file system"),
     Case::inside("an ephemeral copy of parts", &[IMAGE, "-x"], "cat /home/mark; echo new > /home/mark; cat /home/mark").image("table gpt $root@root.ext4 $home@home.ext4; cp {name}.raw before").after(SUM).prints("home\nnew\n"),
     Case::inside("volatile overlay", &[IMAGE, "--volatile=overlay"], ROOT).image("bare root.ext4; cp {name}.raw before").after(SUM),
     Case::inside("volatile state", &[IMAGE, "--volatile=state"], "findmnt -rno FSTYPE /var; echo x > /var/x && echo var; echo x 2>/dev/null > /x || echo no; cat /etc/passwd | wc -l").image("bare root.ext4; cp {name}.raw before").after(SUM),
@@ -100,12 +102,12 @@ pub(crate) const CASES: &[Case] = &[
     Case::inside("files of parts", &[IMAGE], "stat -c '%n %a %u:%g' /home/mark /srv/mark /var/tmp/mark; echo new > /home/mark; cat /home/mark; mknod /home/dev c 1 3; head -c 1 /home/dev 2>/dev/null || echo no device").image(ALL),
     Case::inside("parts in another order", &[IMAGE], PARTS).image("table gpt $tmp@tmp.ext4 $home@home.ext4 $root@root.ext4").differs_until(254, SUID),
     Case::inside("usr", &[IMAGE], "findmnt -rno TARGET,FSTYPE,VFS-OPTIONS /usr; cat /which; echo x 2>/dev/null > /usr/x && echo written").image("table gpt $usr@usr.ext4 $root@bare.ext4"),
-    Case::inside("xbootldr", &[IMAGE], PARTS).image("table gpt $root@root.ext4 $boot@boot.ext4").differs(BOOT),
-    Case::inside("a boot partition of another kind", &[IMAGE], PARTS).image("table gpt $root@root.ext4 $esp@esp.ext4").differs(BOOT),
-    Case::inside("a boot partition", &[IMAGE], PARTS).image("table gpt $root@root.ext4 $esp@fat").differs(BOOT),
+    Case::inside("xbootldr", &[IMAGE], PARTS).image("table gpt $root@root.ext4 $boot@boot.ext4").prints("/ ext4 rw,nodev,relatime\n/boot ext4 rw,nosuid,nodev,noexec,relatime,nosymfollow\nboot\n").differs(BOOT),
+    Case::inside("a boot partition of another kind", &[IMAGE], PARTS).image("table gpt $root@root.ext4 $esp@esp.ext4").prints("/ ext4 rw,nodev,relatime\n/efi ext4 rw,nosuid,nodev,noexec,relatime,nosymfollow\nesp\n").differs(BOOT),
+    Case::inside("a boot partition", &[IMAGE], EFI).image("table gpt $root@root.ext4 $esp@fat").prints("ext4\n").differs(BOOT),
     Case::inside("swap and others are left alone", &[IMAGE], PARTS).image("table gpt $swap@nothing $root@root.ext4 ebd0a0a2-b9e5-4433-87c0-68b6b72699c7@other.ext4"),
     Case::inside("a place that is not there", &[IMAGE], PARTS).image("table gpt $root@nosrv.ext4 $srv@srv.ext4"),
-    Case::inside("a place that cannot be made", &[IMAGE, "--read-only"], PARTS).image("table gpt $root@nosrv.ext4 $srv@srv.ext4").differs("it fails; the container may do without"),
+    Case::inside("a place that cannot be made", &[IMAGE, "--read-only"], PARTS).image("table gpt $root@nosrv.ext4 $srv@srv.ext4").prints("/ ext4 ro,nodev,relatime\n").differs("it fails; the container may do without"),
     Case::refused("a home without a file system", &[IMAGE]).image("table gpt $root@root.ext4 $home@nothing"),
     // Marks.
     Case::inside("the root is marked read-only", &[IMAGE], ROOT).image("table gpt $root,attrs=\\\"GUID:60\\\"@root.ext4"),
@@ -162,7 +164,7 @@ pub(crate) const CASES: &[Case] = &[
     Case::refused("an image and a directory", &[IMAGE, "-D", "{tree}"]).image("bare root.ext4"),
     Case::refused("an image and a template", &[IMAGE, "--template={tree}"]).image("bare root.ext4"),
     Case::inside("a block device", &["-i", "{host}/disk", "-M", "{name}"], ROOT).image("bare root.ext4; ln -s $(losetup -f --show {name}.raw) disk").after("losetup -d $(readlink disk)"),
-    Case::inside("a block device that is read-only", &["-i", "{host}/disk", "-M", "{name}"], ROOT).image("bare root.ext4; ln -s $(losetup -r -f --show {name}.raw) disk").after("losetup -d $(readlink disk)").differs("it mounts it as one that can be written to, which fails"),
+    Case::inside("a block device that is read-only", &["-i", "{host}/disk", "-M", "{name}"], ROOT).image("bare root.ext4; ln -s $(losetup -r -f --show {name}.raw) disk").after("losetup -d $(readlink disk)").prints("ext4 ro,nodev,relatime\nno\n").differs("it mounts it as one that can be written to, which fails"),
     Case::inside("a block device with a table", &["-i", "{host}/disk", "-M", "{name}"], PARTS).image("table gpt $root@root.ext4 $home@home.ext4; ln -s $(losetup -P -f --show {name}.raw) disk").after("losetup -d $(readlink disk)"),
     // Encrypted and protected ones.
     Case::refused("luks", &[IMAGE]).image("bare luks").differs(PASSPHRASE),

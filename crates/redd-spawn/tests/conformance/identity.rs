@@ -1,6 +1,7 @@
 //! Names and ids, and the variables of the environment.
 
 use super::case::Case;
+use super::mounts::SUPPRESSED;
 
 const ID: &str = "echo $container_uuid; cat /run/host/container-uuid; cat /etc/machine-id 2>/dev/null || echo none";
 const OPTION: &str = "--uuid=11112222-3333-4444-5555-666677778888";
@@ -110,5 +111,8 @@ pub(crate) const CASES: &[Case] = &[
     Case::refused("process ids that are shared", &[]).environment(&[("SYSTEMD_NSPAWN_SHARE_NS_PID", "1")]).differs("a container without these namespaces is none"),
     Case::refused("message queues that are shared", &[]).environment(&[("SYSTEMD_NSPAWN_SHARE_NS_IPC", "1")]).differs("a container without these namespaces is none"),
     Case::refused("all of it shared", &[]).environment(&[("SYSTEMD_NSPAWN_SHARE_SYSTEM", "1")]).differs("a container without these namespaces is none"),
-    with("no system call does nothing", &[("SYSTEMD_SUPPRESS_SYNC", "0")], "grep -c Seccomp: /proc/self/status"),
+    with("synchronous writing suppressed", &[("SYSTEMD_SUPPRESS_SYNC", "1")], "/probe sync | grep -v openat2").prints(SUPPRESSED),
+    with("synchronous writing", &[("SYSTEMD_SUPPRESS_SYNC", "0")], "/probe sync | grep '^open O_D*SYNC='").prints("open O_SYNC=0\nopen O_DSYNC=0\n"),
+    Case::inside("synchronous writing, as the environment says", &["--suppress-sync=yes"], "/probe sync | grep '^open O_D*SYNC='")
+        .environment(&[("SYSTEMD_SUPPRESS_SYNC", "0")]),
 ];

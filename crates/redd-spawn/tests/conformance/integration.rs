@@ -31,6 +31,22 @@ const JOURNAL: &str = "grep -o ' /var/log/journal.* r[ow],[a-z,]*' /proc/self/mo
 const NEWER_LINK: &str = "it leads to the tree, not to where the original had mounted it for this start";
 const ID: &str = "--uuid=0123456789abcdef0123456789abcdef";
 
+/// A journal that is forwarded: the container is told of a socket, which is there. Where the host's systemd-journal-remote
+/// knows no limits, something else that takes them is in its place.
+const fn forwarded(name: &'static str, options: &'static [&'static str]) -> Case {
+    Case::inside(name, options, "test -S \"$(cat $CREDENTIALS_DIRECTORY/journal.forward_to_socket)\" && echo socket")
+        .before(
+            "if ! /usr/lib/systemd/systemd-journal-remote --help 2>/dev/null | grep -q -e --max-use=; then
+                 mount -t tmpfs -o mode=755 remote /usr/lib/systemd
+                 printf '#!/bin/sh\ncase $1 in --help) echo --max-use=BYTES; exit;; esac; exec sleep 60\n' >/usr/lib/systemd/systemd-journal-remote
+                 chmod 755 /usr/lib/systemd/systemd-journal-remote
+             fi",
+        )
+        .after("! findmnt -n -o SOURCE /usr/lib/systemd | grep -q -x remote || umount /usr/lib/systemd")
+        .since(261)
+        .prints("socket\n")
+}
+
 pub(crate) const CASES: &[Case] = &[
     // resolv.conf
     Case::inside("resolv.conf off", &["--resolv-conf=off"], RESOLV).before(OLD),
@@ -95,6 +111,7 @@ pub(crate) const CASES: &[Case] = &[
         .before("echo own >{host}/own; touch {tree}/etc/resolv.conf")
         .after("cat {host}/own")
         .prints("own\n")
+        .leaves("own\n")
         .differs("what is bound is the host's own file and is not written over"),
     Case::refused("resolv.conf, no mode", &["--resolv-conf=bogus"]),
     Case::refused("resolv.conf, empty", &["--resolv-conf="]),
@@ -136,7 +153,7 @@ pub(crate) const CASES: &[Case] = &[
     Case::refused("journal guest, read-only", &[ID, "--link-journal=guest", "--read-only"]).before(KEPT).after(HOST),
     Case::inside("journal guest, volatile", &[ID, "--link-journal=guest", "--volatile=yes"], JOURNAL).before(KEPT).after(HOST).differs_since(258, NEWER_LINK),
     Case::inside("journal guest, volatile state", &[ID, "--link-journal=guest", "--volatile=state"], JOURNAL).before(KEPT).after(HOST).differs_since(258, NEWER_LINK),
-    Case::inside("journal try-guest, not kept", &[ID, "--link-journal=try-guest"], JOURNAL).before(NOT_KEPT).after(HOST).differs("where nothing is linked nothing is made"),
+    Case::inside("journal try-guest, not kept", &[ID, "--link-journal=try-guest"], JOURNAL).before(NOT_KEPT).after(HOST).prints("end\n").leaves("").differs("where nothing is linked nothing is made"),
     Case::inside("journal try-guest, kept", &[ID, "--link-journal=try-guest"], JOURNAL).before(KEPT).after(HOST).differs_since(258, NEWER_LINK),
     Case::inside("journal try-guest, prepared for host", &[ID, "--link-journal=try-guest"], JOURNAL).before("mount -t tmpfs tmpfs /var/log; mkdir /var/log/journal; mkdir /var/log/journal/0123456789abcdef0123456789abcdef").after(HOST).differs_since(258, NEWER_LINK),
     Case::refused("journal try-guest, prepared for host and used", &[ID, "--link-journal=try-guest"]).before("mount -t tmpfs tmpfs /var/log; mkdir /var/log/journal; mkdir /var/log/journal/0123456789abcdef0123456789abcdef; touch /var/log/journal/0123456789abcdef0123456789abcdef/system.journal").after(HOST),
@@ -156,7 +173,7 @@ pub(crate) const CASES: &[Case] = &[
     Case::refused("journal host, read-only", &[ID, "--link-journal=host", "--read-only"]).before(KEPT).after(HOST),
     Case::inside("journal host, volatile", &[ID, "--link-journal=host", "--volatile=yes"], JOURNAL).before(KEPT).after(HOST),
     Case::inside("journal host, volatile state", &[ID, "--link-journal=host", "--volatile=state"], JOURNAL).before(KEPT).after(HOST),
-    Case::inside("journal try-host, not kept", &[ID, "--link-journal=try-host"], JOURNAL).before(NOT_KEPT).after(HOST).differs("where nothing is linked nothing is made"),
+    Case::inside("journal try-host, not kept", &[ID, "--link-journal=try-host"], JOURNAL).before(NOT_KEPT).after(HOST).prints("end\n").leaves("").differs("where nothing is linked nothing is made"),
     Case::inside("journal try-host, kept", &[ID, "--link-journal=try-host"], JOURNAL).before(KEPT).after(HOST),
     Case::inside("journal try-host, prepared for host", &[ID, "--link-journal=try-host"], JOURNAL).before("mount -t tmpfs tmpfs /var/log; mkdir /var/log/journal; mkdir /var/log/journal/0123456789abcdef0123456789abcdef").after(HOST),
     Case::inside("journal try-host, prepared for host and used", &[ID, "--link-journal=try-host"], JOURNAL).before("mount -t tmpfs tmpfs /var/log; mkdir /var/log/journal; mkdir /var/log/journal/0123456789abcdef0123456789abcdef; touch /var/log/journal/0123456789abcdef0123456789abcdef/system.journal").after(HOST),
@@ -165,12 +182,12 @@ pub(crate) const CASES: &[Case] = &[
     Case::refused("journal try-host, a file", &[ID, "--link-journal=try-host"]).before("mount -t tmpfs tmpfs /var/log; mkdir /var/log/journal; touch /var/log/journal/0123456789abcdef0123456789abcdef").after(HOST),
     Case::inside("journal try-host, ephemeral", &[ID, "--link-journal=try-host", "-x"], JOURNAL).before(KEPT).after(HOST),
     Case::inside("journal try-host, read-only", &[ID, "--link-journal=try-host", "--read-only"], JOURNAL).before(KEPT).after(HOST),
-    Case::inside("journal auto, not kept", &[ID, "--link-journal=auto"], JOURNAL).before(NOT_KEPT).after(HOST).differs("where nothing is linked nothing is made"),
-    Case::inside("journal auto, kept", &[ID, "--link-journal=auto"], JOURNAL).before(KEPT).after(HOST).differs("where nothing is linked nothing is made"),
+    Case::inside("journal auto, not kept", &[ID, "--link-journal=auto"], JOURNAL).before(NOT_KEPT).after(HOST).prints("end\n").leaves("").differs("where nothing is linked nothing is made"),
+    Case::inside("journal auto, kept", &[ID, "--link-journal=auto"], JOURNAL).before(KEPT).after(HOST).prints("end\n").leaves("/var/log/journal d 755 0 \n").differs("where nothing is linked nothing is made"),
     Case::inside("journal auto, prepared for host", &[ID, "--link-journal=auto"], JOURNAL).before("mount -t tmpfs tmpfs /var/log; mkdir /var/log/journal; mkdir /var/log/journal/0123456789abcdef0123456789abcdef").after(HOST),
     Case::inside("journal auto, prepared for host and used", &[ID, "--link-journal=auto"], JOURNAL).before("mount -t tmpfs tmpfs /var/log; mkdir /var/log/journal; mkdir /var/log/journal/0123456789abcdef0123456789abcdef; touch /var/log/journal/0123456789abcdef0123456789abcdef/system.journal").after(HOST),
     Case::inside("journal auto, prepared for guest", &[ID, "--link-journal=auto"], JOURNAL).before("mount -t tmpfs tmpfs /var/log; mkdir /var/log/journal; ln -s {tree}/var/log/journal/0123456789abcdef0123456789abcdef /var/log/journal/0123456789abcdef0123456789abcdef").after(HOST).differs_since(258, NEWER_LINK),
-    Case::inside("journal auto, prepared for another", &[ID, "--link-journal=auto"], JOURNAL).before("mount -t tmpfs tmpfs /var/log; mkdir /var/log/journal; ln -s /nowhere/var/log/journal/0123456789abcdef0123456789abcdef /var/log/journal/0123456789abcdef0123456789abcdef").after(HOST).differs("the link is that of another tree with the same id, and stays"),
+    Case::inside("journal auto, prepared for another", &[ID, "--link-journal=auto"], JOURNAL).before("mount -t tmpfs tmpfs /var/log; mkdir /var/log/journal; ln -s /nowhere/var/log/journal/0123456789abcdef0123456789abcdef /var/log/journal/0123456789abcdef0123456789abcdef").after(HOST).prints("end\n").leaves("/var/log/journal d 755 0 \n/var/log/journal/0123456789abcdef0123456789abcdef l 777 0 /nowhere/var/log/journal/0123456789abcdef0123456789abcdef\n").differs("the link is that of another tree with the same id, and stays"),
     Case::refused("journal auto, a file", &[ID, "--link-journal=auto"]).before("mount -t tmpfs tmpfs /var/log; mkdir /var/log/journal; touch /var/log/journal/0123456789abcdef0123456789abcdef").after(HOST),
     Case::inside("journal auto, ephemeral", &[ID, "--link-journal=auto", "-x"], JOURNAL).before(KEPT).after(HOST),
     Case::inside("journal auto, read-only", &[ID, "--link-journal=auto", "--read-only"], JOURNAL).before(KEPT).after(HOST),
@@ -202,6 +219,14 @@ pub(crate) const CASES: &[Case] = &[
     Case::inside("journal guest, written inside", &["--link-journal=guest", ID], "echo entry >/var/log/journal/*/x; ls /var/log/journal/*")
         .before(KEPT)
         .after("cat /var/log/journal/*/x; find {tree}/var/log -type f; umount /var/log"),
+    // A journal that is forwarded.
+    forwarded("journal forwarded to a file", &["--forward-journal={tree}-forwarded/all.journal"]),
+    forwarded("journal forwarded to a directory", &["--forward-journal={tree}-forwarded/all"]),
+    forwarded("journal forwarded, so much in all", &["--forward-journal={tree}-forwarded/all", "--forward-journal-max-use=64M"]),
+    forwarded("journal forwarded, so much left", &["--forward-journal={tree}-forwarded/all", "--forward-journal-keep-free=1.5K"]),
+    forwarded("journal forwarded, so much in a file", &["--forward-journal={tree}-forwarded/all", "--forward-journal-max-file-size=8M"]),
+    forwarded("journal forwarded, so many files", &["--forward-journal={tree}-forwarded/all", "--forward-journal-max-files=7"]),
+    Case::inside("journal not forwarded", &["--forward-journal="], "echo \"$CREDENTIALS_DIRECTORY.\"").since(261).prints(".\n"),
     Case::refused("journal, no mode", &["--link-journal=bogus"]),
     Case::refused("journal, empty", &["--link-journal="]),
 ];

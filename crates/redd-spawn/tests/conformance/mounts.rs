@@ -20,13 +20,16 @@ const KINDS: &str = "echo file > file; mkdir dir; mkfifo fifo; mknod chr c 1 3; 
 /// A file system below another one.
 const BELOW: &str = "grep -o ' /dst[^ ]* r[ow],' /proc/self/mountinfo; touch /dst/a || echo no; ls /dst";
 
+/// What the probe says of synchronous writing where it is suppressed.
+pub(crate) const SUPPRESSED: &str = "fsync=0\nfdatasync=0\nsyncfs=0\nsync_file_range=0\nmsync=0\nsync=0\n\
+     fsync -1=9\nfdatasync -1=9\nsyncfs -1=9\nsync_file_range -1=9\nopen=0\nopen O_APPEND=0\nopen O_SYNC=22\n\
+     open O_DSYNC=22\nopen O_SYNC O_APPEND=22\n";
+
 pub(crate) const CASES: &[Case] = &[
     Case::inside("synchronous writing", &[], "/probe sync | grep -v openat2"),
-    Case::inside("synchronous writing suppressed", &["--suppress-sync=yes"], "/probe sync | grep -v openat2").prints(
-        "fsync=0\nfdatasync=0\nsyncfs=0\nsync_file_range=0\nmsync=0\nsync=0\n\
-         fsync -1=9\nfdatasync -1=9\nsyncfs -1=9\nsync_file_range -1=9\nopen=0\nopen O_APPEND=0\nopen O_SYNC=22\n\
-         open O_DSYNC=22\nopen O_SYNC O_APPEND=22\n",
-    ),
+    Case::inside("synchronous writing suppressed", &["--suppress-sync=yes"], "/probe sync | grep -v openat2").prints(SUPPRESSED),
+    Case::inside("synchronous writing after all", &["--suppress-sync=yes", "--suppress-sync=no"], "/probe sync | grep '^open O_D*SYNC='")
+        .prints("open O_SYNC=0\nopen O_DSYNC=0\n"),
     Case::inside("tmpfs", &["--tmpfs=/mnt"], "stat -f -c %T /mnt").prints("tmpfs\n"),
     Case::inside("bind", &["--bind={host}/f:/mnt/a/f"], "cat /mnt/a/f; stat -c '%a %u' /mnt/a")
         .before("echo host > f")
@@ -67,15 +70,18 @@ pub(crate) const CASES: &[Case] = &[
     Case::inside("overlay, escapes", &["--overlay=a\\:b:c\\\\d:/e\\:f"], "ls /e:f; echo > /e:f/new")
         .before("mkdir a:b 'c\\d'; echo > a:b/one")
         .after("ls -A 'c\\d'")
+        .prints("one\n").leaves("new\n")
         .differs("the original gives such names to the kernel as they are, which parts them"),
     Case::inside("overlay and users", &[USERS, MAP, "--overlay={host}/low:{host}/up:/ov"], "stat -c '%u %g' /ov /ov/one; \
         echo > /ov/new; echo done")
         .before("mkdir low up; echo > low/one")
         .after("stat -c '%u %g' up/new")
+        .prints("0 0\n0 0\ndone\n").leaves("0 0\n")
         .differs("the original leaves the files to nobody, so that nothing can be written"),
     Case::inside("temporary overlay and users", &[USERS, MAP, "--overlay=+/data::/data"], "stat -c '%u %g' /data /data/one; \
         echo > /data/new; echo done")
         .before("mkdir {tree}/data; echo > {tree}/data/one")
+        .prints("0 0\n0 0\ndone\n")
         .differs("the original leaves the directory to nobody, so that nothing can be written"),
     Case::refused("overlay with one path", &["--overlay=/a"]),
     Case::refused("overlay without paths", &["--overlay="]),
@@ -116,12 +122,15 @@ pub(crate) const CASES: &[Case] = &[
     Case::inside("tmpfs:x-systemd.foo=1", &["--tmpfs=/mnt:x-systemd.foo=1"], MEMORY),
     Case::inside("tmpfs:uid=70000", &["--tmpfs=/mnt:uid=70000"], MEMORY),
     Case::inside("tmpfs:noatime", &["--tmpfs=/mnt:noatime"], MEMORY)
+        .prints("rw,nodev,noatime tmpfs tmpfs rw\n0 0 1777\n")
         .differs("the original mounts it with strictatime all the same"),
     Case::inside("tmpfs:relatime", &["--tmpfs=/mnt:relatime"], MEMORY)
+        .prints("rw,nodev,relatime tmpfs tmpfs rw\n0 0 1777\n")
         .differs("the original mounts it with strictatime all the same"),
     Case::inside("tmpfs and users", &[USERS, MAP, "--tmpfs=/mnt"], MEMORY),
     Case::inside("tmpfs:size and users", &[USERS, MAP, "--tmpfs=/mnt:size=1m"], MEMORY),
     Case::inside("tmpfs:uid and users", &[USERS, MAP, "--tmpfs=/mnt:mode=700,uid=5,gid=6"], "stat -c '%u %g %a' /mnt")
+        .prints("5 6 700\n")
         .differs("the original takes no owner but root"),
     Case::refused("tmpfs:bogus", &["--tmpfs=/mnt:bogus"]),
     Case::refused("tmpfs:size=x", &["--tmpfs=/mnt:size=x"]),
@@ -221,10 +230,12 @@ pub(crate) const CASES: &[Case] = &[
     Case::inside("bind in /sys", &["--bind={host}/d:/sys/kernel"], "ls /sys/kernel").before("mkdir d; touch d/x"),
     Case::inside("bind in /sys, private network", &["--private-network", "--bind={host}/d:/sys/kernel"], "ls /sys/kernel")
         .before("mkdir d; touch d/x")
+        .prints("x\n")
         .differs("the original covers it with its own /sys"),
     Case::inside("bind in /sys, private network and users", &[USERS, MAP, "--private-network", "--bind={host}/d:/sys/kernel"],
         "ls /sys/kernel")
         .before("mkdir d; touch d/x")
+        .prints("x\n")
         .differs("the original covers it with its own /sys"),
     Case::inside("bind over message queues", &["--bind={host}/d:/dev/mqueue"], "ls /dev/mqueue").before("mkdir d; touch d/x"),
     Case::inside("bind over shared memory", &["--bind={host}/d:/dev/shm"], "ls /dev/shm").before("mkdir d; touch d/x"),

@@ -2,6 +2,7 @@
 
 use super::case::Case;
 use super::oci::{bundle, refused, runs, with};
+use super::security::restricted;
 
 /// A bundle that runs a script under a filter.
 macro_rules! filtered {
@@ -70,7 +71,7 @@ pub(crate) const CASES: &[Case] = &[
     refused("an unknown call that would get through", filtered!("true", r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["reed"],"action":"SCMP_ACT_ERRNO"}]}"#)).differs(TYPING),
     runs("a rule like the default", filtered!("/probe yield", r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["sched_yield"],"action":"SCMP_ACT_ALLOW"}]}"#)).prints("yield=Ok(())\n").differs(TWICE),
     with("the command line's filter", &["--oci-bundle={host}/b", "--system-call-filter=@keyring"], filtered!("/probe yield", r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["sched_yield"],"action":"SCMP_ACT_ERRNO"}]}"#)).prints("yield=Ok(())\n"),
-    with("the command line's families", &["--oci-bundle={host}/b", "--restrict-address-families=AF_UNIX"], filtered!("/probe yield; /probe sockets 1 2", r#"{"defaultAction":"SCMP_ACT_ALLOW","architectures":["SCMP_ARCH_X86"],"syscalls":[{"names":["sched_yield"],"action":"SCMP_ACT_ERRNO"}]}"#)).since(261).differs_since(257, "with a filter of the bundle's the original forgets the families"),
+    with("the command line's families", &["--oci-bundle={host}/b", "--restrict-address-families=AF_UNIX"], filtered!("/probe yield; /probe sockets 1 2", r#"{"defaultAction":"SCMP_ACT_ALLOW","architectures":["SCMP_ARCH_X86"],"syscalls":[{"names":["sched_yield"],"action":"SCMP_ACT_ERRNO"}]}"#)).prints(restricted!("yield=Err(1)\nsocket 1=Ok(())\nsocket 2=Err(97)\n")).since(261).differs_since(257, "with a filter of the bundle's the original forgets the families"),
     refused("no default", filtered!("true", r#"{"syscalls":[]}"#)),
     refused("no action", filtered!("true", r#"{"defaultAction":"SCMP_ACT_FOO"}"#)),
     refused("a default that asks", filtered!("true", r#"{"defaultAction":"SCMP_ACT_NOTIFY"}"#)),

@@ -8,7 +8,33 @@ const DEVICES: &str = "redd restricts devices on every host";
 const STRICT: &str = "the original has no unit here that would refuse it";
 
 /// Starts processes until it may not any more.
-const FORKS: &str = "(for i in 1 2 3 4 5 6 7 8; do sleep 0.1 & done; wait; echo all) 2>/dev/null || echo some";
+pub(crate) const FORKS: &str = "(for i in 1 2 3 4 5 6 7 8; do sleep 0.1 & done; wait; echo all) 2>/dev/null || echo some";
+
+/// Prepares the host, and looks from there at these files of the machine's own control group as soon as there is a file `up`
+/// in the tree: it then has the numbers in them in a file `seen`. Version 1 and cgroup2 have one file each.
+macro_rules! group {
+    ($file:literal, $other:literal, $before:expr) => {
+        concat!(
+            $before,
+            "
+            (for i in $(seq 400); do
+                if test -e {tree}/up; then
+                    find /sys/fs/cgroup -path '*{name}*' '(' -name ",
+            $file,
+            " -o -name ",
+            $other,
+            " ')' -exec cat '{}' + | grep -o -E '^[0-9]+' | sort -u >{host}/seen || true
+                    mv {host}/seen {tree}/seen; break
+                fi
+                sleep 0.05
+            done) >/dev/null 2>&1 &"
+        )
+    };
+}
+pub(crate) use group;
+
+/// What was seen of the control group.
+pub(crate) const SEEN_OUTSIDE: &str = "touch /up; for i in $(seq 400); do test -e /seen && break; sleep 0.05; done; cat /seen";
 
 pub(crate) const CASES: &[Case] = &[
     Case::inside("no registration", &["--register=no"], "echo fine").prints("fine\n"),
@@ -18,31 +44,40 @@ pub(crate) const CASES: &[Case] = &[
     Case::refused("registration without a registry", &["--register=yes", "--keep-unit"]).elsewhere(),
     Case::inside("a unit that is kept", &["--keep-unit"], "echo fine").prints("fine\n"),
     Case::inside("a unit that is kept has no slice", &["--keep-unit", "--slice=foo"], "echo fine").prints("fine\n"),
-    Case::inside("a unit that is kept has no properties", &["--keep-unit", "--property=TasksMax=2"], FORKS),
-    Case::inside("nor devices", &["--keep-unit", "--property=DeviceAllow=/dev/char/1:1 rwm"], "mknod /m c 1 1 || echo none").own_tree().elsewhere().differs(DEVICES),
+    Case::inside("a unit that is kept has no properties", &["--keep-unit", "--property=TasksMax=2"], FORKS).prints("all\n"),
+    Case::inside("nor devices", &["--keep-unit", "--property=DeviceAllow=/dev/char/1:1 rwm"], "mknod /m c 1 1 2>/dev/null || echo none").own_tree().prints("none\n").elsewhere().differs(DEVICES),
     Case::refused("a slice that is none", &["--slice="]),
     Case::refused("a property without a value", &["--property=TasksMax"]).elsewhere().differs(STRICT),
     Case::refused("a property that is none", &["--property=Nonsense=1"]).elsewhere().differs(STRICT),
     Case::refused("a value that is none", &["--property=TasksMax=few"]).elsewhere().differs(STRICT),
     Case::refused("a property of a service", &["--property=ExecStart=/bin/sh"]).elsewhere().differs(STRICT),
-    Case::inside("tasks", &["--property=TasksMax=4"], FORKS).elsewhere().differs(NOWHERE),
-    Case::inside("processors", &["--property=AllowedCPUs=1"], "nproc; grep Cpus_allowed_list /proc/self/status").elsewhere().differs(NOWHERE),
+    Case::inside("tasks", &["--property=TasksMax=4"], FORKS).prints("some\n").elsewhere().differs(NOWHERE),
+    Case::inside("processors", &["--property=AllowedCPUs=1"], "nproc; grep Cpus_allowed_list /proc/self/status").prints("1\nCpus_allowed_list:\t1\n").elsewhere().differs(NOWHERE),
     Case::inside("processors of all processes", &["--property=AllowedCPUs=0", "--as-pid2"], "grep Cpus_allowed_list /proc/1/status")
-        .elsewhere().differs(NOWHERE),
+        .prints("Cpus_allowed_list:\t0\n").elsewhere().differs(NOWHERE),
     Case::inside("processors that are not there any more", &["--property=AllowedCPUs=0", "--property=AllowedCPUs="], "nproc"),
-    Case::inside("memory nodes", &["--property=AllowedMemoryNodes=0"], "grep Mems_allowed_list /proc/self/status").prints("Mems_allowed_list:\t0\n"),
+    Case::inside("memory nodes", &["--property=AllowedMemoryNodes=0"], SEEN_OUTSIDE).before(group!("cpuset.mems", "cpuset.mems", ""))
+        .prints("0\n").elsewhere().differs(NOWHERE),
+    Case::inside("memory nodes that are taken back", &["--property=AllowedMemoryNodes=0", "--property=AllowedMemoryNodes="], SEEN_OUTSIDE)
+        .before(group!("cpuset.mems", "cpuset.mems", "")).prints("").elsewhere(),
     Case::inside("memory", &["--property=MemoryMax=24M"], "exec dd if=/dev/zero of=/dev/null bs=200M count=1 2>/dev/null").code(137).prints("").elsewhere().differs(NOWHERE),
-    Case::inside("a device that may be read", &["--property=DeviceAllow=/dev/char/1:1 r"], "mknod /m c 1 1 || echo none").own_tree().elsewhere().differs(DEVICES),
-    Case::inside("a device whose nodes may be made", &["--property=DeviceAllow=/dev/char/1:1 m"], "mknod /m c 1 1 && echo made; head -c1 /m >/dev/null || echo closed")
+    Case::inside("a device that may be read", &["--property=DeviceAllow=/dev/char/1:1 r"], "mknod /m c 1 1 2>/dev/null || echo none").own_tree().prints("none\n").elsewhere().differs(DEVICES),
+    Case::inside("a device whose nodes may be made", &["--property=DeviceAllow=/dev/char/1:11 m"], "mknod /m c 1 11 && echo made; (: >/m) 2>/dev/null || echo closed")
         .own_tree()
+        .prints("made\nclosed\n")
         .elsewhere().differs(NOWHERE),
-    Case::inside("devices of a driver", &["--property=DeviceAllow=char-mem rm"], "mknod /k c 1 11 && echo made; head -c0 /k && echo read; (: >/k) || echo closed")
+    Case::inside("devices of a driver", &["--property=DeviceAllow=char-mem wm"], "mknod /k c 1 11 && echo made; (: >/k) && echo written; mknod /l c 10 237 2>/dev/null || echo none")
         .own_tree()
+        .prints("made\nwritten\nnone\n")
         .elsewhere().differs(NOWHERE),
-    Case::inside("devices that are taken back", &["--property=DeviceAllow=/dev/char/1:1", "--property=DeviceAllow="], "mknod /m c 1 1 || echo none").own_tree().elsewhere().differs(DEVICES),
-    Case::inside("no devices but those that are named", &["--property=DevicePolicy=strict"], "(: </dev/null) 2>&1 || echo closed; (: </dev/zero) || echo closed")
+    Case::inside("devices of a driver that are not written to", &["--property=DeviceAllow=char-mem rm"], "mknod /k c 1 11 && echo made; (: >/k) 2>/dev/null || echo closed")
+        .own_tree()
+        .prints("made\nclosed\n")
         .elsewhere().differs(NOWHERE),
-    Case::inside("the usual devices", &["--property=DevicePolicy=closed"], ": </dev/null && echo open; mknod /m c 1 1 || echo none").own_tree().elsewhere().differs(DEVICES),
+    Case::inside("devices that are taken back", &["--property=DeviceAllow=/dev/char/1:1", "--property=DeviceAllow="], "mknod /m c 1 1 2>/dev/null || echo none").own_tree().prints("none\n").elsewhere().differs(DEVICES),
+    Case::inside("no devices but those that are named", &["--property=DevicePolicy=strict"], "exec 2>&-; (: </dev/null) || echo closed; (: </dev/zero) || echo closed")
+        .prints("closed\nclosed\n").elsewhere().differs(NOWHERE),
+    Case::inside("the usual devices", &["--property=DevicePolicy=closed"], ": </dev/null && echo open; mknod /m c 1 1 2>/dev/null || echo none").own_tree().prints("open\nnone\n").elsewhere().differs(DEVICES),
     Case::refused("memory pressure without cgroup2", &["--property=MemoryHigh=1M"]).elsewhere().differs(NOWHERE),
     Case::refused("a filter without a service manager", &["--property=IPAddressDeny=any"]).elsewhere().differs(NOWHERE),
     Case::refused("a slice without a service manager", &["--property=Slice=foo.slice"]).elsewhere().differs(NOWHERE),

@@ -1,6 +1,7 @@
 //! What the payload may use.
 
 use super::case::Case;
+use super::property::{FORKS, SEEN_OUTSIDE, group};
 
 const OWN: &str = "an option of redd alone";
 
@@ -68,12 +69,14 @@ pub(crate) const CASES: &[Case] = &[
     Case::inside("a machine of 64 bits", &["--personality=x86-64"], "uname -m").prints("x86_64\n"),
     Case::inside("the machine as it is", &[], "uname -m"),
     Case::refused("no such machine", &["--personality=vax"]),
-    Case::inside("memory", &["--memory=32M"], "dd if=/dev/zero of=/dev/null bs=64M count=1; echo $?")
-        .differs(OWN),
-    Case::inside("processes", &["--pids=3"], "sleep 0 & wait; (sleep 0.2 & sleep 0.2 & sleep 0.2 & sleep 0.2 & wait) 2>/dev/null; echo $?")
-        .code(0)
-        .differs(OWN),
-    Case::inside("processor time in parts", &["--cpus=0.5"], "true; echo fine").prints("fine\n").differs(OWN),
+    Case::inside("memory", &["--memory=24M"], "exec dd if=/dev/zero of=/dev/null bs=200M count=1 2>/dev/null")
+        .code(137).prints("").elsewhere().differs(OWN),
+    Case::inside("memory that is enough", &["--memory=400M"], "exec dd if=/dev/zero of=/dev/null bs=200M count=1 2>/dev/null")
+        .prints("").elsewhere().differs(OWN),
+    Case::inside("processes", &["--pids=4"], FORKS).prints("some\n").elsewhere().differs(OWN),
+    Case::inside("processes that are enough", &["--pids=20"], FORKS).prints("all\n").elsewhere().differs(OWN),
+    Case::inside("processor time in parts", &["--cpus=0.5"], SEEN_OUTSIDE).before(group!("cpu.cfs_quota_us", "cpu.max", ""))
+        .prints("50000\n").elsewhere().differs(OWN),
     Case::refused("memory that is none", &["--memory=much"]),
     Case::refused("processors that are none", &["--cpus=0"]),
     Case::refused("processes that are none", &["--pids=few"]),

@@ -10,6 +10,28 @@ const RESTRICT: &str = "--restrict-address-families";
 /// A directory made by way of either call.
 const MAKE: &str = "mkdir /tmp/x 2>&1 | sed 's/.*: //'; if test -d /tmp/x; then echo made; fi";
 
+/// What the probe says of sockets, and then of a pair and of the 32-bit `socketcall` where sockets are restricted: it makes
+/// none of any family, and a pair is no matter of families. Its arguments are a null pointer, which the kernel would refuse.
+#[cfg(target_arch = "x86_64")]
+macro_rules! restricted {
+    ($sockets:literal) => {
+        concat!($sockets, "pair=Ok(())\nsocketcall socket=Err(97)\nsocketcall socketpair=Err(14)\n")
+    };
+}
+/// The same on a processor without `socketcall`.
+#[cfg(not(target_arch = "x86_64"))]
+macro_rules! restricted {
+    ($sockets:literal) => {
+        concat!($sockets, "pair=Ok(())\n")
+    };
+}
+pub(crate) use restricted;
+
+/// Whether a call that is not allowed by itself gets as far as to look for the file.
+const SWAP: &str = "swapoff /nonexistent 2>&1 | grep -c 'No such file' || true";
+
+const SOCKETCALL: &str = "programs of 32 bits get no socket by socketcall(2) either";
+
 const SUFFIX: &str = "the original takes the whole word for the name of a call that it does not know, and ignores it";
 
 pub(crate) const CASES: &[Case] = &[
@@ -42,7 +64,7 @@ pub(crate) const CASES: &[Case] = &[
         .prints("no\n"),
     Case::inside("ambient, root", &["--ambient-capability=cap_net_raw"], SETS),
     Case::inside("ambient, user", &["--ambient-capability=cap_net_raw", "-u", "user"], SETS).differs_since(257, "what a user can inherit, a file's capabilities could give to it"),
-    Case::inside("ambient, user by number", &["--ambient-capability=cap_net_raw", "--uid=1000"], SETS).since(257).differs_since(257, "what a user can inherit, a file's capabilities could give to it"),
+    Case::inside("ambient, user by number", &["--ambient-capability=cap_net_raw", "--uid=1000"], SETS).prints("Uid: 1000 1000 1000 1000\nGid: 1000 1000 1000 1000\nCapInh: 0000000000002000\nCapPrm: 0000000000002000\nCapEff: 0000000000002000\nCapBnd: 00000000fcecafff\nCapAmb: 0000000000002000\nNoNewPrivs: 0\n").since(257).differs_since(257, "what a user can inherit, a file's capabilities could give to it"),
     Case::inside("ambient, several", &["--ambient-capability=CAP_NET_RAW,cap_kill", "--ambient-capability=21", "-u", "user"], SETS).differs_since(257, "what a user can inherit, a file's capabilities could give to it"),
     Case::inside("ambient behind the stub init", &["--ambient-capability=cap_net_raw", "-a", "-u", "user"], SETS).differs_since(257, "what a user can inherit, a file's capabilities could give to it"),
     Case::inside("ambient with private users", &["--ambient-capability=cap_net_raw", "-U", "-u", "user"], SETS).own_tree(),
@@ -82,7 +104,9 @@ pub(crate) const CASES: &[Case] = &[
         .prints("Operation not permitted\n"),
     Case::inside("calls denied by group", &["--system-call-filter=~@chown"], "touch /tmp/a; chown 5 /tmp/a 2>&1 | sed 's/.*: //'")
         .prints("Operation not permitted\n"),
-    Case::inside("calls denied by a group of groups", &["--system-call-filter=~@timer"], "timeout 3 true 2>/dev/null; echo $?"),
+    // Of a group in it.
+    Case::inside("calls allowed by a group of groups", &["--system-call-filter=@privileged"], SWAP).prints("1\n"),
+    Case::inside("calls that nobody allows", &[], SWAP).prints("0\n"),
     Case::inside("nothing denied", &["--system-call-filter=~"], MAKE).prints("made\n"),
     Case::inside("nothing said", &["--system-call-filter="], MAKE).prints("made\n"),
     Case::inside("what is allowed stays so", &["--system-call-filter=@keyring bpf"], MAKE).prints("made\n"),
@@ -101,13 +125,22 @@ pub(crate) const CASES: &[Case] = &[
     Case::inside("an unknown group", &["--system-call-filter=~@mkdri"], MAKE).prints("made\n"),
     Case::inside("an unknown call that is allowed", &["--system-call-filter=new_call @new-group"], MAKE).prints("made\n"),
     Case::inside("known ones beside unknown ones", &["--system-call-filter=~mkdri mkdir @none mkdirat"], MAKE).prints("Operation not permitted\n"),
-    Case::inside("families allowed", &["--restrict-address-families=AF_INET AF_UNIX"], "/probe sockets 1 2 10 16 17 99").since(261).differs_since(257, "programs of 32 bits get no socket by socketcall(2) either"),
-    Case::inside("families denied", &["--restrict-address-families=~AF_INET"], "/probe sockets 1 2 10 16").since(261).differs_since(257, "programs of 32 bits get no socket by socketcall(2) either"),
-    Case::inside("no family", &["--restrict-address-families=none"], "/probe sockets 1 2 10 16").since(261).differs_since(257, "programs of 32 bits get no socket by socketcall(2) either"),
+    Case::inside("families allowed", &["--restrict-address-families=AF_INET AF_UNIX"], "/probe sockets 1 2 10 16 17 99")
+        .prints(restricted!("socket 1=Ok(())\nsocket 2=Ok(())\nsocket 10=Err(97)\nsocket 16=Err(97)\nsocket 17=Err(97)\nsocket 99=Err(97)\n"))
+        .since(261).differs_since(257, SOCKETCALL),
+    Case::inside("families denied", &["--restrict-address-families=~AF_INET"], "/probe sockets 1 2 10 16 17")
+        .prints(restricted!("socket 1=Ok(())\nsocket 2=Err(97)\nsocket 10=Ok(())\nsocket 16=Ok(())\nsocket 17=Ok(())\n"))
+        .since(261).differs_since(257, SOCKETCALL),
+    Case::inside("no family", &["--restrict-address-families=none"], "/probe sockets 1 2 10 16")
+        .prints(restricted!("socket 1=Err(97)\nsocket 2=Err(97)\nsocket 10=Err(97)\nsocket 16=Err(97)\n"))
+        .since(261).differs_since(257, SOCKETCALL),
     Case::inside("families, denied wins", &["--restrict-address-families=AF_INET AF_UNIX", "--restrict-address-families=~AF_INET"], "/probe sockets 1 2 10")
-        .since(261).differs_since(257, "programs of 32 bits get no socket by socketcall(2) either"),
-    Case::inside("families taken back", &["--restrict-address-families=none", "--restrict-address-families="], "/probe sockets 1 2 10").since(261),
-    Case::inside("every family", &["--restrict-address-families="], "/probe sockets 1 2 10 16").since(261),
+        .prints(restricted!("socket 1=Ok(())\nsocket 2=Err(97)\nsocket 10=Err(97)\n"))
+        .since(261).differs_since(257, SOCKETCALL),
+    Case::inside("families taken back", &["--restrict-address-families=none", "--restrict-address-families="], "/probe sockets 1 2 10 | head -n 3")
+        .prints("socket 1=Ok(())\nsocket 2=Ok(())\nsocket 10=Ok(())\n").since(261),
+    Case::inside("every family", &["--restrict-address-families="], "/probe sockets 1 2 10 16 | head -n 4")
+        .prints("socket 1=Ok(())\nsocket 2=Ok(())\nsocket 10=Ok(())\nsocket 16=Ok(())\n").since(261),
     Case::refused("no such family", &["--restrict-address-families=AF_NONE"]),
     Case::refused("families without a value", &[RESTRICT]),
     Case::refused("a label without SELinux", &["-Z", "system_u:system_r:svirt_lxc_net_t:s0"]).differs_since(257, "what would have no effect is refused"),

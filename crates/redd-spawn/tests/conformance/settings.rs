@@ -2,9 +2,15 @@
 //! here), and looks inside at what has come of it.
 
 use super::case::Case;
+use super::exec;
+use super::mounts::SUPPRESSED;
+use super::security::restricted;
 
 /// Where the manual says otherwise than version 252 does.
 const PARAMETERS: &str = "without Boot= or ProcessTwo= the original ignores Parameters=, which the manual does not say";
+
+/// A case of redd alone.
+const NEVER: u32 = u32::MAX;
 
 const fn trusted(name: &'static str, before: &'static str, script: &'static str) -> Case {
     Case::inside(name, &["--settings=trusted"], script).before(before)
@@ -13,6 +19,20 @@ const fn trusted(name: &'static str, before: &'static str, script: &'static str)
 const fn beside(name: &'static str, before: &'static str, script: &'static str) -> Case {
     Case::inside(name, &[], script).before(before)
 }
+
+/// The host keeps journals, in a directory of the test's own, and the file says what it says of those of the machine.
+macro_rules! journal {
+    ($more:literal, $line:literal) => {
+        concat!(
+            "mount -t tmpfs tmpfs /var/log; mkdir /var/log/journal\n",
+            $more,
+            "\nprintf '[Exec]\nMachineID=0123456789abcdef0123456789abcdef",
+            $line,
+            "\n' >{tree}.nspawn; rm -f {tree}/etc/machine-id"
+        )
+    };
+}
+const JOURNAL: &str = "grep -c ' /var/log/journal/0123456789abcdef0123456789abcdef ' /proc/self/mountinfo || true";
 
 pub(crate) const CASES: &[Case] = &[
     Case::refused("no such mode", &["--settings=maybe"]),
@@ -64,7 +84,7 @@ pub(crate) const CASES: &[Case] = &[
         .before("ln -s {tree} {host}/link; printf '[Exec]\nEnvironment=A=1\n' >{tree}.nspawn")
         .prints("1\n").differs("a machine is named after the tree, not after a link to it"),
     Case::refused("a fifo", &[]).before("rm -f {tree}.nspawn; mkfifo {tree}.nspawn")
-        .since(999).after("rm -f {tree}.nspawn"),
+        .since(NEVER).after("rm -f {tree}.nspawn"),
     // Trust.
     beside(
         "untrusted: no bind mount",
@@ -116,18 +136,24 @@ pub(crate) const CASES: &[Case] = &[
         .before("printf '[Exec]\nCapability=CAP_SYS_TIME\n' >{tree}.nspawn"),
     trusted("AmbientCapability", "printf '[Exec]\nAmbientCapability=CAP_CHOWN\nUser=user\n' >{tree}.nspawn", "grep CapA /proc/self/status"),
     trusted("NoNewPrivileges", "printf '[Exec]\nNoNewPrivileges=yes\n' >{tree}.nspawn", "grep NoNew /proc/self/status"),
-    trusted("KillSignal", "printf '[Exec]\nKillSignal=SIGUSR1\n' >{tree}.nspawn", "echo ok").prints("ok\n"),
+    trusted("KillSignal", exec::stop!("printf '[Exec]\nKillSignal=SIGUSR1\n' >{tree}.nspawn"), exec::STOPPED).code(3).prints("stopped\n"),
     trusted("Personality", "printf '[Exec]\nPersonality=x86\n' >{tree}.nspawn", "uname -m").prints("i686\n"),
     trusted("MachineID", "printf '[Exec]\nMachineID=11112222333344445555666677778888\n' >{tree}.nspawn; rm -f {tree}/etc/machine-id", "echo $container_uuid"),
     trusted("PrivateUsers", "printf '[Exec]\nPrivateUsers=7340032:65536\n' >{tree}.nspawn", "cat /proc/self/uid_map"),
     trusted("PrivateUsersDelegate", "printf '[Exec]\nPrivateUsers=7340032:65536\nPrivateUsersDelegate=0\n' >{tree}.nspawn", "cat /proc/self/uid_map"),
+    Case::refused("PrivateUsersDelegate of a picked range", &["--settings=trusted"])
+        .before("printf '[Exec]\nPrivateUsers=pick\nPrivateUsersDelegate=2\n' >{tree}.nspawn").since(NEVER),
     trusted("PrivateUsers=no", "printf '[Exec]\nPrivateUsers=no\n' >{tree}.nspawn", "cat /proc/self/uid_map"),
-    trusted("NotifyReady", "printf '[Exec]\nNotifyReady=yes\n' >{tree}.nspawn", "test -S $NOTIFY_SOCKET && echo ok").prints("ok\n"),
+    trusted("NotifyReady", exec::hear!("printf '[Exec]\nNotifyReady=yes\n' >{tree}.nspawn"), exec::READY)
+        .environment(exec::MANAGER).after(exec::HEARD).prints(exec::SAID).leaves("1\n"),
+    trusted("NotifyReady, and nothing is said", exec::hear!("printf '[Exec]\nNotifyReady=yes\n' >{tree}.nspawn"), "echo up")
+        .environment(exec::MANAGER).after(exec::HEARD).prints("up\n").leaves("0\n"),
     trusted("SystemCallFilter", "printf '[Exec]\nSystemCallFilter=~mkdirat mkdir\n' >{tree}.nspawn", "mkdir /tmp/x || echo refused"),
     Case::inside("RestrictAddressFamilies", &[], "/probe sockets 1 2 10 16")
         .before("printf '[Exec]\nRestrictAddressFamilies=~AF_INET\n' >{tree}.nspawn")
+        .prints(restricted!("socket 1=Ok(())\nsocket 2=Err(97)\nsocket 10=Ok(())\nsocket 16=Ok(())\n"))
         .since(261).differs_since(257, "programs of 32 bits get no socket by socketcall(2) either"),
-    trusted("SuppressSync", "printf '[Exec]\nSuppressSync=yes\n' >{tree}.nspawn", "echo ok").prints("ok\n"),
+    trusted("SuppressSync", "printf '[Exec]\nSuppressSync=yes\n' >{tree}.nspawn", "/probe sync | grep -v openat2").prints(SUPPRESSED),
     trusted("LimitNOFILE", "printf '[Exec]\nLimitNOFILE=64:128\n' >{tree}.nspawn", "ulimit -Sn; ulimit -Hn").prints("64\n128\n"),
     trusted("LimitCORE, with a unit", "printf '[Exec]\nLimitCORE=1M\n' >{tree}.nspawn", "grep core /proc/self/limits"),
     Case::inside("limits one by one", &["--settings=trusted", "--rlimit=RLIMIT_NOFILE=50"], "ulimit -n; grep core /proc/self/limits")
@@ -137,7 +163,10 @@ pub(crate) const CASES: &[Case] = &[
     trusted("Hostname", "printf '[Exec]\nHostname=inside\n' >{tree}.nspawn", "cat /proc/sys/kernel/hostname").prints("inside\n"),
     trusted("ResolvConf", "printf '[Exec]\nResolvConf=off\n' >{tree}.nspawn", "ls /etc/resolv.conf 2>&1 | grep -c cannot; true"),
     trusted("Timezone", "printf '[Exec]\nTimezone=off\n' >{tree}.nspawn", "ls /etc/localtime 2>&1 | grep -c cannot; true"),
-    trusted("LinkJournal", "printf '[Exec]\nLinkJournal=no\n' >{tree}.nspawn", "echo ok").prints("ok\n"),
+    // Where the host has nothing prepared `auto` links nothing, and elsewhere it does.
+    trusted("LinkJournal", journal!("", "\nLinkJournal=host"), JOURNAL).after("umount /var/log").prints("1\n").leaves(""),
+    trusted("LinkJournal=no", journal!("mkdir /var/log/journal/0123456789abcdef0123456789abcdef", "\nLinkJournal=no"), JOURNAL)
+        .after("umount /var/log").prints("0\n").leaves(""),
     trusted("Ephemeral", "printf '[Exec]\nEphemeral=yes\n' >{tree}.nspawn", "touch /new && echo made").after("ls {tree}/new 2>&1 | grep -c No"),
     trusted("ReadOnly", "printf '[Files]\nReadOnly=yes\n' >{tree}.nspawn", "touch /new || echo refused"),
     trusted("Volatile", "printf '[Files]\nVolatile=overlay\n' >{tree}.nspawn", "touch /new && echo made").after("ls {tree}/new 2>&1 | grep -c No"),

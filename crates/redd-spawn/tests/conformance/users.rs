@@ -6,6 +6,10 @@ use super::case::Case;
 const LOOK: &str = "cat /proc/self/uid_map /proc/self/gid_map | while read -r inside _ count; do echo $inside $count; done; \
      stat -c '%n %u:%g %F' / /etc /bin/sh /dev /dev/null /dev/pts /run /tmp /proc/self";
 
+/// What it shows of a range of the usual size.
+const LOOKED: &str = "0 65536\n0 65536\n/ 0:0 directory\n/etc 0:0 directory\n/bin/sh 0:0 regular file\n\
+     /dev 0:0 directory\n/dev/null 0:0 character special file\n/dev/pts 0:0 directory\n/run 0:0 directory\n/tmp 0:0 directory\n/proc/self 65534:65534 symbolic link\n";
+
 /// The range on disk, for the modes that leave the tree as it is.
 const SHIFTED: &str = "chown -R 655360:655360 {tree}";
 
@@ -89,18 +93,22 @@ pub(crate) const CASES: &[Case] = &[
     Case::inside("pick and foreign", &["--private-users=pick", FOREIGN], LOOK)
         .before("chown -R 2147352576:2147352576 {tree}")
         .after("stat -c %u:%g {tree} {tree}/etc")
+        .prints(LOOKED).leaves("2147352576:2147352576\n2147352576:2147352576\n")
         .differs(FOREIGN_FAILS),
     Case::inside("a range and foreign", &["--private-users=655360", FOREIGN], "touch /new; stat -c %u:%g / /new")
         .before("chown -R 2147352576:2147352576 {tree}")
         .after("stat -c %u:%g {tree}/new")
+        .prints("0:0\n0:0\n").leaves("2147352576:2147352576\n")
         .differs(FOREIGN_FAILS),
     Case::inside("a foreign tree, automatically", &["-U"], "touch /new; stat -c %u:%g / /new")
         .before("chown -R 2147352576:2147352576 {tree}")
         .after("stat -c %u:%g {tree}/new")
+        .prints("0:0\n0:0\n").leaves("2147352576:2147352576\n")
         .differs("the files are mapped, not changed"),
     Case::inside("-x", &["-U", "-x"], LOOK).own_tree(),
     Case::inside("-x of a range", &["-x", "--private-users=yes"], LOOK)
         .before(SHIFTED)
+        .prints(LOOKED)
         .differs("the original's copy belongs to root"),
     Case::inside("volatile", &["-U", "--volatile=yes"], "stat -c '%n %u:%g' / /usr /etc /var /bin/sh").own_tree().since(257),
     Case::inside("volatile state", &["-U", "--volatile=state"], "stat -c '%n %u:%g' / /usr /var /bin/sh").own_tree().since(257),
@@ -133,6 +141,7 @@ pub(crate) const CASES: &[Case] = &[
     Case::refused("delegation of a picked range", &["--private-users=pick", "--private-users-delegate=2"]),
     Case::refused("delegation of too much", &["--private-users=managed", "--private-network", "--private-users-delegate=17"]),
     Case::inside("no delegation", &["--private-users-delegate=0"], "ls /run/systemd 2>/dev/null; cat /proc/self/uid_map")
+        .prints("         0          0 4294967295\n")
         .since(260)
         .differs_since(260, "no delegation asks for no users, by the manual; the original picks some then"),
     Case::inside("no delegation of a picked range", &["-U", "--private-users-delegate=0"], "ls /run/systemd 2>/dev/null; stat -c %u /").own_tree().since(260),

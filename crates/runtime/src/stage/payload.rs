@@ -12,8 +12,7 @@ use plan::{Limits, Plan, WorkingDirectory};
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Gid, Rlimit, Uid};
-use rustix::thread::{CapabilitySet, CapabilitySets};
-use spec::oci::ProgramSets;
+use rustix::thread::CapabilitySet;
 use sys::process::Persona;
 
 use super::files::{About, Failure, write_all};
@@ -94,14 +93,12 @@ fn try_start(
         stub_init::split(&plan.limits)?;
     }
     let ambient = CapabilitySet::from_bits_retain(plan.limits.ambient_capabilities.bits());
-    let sets = plan.limits.program_sets.as_ref().map(capability_sets).transpose()?;
-    let kept = sets.map_or(ambient, |sets| sets.permitted | sets.inheritable);
-    program::become_user(&user, &groups, kept)?;
+    program::become_user(&user, &groups, ambient)?;
     if user.uid == 0 {
         program::limit_capabilities(plan.limits.capabilities.bits())?;
-    }
-    if let Some(sets) = sets {
-        rustix::thread::set_capabilities(None, sets).about("the capabilities")?;
+        if let Some(inheritable) = plan.limits.inheritable {
+            limit_inheritable(inheritable)?;
+        }
     }
     // As the user, who may not be allowed to.
     enter_directory(&payload.directory, &user)?;
@@ -252,15 +249,11 @@ pub(super) fn load(filter: Option<&Filter>) -> Result<(), Failure> {
     sys::seccomp::load(&filter.program, filter.flags).about("the system call filter")
 }
 
-/// What there is of the sets: nobody can give what the host does not have.
-fn capability_sets(sets: &ProgramSets) -> Result<CapabilitySets, Failure> {
-    let held = rustix::thread::capabilities(None)?.permitted;
-    let set = |set: spec::CapabilitySet| CapabilitySet::from_bits_retain(set.bits()) & held;
-    Ok(CapabilitySets {
-        effective: set(sets.effective),
-        permitted: set(sets.permitted),
-        inheritable: set(sets.inheritable),
-    })
+/// Hands no more on to what is executed than this.
+fn limit_inheritable(inheritable: spec::CapabilitySet) -> Result<(), Failure> {
+    let mut sets = rustix::thread::capabilities(None)?;
+    sets.inheritable &= CapabilitySet::from_bits_retain(inheritable.bits());
+    rustix::thread::set_capabilities(None, sets).about("the inheritable capabilities")
 }
 
 /// What the program keeps although it is not root's, see capabilities(7).

@@ -25,6 +25,7 @@ fn main() -> ExitCode {
         "descriptors" => descriptors(),
         "inject" => inject(),
         "notify" => notify(&rest),
+        "hear" => hear(&rest),
         "sockets" => sockets(&rest),
         "store" => store(&rest),
         "restart" => restart(),
@@ -114,6 +115,24 @@ fn notify(words: &[String]) {
             .and_then(|socket| socket.send_to(word.as_bytes(), std::path::Path::new(&address)));
         say(&format!("notify {word}={sent:?}"));
     }
+}
+
+/// Listens at a socket, as a service manager does, and says what it hears, until that is the end or nothing for a minute.
+fn hear(words: &[String]) {
+    let socket = std::os::unix::net::UnixDatagram::bind(words.first().map_or("", String::as_str));
+    let heard = socket.and_then(|socket| {
+        socket.set_read_timeout(Some(std::time::Duration::from_secs(60)))?;
+        let mut message = [0; 4096];
+        loop {
+            let length = socket.recv(&mut message)?;
+            let text = String::from_utf8_lossy(message.get(..length).unwrap_or_default());
+            say(&text);
+            if text.contains("STOPPING=1") {
+                return Ok(());
+            }
+        }
+    });
+    say(&format!("hear={heard:?}"));
 }
 
 /// Says what the first word says, `/` standing for the end of a line, and passes the descriptors whose numbers follow.
