@@ -36,7 +36,6 @@ use crate::run_directory::{RunDirectory, open_file};
 use crate::tree::{Identity, Tree};
 
 const NAME_PREFIX: &str = "name-";
-const ATTEMPTS: u32 = 4;
 /// How long the processes that a dead supervisor has made may take to be gone.
 const DYING: Duration = Duration::from_secs(2);
 
@@ -279,18 +278,9 @@ pub fn is_written(run: &RunDirectory, tree: &Tree) -> Result<bool, Error> {
     }
 }
 
-/// A few attempts: who releases a lock, or sweeps it, has it exclusively for a moment.
 pub(crate) fn acquire(directory: &Path, name: &OsStr, mode: Mode) -> Result<Option<LockFile>, Error> {
-    for attempt in 0..ATTEMPTS {
-        if attempt > 0 {
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        let lock = LockFile::acquire(directory, name, mode);
-        if let Some(lock) = lock.map_err(|source| Error::File { path: directory.join(name), source })? {
-            return Ok(Some(lock));
-        }
-    }
-    Ok(None)
+    let lock = LockFile::acquire_patiently(directory, name, mode);
+    lock.map_err(|source| Error::File { path: directory.join(name), source })
 }
 
 /// Tries again while those who hold the lock are `dying`: children of a supervisor that was killed, which the kernel is

@@ -3,12 +3,18 @@
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 use sys::file_lock::{self, Mode};
 
 use crate::run_directory::open_file;
+
+/// How often a lock is tried to be had that somebody may hold for a moment only.
+const ATTEMPTS: u32 = 20;
+/// How long it is waited in between.
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// A held lock. Dropping it releases it and removes the file if nobody else holds it too.
 ///
@@ -37,7 +43,23 @@ impl LockFile {
         }
     }
 
-    /// The same if the file exists; none also if it does not.
+    /// The same with a few attempts: who releases a shared lock, or sweeps it, has it exclusively for a moment.
+    ///
+    /// # Errors
+    /// As [`LockFile::acquire`].
+    pub fn acquire_patiently(directory: &Path, name: &OsStr, mode: Mode) -> rustix::io::Result<Option<Self>> {
+        for attempt in 0..ATTEMPTS {
+            if attempt > 0 {
+                std::thread::sleep(PAUSE);
+            }
+            if let Some(lock) = Self::acquire(directory, name, mode)? {
+                return Ok(Some(lock));
+            }
+        }
+        Ok(None)
+    }
+
+    /// As [`LockFile::acquire`] if the file exists; none also if it does not.
     ///
     /// # Errors
     /// As [`LockFile::acquire`].

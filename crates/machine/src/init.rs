@@ -14,14 +14,23 @@
 //! | s6 | SIGUSR1 where there is a program for it, else SIGTERM | SIGINT | s6-svscan, s6-linux-init-maker |
 //! | dinit | SIGTERM | SIGINT | dinit(8) |
 
-use std::os::fd::{BorrowedFd, OwnedFd};
+mod aside;
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::time::Duration;
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fchmod, fstat, openat, openat2};
 use rustix::io::Errno;
 use rustix::process::Signal;
 
 use crate::process::has_ended;
+use crate::side_by_side::SideBySide;
+
+pub use aside::Aside;
+
+/// How long what is found by way of a machine's files or memory may take, see [`aside`].
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What is wanted of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +39,17 @@ pub enum Wish {
     PowerOff,
     /// That it begins anew.
     Reboot,
+}
+
+impl Wish {
+    /// The signal that stands for it with those who are no init system.
+    #[must_use]
+    pub fn usual_signal(self) -> i32 {
+        match self {
+            Self::PowerOff => Signal::TERM.as_raw(),
+            Self::Reboot => Signal::INT.as_raw(),
+        }
+    }
 }
 
 /// An init system.
@@ -65,7 +85,16 @@ pub enum Means {
 }
 
 impl Init {
-    /// The one that this process is, by its program.
+    /// All of them.
+    const ALL: [Self; 8] =
+        [Self::Systemd, Self::SysV, Self::OpenRc, Self::BusyBox, Self::Finit, Self::Runit, Self::S6, Self::Dinit];
+
+    /// It in place of 0, which is none.
+    fn number(self) -> u8 {
+        self as u8 + 1
+    }
+
+    /// The one that this process is, by its program. Whoever must not hang asks [`Init::in_time`] or an [`Aside`].
     #[must_use]
     pub fn of(pid: i32) -> Option<Self> {
         match Self::by_program(&program(pid)?) {
@@ -75,6 +104,20 @@ impl Init {
             Some(Self::BusyBox) if !is_init(&command_line(pid)) => None,
             other => other,
         }
+    }
+
+    /// The same where the machine lets it be seen: not all of it is told by the kernel alone, see [`Aside`]. For those who have threads.
+    #[must_use]
+    pub fn in_time(pid: i32) -> Option<Self> {
+        let mut looking = SideBySide::new(|pid: &i32, _| Self::of(*pid));
+        looking.add(pid);
+        looking.results(PATIENCE).pop().flatten().flatten()
+    }
+
+    /// Whether this process is systemd, which the kernel alone tells.
+    #[must_use]
+    pub fn is_systemd(pid: i32) -> bool {
+        program(pid).is_some_and(|program| Self::by_program(&program) == Some(Self::Systemd))
     }
 
     /// The one whose program this is: the path inside that the kernel tells.
@@ -170,18 +213,22 @@ pub fn takes(pid: i32, signal: i32) -> bool {
     if [Signal::KILL.as_raw(), Signal::STOP.as_raw()].contains(&signal) {
         return true;
     }
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    taken(&status, signal) || waits_for_signals(pid)
+    catches(pid, signal) || waits_for_signals(pid)
+}
+
+/// The same as far as the process's status says it, which the kernel writes without the process's help.
+#[must_use]
+pub fn catches(pid: i32, signal: i32) -> bool {
+    taken(&std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default(), signal)
 }
 
 /// Whether a signal to the first process of a machine is what machinectl(1) powers off with, and means nothing to the init system that
 /// it is: that has another way, see [`Init::means`].
 #[must_use]
 pub fn misses_power_off(pid: i32, signal: i32) -> bool {
-    let known = || Init::of(pid).is_some_and(|init| init != Init::Systemd);
+    let known = || Init::in_time(pid).is_some_and(|init| init != Init::Systemd);
     // None of them waits for signals of real time; what catches one or holds it back knows better.
-    let taken = || taken(&std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default(), signal);
-    signal == sys::signal::real_time_minimum() + 4 && known() && !taken()
+    signal == sys::signal::real_time_minimum() + 4 && !catches(pid, signal) && known()
 }
 
 /// Whether it is in [`sigwaitinfo(2)`](https://man7.org/linux/man-pages/man2/sigwaitinfo.2.html): meanwhile the signals that it
@@ -204,7 +251,8 @@ fn taken(status: &str, signal: i32) -> bool {
     sets.checked_shr(bit).is_some_and(|rest| rest & 1 == 1)
 }
 
-/// Asks the first process of a machine. `pid` is its number on the host, `process` holds it.
+/// Asks the first process of a machine. `pid` is its number on the host, `process` holds it. That may hang with the machine's files,
+/// see [`Aside`].
 ///
 /// # Errors
 /// `EAGAIN` if it cannot hear it yet: it has only just begun. Others of the system calls, `ESRCH` if it has ended.
@@ -233,6 +281,25 @@ pub fn ask(means: Means, pid: i32, process: BorrowedFd<'_>) -> rustix::io::Resul
             send(Signal::CONT.as_raw())
         }
     }
+}
+
+/// What people call a first process, and what came of asking it, see [`ask`]: nothing where it is no init system that is known and
+/// does not take the signal that stands for it.
+type Asked = (String, Option<rustix::io::Result<()>>);
+
+/// Asks the first process of a machine, whatever it is. Nothing where its files do not answer. For those who have threads.
+pub(crate) fn ask_in_time(wish: Wish, pid: i32, process: OwnedFd) -> Option<Asked> {
+    let mut asking = SideBySide::new(|(wish, pid, process): &(Wish, i32, OwnedFd), _| {
+        let init = Init::of(*pid);
+        let means = match init {
+            Some(init) => Some(init.means(*wish, *pid)),
+            None => Some(Means::Signal(wish.usual_signal())).filter(|_| takes(*pid, wish.usual_signal())),
+        };
+        let name = init.map_or_else(|| name_of(*pid), |init| init.name().to_owned());
+        (name, means.map(|means| ask(means, *pid, process.as_fd())))
+    });
+    asking.add((wish, pid, process));
+    asking.results(PATIENCE).pop().flatten()
 }
 
 fn root(pid: i32, process: BorrowedFd<'_>) -> rustix::io::Result<OwnedFd> {

@@ -182,7 +182,7 @@ pub enum Progress {
 /// An [`entrance::Error`] where it ends before.
 pub fn manages(machine: &Machine) -> Result<bool, entrance::Error> {
     let state = entrance::await_program(machine)?.state;
-    Ok(Init::of(state.leader.pid) == Some(Init::Systemd))
+    Ok(Init::is_systemd(state.leader.pid))
 }
 
 /// Whose service manager is asked.

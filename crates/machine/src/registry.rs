@@ -4,6 +4,9 @@
 //! whether that still is so. Machines that others have registered have no such file, and live as long as their first
 //! process. Neither is told by a number of a process alone ([`Process`](crate::Process)).
 //!
+//! The kernel kills a first process with its supervisor, unless that process has seen to it that it does not, or its program has a
+//! set-user-ID bit (`PR_SET_PDEATHSIG`). Such a one has nobody who looks after it, and ends when its entry is removed.
+//!
 //! Entries of others change under a lock of the whole registry (`.lock`, root's alone), so that a reader that tidies up, a
 //! supervisor that begins and a registration that comes do not meet half-way.
 //!
@@ -12,17 +15,20 @@
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use image::lock_file::LockFile;
 use image::run_directory::RunDirectory;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, renameat, unlinkat};
 use rustix::io::Errno;
 use rustix::path::Arg;
+use rustix::process::Signal;
 use spec::MachineName;
 use sys::file_lock;
 
 use crate::confinement::Confinement;
 use crate::entry_file;
+use crate::process::has_ended;
 use crate::state::{State, VERSION};
 
 /// The names of an entry's files.
@@ -35,6 +41,8 @@ const NEW_STATE: &str = "state.new";
 const FILES: [&str; 5] = [NEW_STATE, STATE, CONTROL, CONFINEMENT, LOCK];
 /// What is locked while entries of others change. No machine can be called so.
 const CHANGES: &str = ".lock";
+/// How long a machine that is killed may take to end.
+const UNTIL_IT_ENDS: Duration = Duration::from_secs(2);
 /// The longest state that is read, in bytes.
 const LONGEST: usize = 1 << 20;
 /// The longest confinement, with all its filters.
@@ -326,7 +334,11 @@ impl Registry {
         }
         match LockFile::acquire_existing(&directory, OsStr::new(LOCK), file_lock::Mode::Exclusive) {
             // Nobody can begin under this name while we hold it.
-            Ok(Some(lock)) => remove(&directory, Some(lock)),
+            Ok(Some(lock)) => match read_state(&directory).is_none_or(|state| ends(&state)) {
+                true => remove(&directory, Some(lock)),
+                // Whoever looks next tries again.
+                false => lock.keep(),
+            },
             // Registered by others, or somebody holds it after all.
             Ok(None) => {
                 let Ok(_changes) = self.lock_changes() else { return };
@@ -446,6 +458,22 @@ impl Registry {
 /// What an entry says, if it can be read.
 fn read_state(directory: &Path) -> Option<State> {
     parsed(CWD, directory.join(STATE), LONGEST, &mut Vec::new()).ok()
+}
+
+/// Ends a machine whose supervisor has died, if it is still there. False where it does not end in time: processes of it wait for
+/// something that the kernel does not let them leave.
+fn ends(state: &State) -> bool {
+    let Some(leader) = state.leader.open_in_this_boot().filter(|_| state.supervised) else { return true };
+    let limit = Instant::now() + UNTIL_IT_ENDS;
+    // All the others in its namespace die with it.
+    let _ = sys::signal::send(leader.as_fd(), Signal::KILL.as_raw());
+    while !has_ended(&leader) {
+        if Instant::now() >= limit {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    true
 }
 
 /// An entry that is kept.

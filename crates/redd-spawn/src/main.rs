@@ -6,5 +6,6 @@ use std::process::ExitCode;
 static MEMORY: sys::arena::Arena = sys::arena::Arena::new();
 
 fn main() -> ExitCode {
+    sys::signal::keep_children();
     spawn::main(std::env::args_os())
 }

@@ -1,9 +1,10 @@
 //! Who the payload is, what it is given, and what becomes of it.
 
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use testkit::{Ended, Engine, Spawn, fixture, requires};
+use sys::signal::SignalSet;
+use testkit::{Ended, Engine, HostState, Isolated, Spawn, fixture, requires, run_limited};
 
 const REDD: &str = env!("CARGO_BIN_EXE_redd-spawn");
 /// The first real-time signal that programs may use, as the GNU C library counts.
@@ -21,6 +22,74 @@ fn its_exit_code_is_ours() {
         run(&[], &format!("exit {code}")).expect_code(code);
         run(&["-a"], &format!("exit {code}")).expect_code(code);
     }
+}
+
+/// Both engines where both are there.
+fn engines() -> Vec<Engine> {
+    let there = Command::new("systemd-nspawn").arg("--version").output().is_ok();
+    [Engine::Redd(REDD.into())].into_iter().chain(there.then_some(Engine::Reference)).collect()
+}
+
+/// Runs the engine by a shell that ignores these signals.
+fn ignoring(signals: &str, spawn: &Spawn) -> Ended {
+    let engine = spawn.command();
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &format!("trap '' {signals}; exec \"$@\""), "sh"]).arg(engine.get_program());
+    shell.args(engine.get_args());
+    run_limited(shell, Vec::new(), Duration::from_secs(30))
+}
+
+#[test]
+fn how_it_ends_is_known_to_who_was_started_without_a_sign_of_it() {
+    requires!(root, cgroup2);
+    let tree = fixture::tree();
+    for engine in engines() {
+        let run = |options: &[&str]| {
+            ignoring("CHLD", &Spawn::of(&engine, tree.path()).args(options).script("(exit 3); exit $?")).expect_code(3)
+        };
+        run(&["--pipe"]);
+        run(&["--pipe", "-a"]);
+        run(&["--pipe", "-U"]);
+    }
+}
+
+#[test]
+fn signals_that_its_starter_blocks_or_ignores_are_not_its_own() {
+    requires!(root, cgroup2);
+    let tree = fixture::tree();
+    let script = "while read -r name set; do case $name in Sig[BI]*) echo $name$set;; esac; done </proc/self/status";
+    for engine in engines() {
+        let spawn = || Spawn::of(&engine, tree.path()).arg("--pipe").script(script);
+        let usual = spawn().run().expect_code(0).output;
+        assert!(usual.contains("SigBlk:0000000000000000"), "{usual}");
+        assert_eq!(ignoring("USR1 TERM WINCH QUIT", &spawn()).expect_code(0).output, usual, "{engine:?}");
+        let blocked: SignalSet = [10, 15, 17, SIGRTMIN + 1].into_iter().collect();
+        let before = sys::signal::block(&blocked).expect("block");
+        let ended = spawn().run();
+        sys::signal::set_mask(&before).expect("mask");
+        assert_eq!(ended.expect_code(0).output, usual, "{engine:?}");
+    }
+}
+
+/// Its console goes to a file that may not become longer.
+#[test]
+fn a_file_that_may_not_grow_ends_nothing_but_the_output() {
+    requires!(root, cgroup2);
+    let _isolated = Isolated::enter();
+    let tree = fixture::tree();
+    let before = HostState::capture(tree.path(), &[]);
+    let output = tempfile::NamedTempFile::new().expect("file");
+    let engine = Spawn::redd(REDD, tree.path())
+        .arg("--console=read-only")
+        .script("i=0; while test $i -lt 30000; do echo 0123456789012345678901234567890123456789; i=$((i + 1)); done; exit 3")
+        .command();
+    // In kilobytes: what is noted of the machine is much less.
+    let mut shell = Command::new("bash");
+    shell.args(["-c", "ulimit -f 512; exec \"$@\"", "bash"]).arg(engine.get_program()).args(engine.get_args());
+    shell.stdin(Stdio::null()).stdout(output.reopen().expect("file"));
+    assert_eq!(shell.status().expect("start").code(), Some(3));
+    assert_eq!(output.as_file().metadata().expect("file").len(), 512 << 10);
+    before.assert_same();
 }
 
 #[test]

@@ -38,6 +38,7 @@ use commands::Verb;
 static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 
 fn main() -> ExitCode {
+    sys::signal::keep_children();
     let arguments: Vec<OsString> = std::env::args_os().collect();
     let name = arguments.first().map(Path::new).and_then(Path::file_name).unwrap_or(OsStr::new("redd"));
     if name == "redd-spawn" || name == "systemd-nspawn" {

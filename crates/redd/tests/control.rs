@@ -231,6 +231,29 @@ fn signals_reach_whom_they_are_for() {
     before.assert_same();
 }
 
+/// What would end any program ends the machine, and none of it stays; what says that memory is short does not.
+#[test]
+fn signals_of_all_kinds_end_it_in_order() {
+    requires!(root, cgroup2, program "mount");
+    let _isolated = isolate();
+    let tree = fixture::tree();
+    let before = HostState::capture(tree.path(), &[]);
+    let minimum = sys::signal::real_time_minimum();
+    for signal in [Signal::IO.as_raw(), Signal::STKFLT.as_raw(), minimum, minimum + 4, sys::signal::last_signal()] {
+        let mut running =
+            Running::start(tree.path(), name("signalled"), &["--kill-signal=TERM", "/bin/sh", "-c", POLITE]);
+        assert_eq!(running.line(), "ready\n");
+        let supervisor = Pid::from_child(&running.child);
+        for harmless in [minimum + 18, Signal::XFSZ.as_raw()] {
+            sys::signal::send_to(supervisor, harmless).expect("signal");
+        }
+        assert!(call(&mut connect(name("signalled")), "Describe", "{}").contains("\"stopping\":false"));
+        sys::signal::send_to(supervisor, signal).expect("signal");
+        assert_eq!(running.wait().code(), Some(7), "{signal}");
+        before.assert_same();
+    }
+}
+
 #[test]
 fn a_paused_machine_does_nothing_until_it_is_resumed() {
     requires!(root, cgroup2, program "mount");
@@ -255,6 +278,11 @@ fn a_paused_machine_does_nothing_until_it_is_resumed() {
     succeeds(&["pause", name("paused")]);
     succeeds(&["poweroff", name("paused")]);
     assert_eq!(running.wait().code(), Some(7));
+    let mut running = Running::start(tree.path(), name("paused"), &["--kill-signal=TERM", "/bin/sh", "-c", script]);
+    assert_eq!(running.line(), "ready\n");
+    succeeds(&["pause", name("paused")]);
+    kill_process(Pid::from_child(&running.child), Signal::TERM).expect("signal");
+    assert_eq!(running.wait().code(), Some(7), "by a signal to its supervisor, too");
     let running = Running::script(tree.path(), name("paused"), script);
     succeeds(&["pause", name("paused")]);
     succeeds(&["terminate", name("paused")]);

@@ -124,7 +124,7 @@ pub fn run(spec: &ContainerSpec, caller: CallerFacts, say: &dyn Fn(&str)) -> Res
     let upstream =
         plan.supervision.notify_socket.as_deref().map(Upstream::new).transpose().map_err(Error::NotifySocket)?;
     let signals = Signals::block().map_err(|errno| Error::System("take signals", errno))?;
-    let prepared = Prepared { filters: filter::compile(&plan.limits, say)?, signal_mask: signals.original_mask() };
+    let prepared = Prepared { filters: filter::compile(&plan.limits, say)? };
     let watcher = Watcher { signals, upstream, say, said_shortage: Cell::new(false) };
     let asked_to_end = parent::Caller { say, interrupted: &sys::signal::end_is_pending, progress };
     let mut acquired = {

@@ -159,10 +159,23 @@ pub fn close_from(first: u32) -> Result<()> {
 /// # Errors
 /// Those of [`close_range(2)`](https://man7.org/linux/man-pages/man2/close_range.2.html).
 pub fn close_others(keep: &[BorrowedFd<'_>]) -> Result<()> {
+    close_between(3, keep)
+}
+
+/// The same with the standard streams.
+///
+/// # Errors
+/// As [`close_others`].
+pub fn close_all_others(keep: &[BorrowedFd<'_>]) -> Result<()> {
+    close_between(0, keep)
+}
+
+/// Closes every descriptor from `lowest` on but these.
+fn close_between(lowest: u32, keep: &[BorrowedFd<'_>]) -> Result<()> {
     let mut kept: Vec<u32> = keep.iter().filter_map(|fd| u32::try_from(fd.as_raw_fd()).ok()).collect();
     kept.sort_unstable();
-    let mut first = 3;
-    for fd in kept.into_iter().filter(|fd| *fd >= 3).chain([u32::MAX]) {
+    let mut first = lowest;
+    for fd in kept.into_iter().filter(|fd| *fd >= lowest).chain([u32::MAX]) {
         if fd > first {
             // SAFETY: what is closed is used no more, which is what this function's documentation asks for.
             let result = unsafe { libc::syscall(libc::SYS_close_range, first, fd - 1, 0) };

@@ -76,7 +76,8 @@ pub const fn real_time_minimum() -> i32 {
 }
 
 /// `SIGRTMAX`: the highest signal number.
-fn last_signal() -> i32 {
+#[must_use]
+pub fn last_signal() -> i32 {
     libc::SIGRTMAX()
 }
 
@@ -152,6 +153,13 @@ pub fn reset_dispositions() {
         // SAFETY: SIG_DFL is no function of ours; SIGKILL, SIGSTOP and the C library's own signals are refused with EINVAL.
         unsafe { libc::signal(signal, libc::SIG_DFL) };
     }
+}
+
+/// Has the kernel keep how children end until they are asked after, whoever started us: where their signal is ignored it forgets
+/// them, see the notes of [`waitpid(2)`](https://man7.org/linux/man-pages/man2/waitpid.2.html). To be called before there is one.
+pub fn keep_children() {
+    // SAFETY: SIG_DFL is no function of ours, and for this signal it does nothing.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
 }
 
 /// A file descriptor that the given signals are read from; they must be blocked. Non-blocking and close-on-exec.

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::protocol::{Call, INTERFACE, SERVICE, Whom};
 use crate::group::{self, Freezer, Group};
-use crate::init::{self, Init, Means, Wish};
+use crate::init::{self, Wish};
 use crate::registry::Machine;
 use crate::state::{State, VERSION};
 use crate::{Process, Registry};
@@ -382,25 +382,18 @@ impl Client {
     /// Asks the init system ourselves, as soon as it can hear.
     fn ask(&self, wish: Wish) -> Result<String, Error> {
         let failed = self.failed("ask");
-        let process = self.state.leader.open_in_this_boot().ok_or_else(|| Error::Ended(self.name()))?;
-        let pid = self.state.leader.pid;
         let end = Instant::now() + UNTIL_IT_HEARS;
         loop {
-            let init = Init::of(pid);
-            let name = init.map_or_else(|| init::name_of(pid), |init| init.name().to_owned());
-            let means = match init {
-                Some(init) => init.means(wish, pid),
-                // Whoever takes the signal that everybody knows may be asked by it.
-                None if init::takes(pid, any(wish)) => Means::Signal(any(wish)),
-                None => return Err(Error::NoInit { machine: self.name(), program: name }),
-            };
-            match init::ask(means, pid, process.as_fd()) {
-                Ok(()) => return Ok(name),
-                Err(Errno::AGAIN) if Instant::now() < end => std::thread::sleep(AGAIN),
-                Err(Errno::AGAIN) => {
+            let process = self.state.leader.open_in_this_boot().ok_or_else(|| Error::Ended(self.name()))?;
+            match init::ask_in_time(wish, self.state.leader.pid, process) {
+                None => return Err(Error::TimedOut { machine: self.name(), what: "show what it can be asked by" }),
+                Some((program, None)) => return Err(Error::NoInit { machine: self.name(), program }),
+                Some((name, Some(Ok(())))) => return Ok(name),
+                Some((_, Some(Err(Errno::AGAIN)))) if Instant::now() < end => std::thread::sleep(AGAIN),
+                Some((_, Some(Err(Errno::AGAIN)))) => {
                     return Err(Error::TimedOut { machine: self.name(), what: "become ready to be asked" });
                 }
-                Err(source) => return Err(failed(source)),
+                Some((_, Some(Err(source)))) => return Err(failed(source)),
             }
         }
     }
@@ -426,14 +419,6 @@ impl Client {
         let path = frozen_apart(&read(&pid.to_string()), &read("self")).ok_or_else(|| Error::NoGroup(self.name()))?;
         drop(held);
         Freezer::v1(&path).map_err(self.failed("look into"))
-    }
-}
-
-/// The signal that stands for it with those who are no init system.
-fn any(wish: Wish) -> i32 {
-    match wish {
-        Wish::PowerOff => Signal::TERM.as_raw(),
-        Wish::Reboot => Signal::INT.as_raw(),
     }
 }
 

@@ -83,8 +83,10 @@ impl State {
 #[test]
 fn what_a_dead_keeper_left_is_passed_over_and_removed() {
     let (_directory, registry) = registry();
-    let published = registry.publish(&state("a", myself(), true), &Confinement::default()).unwrap();
-    // The leader lives, but nobody holds the lock.
+    // The leader lives, but nobody holds the lock: it has nobody who looks after it.
+    let mut leader = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+    let abandoned = Process::of(leader.id().cast_signed()).unwrap();
+    let published = registry.publish(&state("a", abandoned, true), &Confinement::default()).unwrap();
     let here = registry.directory.join("a");
     let saved = registry.directory.join("saved");
     std::fs::create_dir(&saved).unwrap();
@@ -95,6 +97,7 @@ fn what_a_dead_keeper_left_is_passed_over_and_removed() {
     std::fs::rename(&saved, &here).unwrap();
     assert!(names(&registry).is_empty());
     assert!(!here.exists());
+    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&leader.wait().unwrap()), Some(9));
     // Half made, by somebody who died on the way.
     std::fs::create_dir(&here).unwrap();
     std::fs::write(here.join(LOCK), "").unwrap();

@@ -1,9 +1,11 @@
 //! Ranges of user and group ids that no two containers share (`--private-users=`).
 //!
 //! A picked range is locked by a file named after its first id, here and where `systemd-nspawn` looks. One that was
-//! asked for is locked by a file `FIRST+COUNT`, which those who ask for the same share and pickers go around.
+//! asked for is locked by a file `FIRST+COUNT`, which those who ask for the same share and pickers go around. A container whose
+//! supervisor was killed holds no lock; one that lives on nevertheless is ended before its range is had by another one.
 
 pub mod managed;
+mod orphans;
 mod taken;
 #[cfg(test)]
 mod tests;
@@ -32,6 +34,11 @@ pub enum Error {
     /// Somebody has it.
     #[error("the user ids from {0} on are in use by another container; use --private-users=pick")]
     InUse(u32),
+    /// A container has it whose supervisor was killed, and cannot be killed itself.
+    #[error(
+        "processes of {0}, whose supervisor was killed, still have user ids from {1} on, and do not end; use other ids, or end what they wait for"
+    )]
+    Orphans(String, u32),
     /// None is free.
     #[error("no range of user ids is free after {0} tries")]
     NoneFree(u32),
@@ -60,10 +67,10 @@ impl RangeLock {
     /// [`Error::InUse`] if another container has it.
     pub fn take(run: &RunDirectory, start: u32) -> Result<Self, Error> {
         let name = start.to_string();
+        let range = UidRange::new(start, COUNT);
+        range.map_or(Ok(()), |range| orphans::end(run, range))?;
         let own = lock(&run.ranges(), &name, Mode::Exclusive)?.ok_or(Error::InUse(start))?;
-        if let Some(range) = UidRange::new(start, COUNT)
-            && in_use(&run.ranges(), range, Use::Shared)
-        {
+        if range.is_some_and(|range| in_use(&run.ranges(), range, Use::Shared)) {
             return Err(Error::InUse(start));
         }
         let peer = match run.has_peer() {
@@ -79,6 +86,7 @@ impl RangeLock {
     /// [`Error::InUse`] if a container has picked some of them.
     pub fn share(run: &RunDirectory, range: UidRange) -> Result<Self, Error> {
         let in_use = || Error::InUse(range.start());
+        orphans::end(run, range)?;
         let own = lock(&run.ranges(), &shared_name(range), Mode::Shared)?.ok_or_else(in_use)?;
         if self::in_use(&run.ranges(), range, Use::Alone) {
             return Err(in_use());
@@ -97,8 +105,8 @@ impl RangeLock {
 }
 
 fn lock(directory: &Path, name: &str, mode: Mode) -> Result<Option<LockFile>, Error> {
-    let name = OsStr::new(name);
-    LockFile::acquire(directory, name, mode).map_err(|source| Error::System { path: directory.join(name), source })
+    let lock = LockFile::acquire_patiently(directory, OsStr::new(name), mode);
+    lock.map_err(|source| Error::System { path: directory.join(name), source })
 }
 
 fn shared_name(range: UidRange) -> String {

@@ -98,6 +98,22 @@ fn a_range_that_was_asked_for_is_shared_but_never_picked() {
     assert!(RangeLock::take(&run, usual).is_ok());
 }
 
+/// The last one of those who share a range has its file exclusively for as long as it removes it.
+#[test]
+fn who_lets_go_of_a_range_is_waited_for() {
+    let (_directory, run) = place();
+    let asked = range(0x9_0000, 10);
+    for _ in 0..20 {
+        let leaving = LockFile::acquire(&run.ranges(), OsStr::new(&shared_name(asked)), Mode::Exclusive).unwrap();
+        let left = std::thread::spawn(move || {
+            std::thread::sleep(std::time::Duration::from_millis(2));
+            drop(leaving);
+        });
+        RangeLock::share(&run, asked).unwrap();
+        left.join().unwrap();
+    }
+}
+
 #[test]
 fn ranges_locked_by_the_peer_alone_are_gone_around() {
     let (directory, run) = place();

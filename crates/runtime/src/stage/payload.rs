@@ -33,8 +33,6 @@ const NO_HOME: &str = "/nonexistent";
 pub struct Prepared {
     /// The system call filters.
     pub filters: Filters,
-    /// The signals that the payload starts with blocked: those that were when redd started.
-    pub signal_mask: sys::signal::SignalSet,
 }
 
 /// Starts the payload. Returns only if that fails.
@@ -108,7 +106,8 @@ fn try_start(
     }
     // A change of ids has disarmed it.
     sender.die_with_supervisor();
-    sys::signal::set_mask(&prepared.signal_mask)?;
+    // Whoever started us may have had some blocked: that is not the payload's.
+    sys::signal::set_mask(&sys::signal::SignalSet::empty())?;
     load(prepared.filters.profile.as_ref().filter(|_| late))?;
     let programs: Vec<_> =
         payload.programs.iter().map(|one| program::Program { path: &one.path, arguments: &one.arguments }).collect();

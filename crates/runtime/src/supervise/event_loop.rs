@@ -5,7 +5,8 @@ mod steering;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use machine::init::Wish;
+use machine::group::Group;
+use machine::init::{Aside, Wish};
 use plan::{Supervision, Tint};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
@@ -168,7 +169,11 @@ struct Loop<'a> {
     stop: Stop,
     console: Option<Console<'a>>,
     control: Option<&'a mut Server>,
+    /// All processes of the container, where it is listed.
+    group: Option<Group>,
     started: Instant,
+    /// How its first process is looked at and asked.
+    first: Aside<'a>,
     /// What the container was asked for and has not heard yet.
     unheard: Option<Unheard>,
     /// A signal for this process, once whoever has asked for it has an answer.
@@ -212,8 +217,10 @@ fn watch(
         watchdog,
         stop,
         console,
+        group: control.as_deref().and_then(|control| steering::open_group(control.state()).ok()),
         control,
         started: Instant::now(),
+        first: Aside::new(supervised.pid, supervised.pidfd),
         unheard: None,
         own_signal: None,
     };
@@ -227,12 +234,14 @@ fn watch(
             other => break other,
         }
     };
-    let Loop { console, stop, .. } = this;
+    let Loop { console, stop, first, .. } = this;
     // Whatever it was, our terminal gets back what it had.
     let finished = console.map_or(Ok(false), Console::finish);
     watched?;
     supervised.said_shortage.set(finished?);
-    Ok(match reap(supervised.pidfd)? {
+    let ended = reap(supervised.pidfd)?;
+    first.finish();
+    Ok(match ended {
         // Whoever asked for the end does not want a new beginning.
         Outcome::Rebooted if stop.is_requested() => Outcome::PoweredOff,
         Outcome::Killed(signal) if signal == Signal::KILL.as_raw() && stop.died_as_asked() => Outcome::PoweredOff,
@@ -360,7 +369,7 @@ impl Loop<'_> {
         while let Some(request) = signals.next()? {
             match request {
                 Request::StopOrEnded if has_ended(self.supervised.pidfd)? => {}
-                Request::Child => {}
+                Request::Child => self.first.reap(),
                 Request::WindowSize => self.console.iter().for_each(Console::follow_window_size),
                 Request::Stop | Request::StopOrEnded => {
                     let action = self.stop.request(now);

@@ -103,7 +103,8 @@ impl Input {
     /// Takes keys. The result is the sequence that was completed, if one was.
     pub(super) fn fill(&mut self, now: Instant) -> Option<Command> {
         let mut bytes = [0; CAPACITY];
-        let room = self.buffer.space() - MOST_HELD;
+        // What was held back may have come since somebody waited for more, and what is read then would be the end of all.
+        let Some(room @ 1..) = self.buffer.space().checked_sub(MOST_HELD) else { return None };
         let count = match rustix::io::read(&self.source, &mut bytes[..room]) {
             Ok(0) => {
                 self.end();
@@ -239,5 +240,33 @@ impl Input {
         shortcut.expire(now, &mut |key| {
             buffer.push(&[key]);
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// Keys that were held back are let go after somebody has seen that there is room for others.
+    #[test]
+    fn where_no_room_is_left_nothing_is_read() {
+        for free in [MOST_HELD + 1, MOST_HELD + 2, MOST_HELD + 3] {
+            let (source, keyboard) = rustix::pipe::pipe().expect("pipe");
+            let now = Instant::now();
+            let mut input = Input::new(source.as_fd()).expect("input");
+            rustix::io::write(&keyboard, b"x").expect("a key");
+            input.buffer.push(&vec![b'y'; CAPACITY - free]);
+            for _ in 0..2 {
+                input.shortcut.feed(0x1d, now, &mut |_| {});
+            }
+            assert!(input.waits_for().is_some());
+            input.expire(now + Duration::from_secs(2));
+            assert_eq!(input.buffer.space(), free - 2);
+            assert_eq!(input.fill(now), None);
+            assert_eq!(input.buffer.space(), if free > MOST_HELD + 2 { free - 3 } else { free - 2 });
+            assert_eq!(input.state, State::Open, "that is not its end");
+        }
     }
 }

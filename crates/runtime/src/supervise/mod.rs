@@ -4,8 +4,8 @@
 //! into requests to the container's first process (`signals`, `shortcut`, `stop`), passes its notifications on
 //! (`notify`), serves the machine's control socket (`control`) and tells how it ended ([`Outcome`]).
 //!
-//! The order of calls is: [`Signals::block`] before the first clone, the mask of [`Signals::original_mask`] restored in
-//! the child, then [`run`] once for every start of the container.
+//! The order of calls is: [`Signals::block`] before the first clone, an empty mask in the child, then [`run`] once for every
+//! start of the container.
 
 mod control;
 mod event_loop;

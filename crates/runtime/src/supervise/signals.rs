@@ -6,10 +6,11 @@ use rustix::io;
 use rustix::process::Signal;
 use sys::signal::{self, SignalSet};
 
-/// Signals that would end this process. All of them ask for an end of the container, so that none leaves the terminal raw.
+/// Signals that would end this process. All of them ask for an end of the container, so that none leaves the terminal raw. So do
+/// those of real time, but for [`memory_pressure`].
 ///
 /// `URG` is what the service manager sends to all processes of a machine's scope when that is stopped (`cgroup::scope`).
-const STOPPING: [Signal; 12] = [
+const STOPPING: [Signal; 14] = [
     Signal::TERM,
     Signal::INT,
     Signal::HUP,
@@ -22,15 +23,22 @@ const STOPPING: [Signal; 12] = [
     Signal::XCPU,
     Signal::POWER,
     Signal::URG,
+    Signal::IO,
+    Signal::STKFLT,
 ];
 
-/// Signals that mean something else, or only must not have their usual effect (`PIPE`, `TTIN`, `TTOU`: the system call that caused
-/// them fails or succeeds instead).
-const OTHERS: [Signal; 7] =
-    [Signal::CHILD, Signal::WINCH, Signal::TSTP, Signal::CONT, Signal::PIPE, Signal::TTIN, Signal::TTOU];
+/// Signals that mean something else, or only must not have their usual effect (`PIPE`, `TTIN`, `TTOU`, `XFSZ`: the system call that
+/// caused them fails or succeeds instead).
+const OTHERS: [Signal; 8] =
+    [Signal::CHILD, Signal::WINCH, Signal::TSTP, Signal::CONT, Signal::PIPE, Signal::TTIN, Signal::TTOU, Signal::XFSZ];
 
 /// Signals whose being ignored was the wish of whoever started us, as with `nohup(1)`: they stay without effect.
 const IGNORABLE: [Signal; 4] = [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TSTP];
+
+/// What systemd's programs are asked by to do with less memory, see systemd(1): there is nothing that this one could give back.
+fn memory_pressure() -> i32 {
+    signal::real_time_minimum() + 18
+}
 
 /// What a signal asks of the supervisor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,13 +62,11 @@ pub(super) enum Request {
 #[derive(Debug)]
 pub struct Signals {
     descriptor: OwnedFd,
-    original: SignalSet,
 }
 
 impl Signals {
     /// Blocks the signals that the supervisor takes, in the calling thread. To be called before the first clone, so that none
-    /// is lost; the child sets [`Signals::original_mask`] again (or an empty one) and default dispositions
-    /// ([`sys::signal::reset_dispositions`]).
+    /// is lost; the child has none blocked in the end, and default dispositions ([`sys::signal::reset_dispositions`]).
     ///
     /// # Errors
     /// Those of `signalfd(2)`: no descriptors or memory left.
@@ -70,16 +76,11 @@ impl Signals {
             .chain(OTHERS)
             .filter(|signal| !(IGNORABLE.contains(signal) && signal::is_ignored(signal.as_raw())))
             .map(Signal::as_raw)
+            .chain(signal::real_time_minimum()..=signal::last_signal())
             .collect();
-        let original = signal::block(&signals)?;
+        signal::block(&signals)?;
         let descriptor = signal::open(&signals)?;
-        Ok(Self { descriptor, original })
-    }
-
-    /// What was blocked before.
-    #[must_use]
-    pub fn original_mask(&self) -> SignalSet {
-        self.original
+        Ok(Self { descriptor })
     }
 
     /// Whether one of the pending signals asks for an end; the others are used up. Where the container's first process `ended`,
@@ -120,6 +121,9 @@ fn is_machined(process: u32) -> bool {
 }
 
 fn request(signal: i32) -> Option<Request> {
+    if signal >= signal::real_time_minimum() {
+        return (signal != memory_pressure()).then_some(Request::Stop);
+    }
     match Signal::from_named_raw(signal)? {
         Signal::CHILD => Some(Request::Child),
         Signal::WINCH => Some(Request::WindowSize),
@@ -140,6 +144,11 @@ mod tests {
         assert_eq!(request(Signal::HUP.as_raw()), Some(Request::Stop));
         assert_eq!(request(Signal::WINCH.as_raw()), Some(Request::WindowSize));
         assert_eq!(request(Signal::PIPE.as_raw()), None);
-        assert_eq!(request(signal::real_time_minimum()), None);
+        assert_eq!(request(Signal::XFSZ.as_raw()), None);
+        assert_eq!(request(Signal::IO.as_raw()), Some(Request::Stop));
+        for signal in signal::real_time_minimum()..=signal::last_signal() {
+            let nothing = signal == signal::real_time_minimum() + 18;
+            assert_eq!(request(signal), (!nothing).then_some(Request::Stop), "{signal}");
+        }
     }
 }

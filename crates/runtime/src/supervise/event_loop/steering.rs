@@ -3,6 +3,7 @@
 //! A signal that nobody takes is lost to the first process of a container, and right after its start nobody does: so what is
 //! asked for waits until it can be heard.
 
+use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -33,6 +34,61 @@ pub(super) enum Question {
     Stop(i32),
     /// To do this.
     Wish(Wish),
+}
+
+impl Question {
+    /// The signal that is sent where nothing is known of who is asked but what the kernel says of its signals.
+    fn bare_signal(self, pid: i32) -> i32 {
+        let systemd_s = match self {
+            Self::Stop(signal) if signal != orderly_shutdown() => return signal,
+            Self::Wish(Wish::Reboot) => return Wish::Reboot.usual_signal(),
+            Self::Stop(signal) => signal,
+            Self::Wish(Wish::PowerOff) => sys::signal::real_time_minimum() + 4,
+        };
+        if init::catches(pid, systemd_s) { systemd_s } else { Wish::PowerOff.usual_signal() }
+    }
+}
+
+/// What came of a question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    /// It has heard, or has ended.
+    Heard,
+    /// It does not hear yet.
+    NotYet {
+        /// It is an init system that is known.
+        known: bool,
+    },
+    /// It cannot be asked.
+    Failed(Errno),
+    /// Its files hang, and it may have heard a signal.
+    Silent,
+}
+
+impl Answer {
+    const KNOWN: u8 = 252;
+    const UNKNOWN: u8 = 253;
+
+    /// What [`Answer::told`] reads.
+    fn number(self) -> u8 {
+        match self {
+            Self::Heard | Self::Silent => 0,
+            Self::NotYet { known: true } => Self::KNOWN,
+            Self::NotYet { known: false } => Self::UNKNOWN,
+            Self::Failed(errno) => {
+                u8::try_from(errno.raw_os_error()).map_or(u8::MAX, |number| number.min(Self::KNOWN - 1))
+            }
+        }
+    }
+
+    fn told(number: u8) -> Self {
+        match number {
+            0 => Self::Heard,
+            Self::KNOWN => Self::NotYet { known: true },
+            Self::UNKNOWN => Self::NotYet { known: false },
+            number => Self::Failed(Errno::from_raw_os_error(number.into())),
+        }
+    }
 }
 
 /// A question that is not heard yet.
@@ -75,8 +131,8 @@ impl Loop<'_> {
                 group()?.signal(*signal).or_else(gone).map_err(refused("signal"))?;
                 Ok(json!({}))
             }
-            Call::PowerOff { timeout } => self.power_off(state, timeout.unwrap_or(STOP_TIMEOUT), now),
-            Call::Reboot => self.reboot(state, now),
+            Call::PowerOff { timeout } => self.power_off(timeout.unwrap_or(STOP_TIMEOUT), now),
+            Call::Reboot => self.reboot(now),
             Call::Terminate => {
                 let action = self.stop.terminate();
                 self.act(action, now).map_err(refused("kill"))?;
@@ -99,9 +155,7 @@ impl Loop<'_> {
         }
     }
 
-    fn power_off(&mut self, state: &State, timeout: Duration, now: Instant) -> Result<Value, Refusal> {
-        // Who is frozen hears nothing.
-        thaw(state);
+    fn power_off(&mut self, timeout: Duration, now: Instant) -> Result<Value, Refusal> {
         if self.stop.ask(now + timeout) {
             self.tell_stopping();
             let question = match self.plan.kill_signal {
@@ -115,28 +169,28 @@ impl Loop<'_> {
         Ok(json!({ "init": self.first_process(), "timeoutUSec": timeout }))
     }
 
-    fn reboot(&mut self, state: &State, now: Instant) -> Result<Value, Refusal> {
+    fn reboot(&mut self, now: Instant) -> Result<Value, Refusal> {
         if self.stop.is_requested() {
             return Err(Refusal::Stopping);
         }
-        let pid = self.supervised.pid;
-        if !self.plan.boot && Init::of(pid).is_none() && !init::takes(pid, Signal::INT.as_raw()) {
-            return Err(Refusal::NoInit(init::name_of(pid)));
+        if !self.plan.boot && self.first.init().is_none() && !self.first.takes(Wish::Reboot.usual_signal()) {
+            return Err(Refusal::NoInit(init::name_of(self.supervised.pid)));
         }
-        thaw(state);
         self.ask(Question::Wish(Wish::Reboot), now).map_err(refused("ask"))?;
         Ok(json!({ "init": self.first_process() }))
     }
 
     /// What people call it.
-    fn first_process(&self) -> String {
+    fn first_process(&mut self) -> String {
         let pid = self.supervised.pid;
-        Init::of(pid).map_or_else(|| init::name_of(pid), |init| init.name().to_owned())
+        self.first.init().map_or_else(|| init::name_of(pid), |init| init.name().to_owned())
     }
 
     /// Asks the first process, now or as soon as it can hear. A later question takes the place of one that it has not
     /// heard.
     pub(super) fn ask(&mut self, question: Question, now: Instant) -> rustix::io::Result<()> {
+        // Who is frozen hears nothing. Where the kernel cannot freeze, nobody is.
+        let _ = self.group.as_ref().map(|group| group.freeze(false));
         let until = match question {
             Question::Wish(Wish::Reboot) => now + UNTIL_IT_HEARS,
             _ if self.plan.boot || !self.stop.is_gentle() => now + STOP_TIMEOUT,
@@ -158,18 +212,17 @@ impl Loop<'_> {
         let (over, patient) = (now >= unheard.until, now < unheard.patient_until);
         unheard.next = now + unheard.pause;
         unheard.pause = (unheard.pause * 2).min(AGAIN.1);
-        match self.try_to_ask(question) {
-            Err(Errno::AGAIN) if !over && (patient || Init::of(self.supervised.pid).is_some()) => return Ok(()),
-            Err(Errno::AGAIN) if !over => {
+        match self.try_to_ask(question)? {
+            Answer::NotYet { known } if !over && (patient || known) => return Ok(()),
+            Answer::NotYet { .. } if !over => {
                 let signal = match question {
                     Question::Stop(signal) => signal,
-                    Question::Wish(Wish::PowerOff) => Signal::TERM.as_raw(),
-                    Question::Wish(Wish::Reboot) => Signal::INT.as_raw(),
+                    Question::Wish(wish) => wish.usual_signal(),
                 };
                 // Who does not hear it is not hurt either: the first process of a container is safe from its host's signals.
                 sys::signal::send(self.supervised.pidfd, signal).or_else(gone)?;
             }
-            Err(Errno::AGAIN) if question != Question::Wish(Wish::Reboot) => {
+            Answer::NotYet { .. } | Answer::Silent if question != Question::Wish(Wish::Reboot) => {
                 // It takes no signal that asks: no use in waiting any longer.
                 let action = self.stop.give_up(now);
                 self.unheard = None;
@@ -182,33 +235,33 @@ impl Loop<'_> {
         Ok(())
     }
 
-    fn try_to_ask(&self, question: Question) -> rustix::io::Result<()> {
-        let (pid, pidfd) = (self.supervised.pid, self.supervised.pidfd);
-        let ask = |means| init::ask(means, pid, pidfd);
-        match (question, Init::of(pid)) {
-            // It is systemd's own by default: another init system has another way.
-            (Question::Stop(signal), Some(init)) if signal == orderly_shutdown() && init != Init::Systemd => {
-                ask(init.means(Wish::PowerOff, pid))
+    fn try_to_ask(&mut self, question: Question) -> rustix::io::Result<Answer> {
+        let asked = self.first.run(|pid, process| {
+            let init = Init::of(pid);
+            let answer = match try_to_ask(question, init, pid, process) {
+                Ok(()) => Answer::Heard,
+                Err(Errno::AGAIN) => Answer::NotYet { known: init.is_some() },
+                Err(errno) => Answer::Failed(errno),
+            };
+            answer.number()
+        });
+        match asked.map(Answer::told) {
+            Some(answer) => Ok(answer),
+            None => {
+                let pid = self.supervised.pid;
+                let signal = question.bare_signal(pid);
+                sys::signal::send(self.supervised.pidfd, signal).or_else(gone)?;
+                Ok(if init::catches(pid, signal) { Answer::Heard } else { Answer::Silent })
             }
-            (Question::Stop(signal), None) if signal == orderly_shutdown() => match ask(Means::Signal(signal)) {
-                Err(Errno::AGAIN) => ask(Means::Signal(Signal::TERM.as_raw())),
-                other => other,
-            },
-            (Question::Stop(signal), _) => ask(Means::Signal(signal)),
-            (Question::Wish(wish), Some(init)) => ask(init.means(wish, pid)),
-            (Question::Wish(Wish::PowerOff), None) => ask(Means::Signal(Signal::TERM.as_raw())),
-            (Question::Wish(Wish::Reboot), None) => ask(Means::Signal(Signal::INT.as_raw())),
         }
     }
 
     /// Asks all processes to end, once the first one was asked in vain.
     pub(super) fn terminate_all(&mut self, now: Instant) -> rustix::io::Result<()> {
         self.unheard = None;
-        let Some(group) = self.control.as_ref().and_then(|control| open_group(control.state()).ok()) else {
-            return Ok(());
-        };
+        let Some(group) = &self.group else { return Ok(()) };
         let alone = group.processes().is_ok_and(|processes| processes.len() <= 1);
-        if alone && !init::takes(self.supervised.pid, Signal::TERM.as_raw()) && !has_ended(self.supervised.pidfd)? {
+        if alone && !self.first.takes(Signal::TERM.as_raw()) && !has_ended(self.supervised.pidfd)? {
             let action = self.stop.kill();
             return self.act(action, now);
         }
@@ -218,21 +271,32 @@ impl Loop<'_> {
     }
 }
 
+/// Asks who may be this init system, by means that may hang.
+fn try_to_ask(question: Question, init: Option<Init>, pid: i32, process: BorrowedFd<'_>) -> rustix::io::Result<()> {
+    let ask = |means| init::ask(means, pid, process);
+    match (question, init) {
+        // It is systemd's own by default: another init system has another way.
+        (Question::Stop(signal), Some(init)) if signal == orderly_shutdown() && init != Init::Systemd => {
+            ask(init.means(Wish::PowerOff, pid))
+        }
+        (Question::Stop(signal), None) if signal == orderly_shutdown() => match ask(Means::Signal(signal)) {
+            Err(Errno::AGAIN) => ask(Means::Signal(Wish::PowerOff.usual_signal())),
+            other => other,
+        },
+        (Question::Stop(signal), _) => ask(Means::Signal(signal)),
+        (Question::Wish(wish), Some(init)) => ask(init.means(wish, pid)),
+        (Question::Wish(wish), None) => ask(Means::Signal(wish.usual_signal())),
+    }
+}
+
 /// What `--kill-signal=` is for systems that are booted, unless something else was chosen.
 fn orderly_shutdown() -> i32 {
     sys::signal::real_time_minimum() + 3
 }
 
-fn open_group(state: &State) -> Result<Group, Refusal> {
+pub(super) fn open_group(state: &State) -> Result<Group, Refusal> {
     let path = state.control_group.as_deref().ok_or(Refusal::NotSupported("its control group is not known"))?;
     Group::open(Path::new(path)).map_err(refused("open the control group of"))
-}
-
-fn thaw(state: &State) {
-    if let Ok(group) = open_group(state) {
-        // Where the kernel cannot freeze, nobody is.
-        let _ = group.freeze(false);
-    }
 }
 
 fn freeze(group: &Group, frozen: bool) -> Result<Value, Refusal> {

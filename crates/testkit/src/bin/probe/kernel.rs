@@ -48,6 +48,7 @@ pub(crate) mod number {
     pub(crate) const FINIT_MODULE: i64 = 313;
     pub(crate) const BPF: i64 = 321;
     pub(crate) const SENDMSG: i64 = 46;
+    pub(crate) const PRCTL: i64 = 157;
     pub(crate) const SCHED_YIELD: i64 = 24;
     pub(crate) const MMAP: i64 = 9;
 }
@@ -79,6 +80,7 @@ pub(crate) mod number {
     pub(crate) const FINIT_MODULE: i64 = 273;
     pub(crate) const BPF: i64 = 280;
     pub(crate) const SENDMSG: i64 = 211;
+    pub(crate) const PRCTL: i64 = 167;
     pub(crate) const SCHED_YIELD: i64 = 124;
     pub(crate) const MMAP: i64 = 222;
 }

@@ -7,6 +7,7 @@ mod escape;
 mod kernel;
 mod login;
 mod spy;
+mod stall;
 mod store;
 mod sync;
 
@@ -34,15 +35,19 @@ fn main() -> ExitCode {
         "yield" => give_way(&rest),
         "yield32" => give_way32(),
         "sync" => sync::run(),
+        "stall" => stall::run(),
+        "outlive" => outlive(),
+        "stay" => {
+            say("stay=Ok");
+            stay()
+        }
         "spy" => spy::run(&rest),
         "nothing" => {}
         // KEYCTL_GET_KEYRING_ID of that of the session, which is not made.
         "keyring" => say(&format!("keyring={:?}", kernel::call(kernel::number::KEYCTL, [0, usize::MAX - 2, 0, 0, 0]))),
         "login" => login::enter(&rest),
         "key" => login::read(&rest),
-        "pause" => loop {
-            std::thread::park();
-        },
+        "pause" => stay(),
         "escape" => escape::run(&escape::Host::from_arguments(&rest)),
         other => {
             say(&format!("error=there is no probe {other:?}"));
@@ -50,6 +55,19 @@ fn main() -> ExitCode {
         }
     }
     ExitCode::SUCCESS
+}
+
+/// Sees to it that the kernel does not end this process when its parent ends (`PR_SET_PDEATHSIG`), and stays.
+fn outlive() {
+    let freed = kernel::attempt(kernel::number::PRCTL, [1, 0, 0, 0, 0]);
+    say(&format!("outlive={freed:?}"));
+    stay()
+}
+
+fn stay() -> ! {
+    loop {
+        std::thread::park();
+    }
 }
 
 /// Writes a line. Nobody is left to tell if that fails.
