@@ -91,23 +91,23 @@ pub fn limit_capabilities(keep: u64) -> Result<(), Failure> {
     rustix::thread::set_capabilities(None, sets).about("the capabilities")
 }
 
-/// Becomes somebody else than root, who then has the ambient capabilities alone.
+/// Becomes somebody else than root, who then has these capabilities alone.
 ///
 /// # Errors
 /// Those of setgroups(2), setresuid(2) and capset(2).
-pub fn become_user(user: &User, groups: &[u32], ambient: CapabilitySet) -> Result<(), Failure> {
+pub fn become_user(user: &User, groups: &[u32], kept: CapabilitySet) -> Result<(), Failure> {
     let groups: Vec<Gid> = groups.iter().copied().map(Gid::from_raw).collect();
     if rustix::process::getgroups()? != groups {
         rustix::thread::set_thread_groups(&groups).about("the groups")?;
     }
     let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
     rustix::thread::set_thread_res_gid(gid, gid, gid).about("the group")?;
-    if user.uid != 0 && !ambient.is_empty() {
+    if user.uid != 0 && !kept.is_empty() {
         rustix::thread::set_keep_capabilities(true)?;
     }
     rustix::thread::set_thread_res_uid(uid, uid, uid).about("the user")?;
     if user.uid != 0 {
-        let sets = CapabilitySets { effective: ambient, permitted: ambient, inheritable: ambient };
+        let sets = CapabilitySets { effective: kept, permitted: kept, inheritable: kept };
         rustix::thread::set_capabilities(None, sets).about("the capabilities")?;
     }
     Ok(())

@@ -10,7 +10,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use serde::Serialize;
-use spec::oci::{BundleDeviceRule, BundleUser, CallProfile, WindowSize};
+use spec::oci::{BundleDeviceRule, BundleUser, CallProfile, ProgramSets, WindowSize};
 use spec::{
     AbsPath, AddressFamilies, ApiVfs, CapabilitySet, ConsoleMode, FilterItem, Personality, Resource, Rlimit, UidRange,
 };
@@ -158,8 +158,8 @@ pub struct Limits {
     pub no_new_privileges: bool,
     /// Put in the ambient set of the program.
     pub ambient_capabilities: CapabilitySet,
-    /// The inheritable set of a program of root's, where it is not all that it has.
-    pub inheritable: Option<CapabilitySet>,
+    /// The sets that the program is executed with, where they are not all that it may have.
+    pub program_sets: Option<ProgramSets>,
     /// Changes to the default system call filter.
     pub system_call_filter: Vec<FilterItem>,
     /// A filter that takes the place of the default one.

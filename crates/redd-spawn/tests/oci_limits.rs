@@ -1,59 +1,28 @@
 //! Devices and limits of OCI bundles, felt inside and read outside; and that nothing of them stays.
 
+mod oci_bundle;
+
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, symlink};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
-use testkit::{Ended, Engine, HostState, Isolated, Spawn, fixture, requires};
+use oci_bundle::{BINARY, Bundle};
+use testkit::{Ended, HostState, Isolated, fixture, requires};
 
-const BINARY: &str = env!("CARGO_BIN_EXE_redd-spawn");
-
-/// A bundle with a tree of its own beside it.
-struct Bundle {
-    directory: fixture::Tree,
+/// Writes the configuration: a script and members of `linux`.
+fn write(bundle: &Bundle, script: &str, linux: &str) {
+    let namespaces = ["mount", "pid", "ipc", "uts", "cgroup"].map(|name| format!("{{\"type\":\"{name}\"}}")).join(",");
+    bundle.write(&format!(
+        "{{\"ociVersion\":\"1.0.2\",\"root\":{{\"path\":\"rootfs\"}},\"process\":{{\"terminal\":false,\"cwd\":\"/\",\
+         \"env\":[\"PATH=/usr/bin:/bin\"],\"args\":[\"/bin/sh\",\"-c\",{script:?}]}},\
+         \"linux\":{{\"namespaces\":[{namespaces}],{linux}}}}}"
+    ));
 }
 
-impl Bundle {
-    fn new() -> Self {
-        let directory = fixture::empty();
-        let bundle = Self { directory };
-        std::fs::create_dir(bundle.tree()).expect("directory");
-        fixture::tree_at(&bundle.tree());
-        bundle
-    }
-
-    fn tree(&self) -> PathBuf {
-        self.directory.path().join("rootfs")
-    }
-
-    /// Unlike any other test's.
-    fn machine(&self) -> String {
-        self.directory.path().file_name().expect("name").to_string_lossy().into_owned()
-    }
-
-    /// Writes the configuration: a script and members of `linux`.
-    fn write(&self, script: &str, linux: &str) {
-        let namespaces =
-            ["mount", "pid", "ipc", "uts", "cgroup"].map(|name| format!("{{\"type\":\"{name}\"}}")).join(",");
-        let json = format!(
-            "{{\"ociVersion\":\"1.0.2\",\"root\":{{\"path\":\"rootfs\"}},\"process\":{{\"terminal\":false,\"cwd\":\"/\",\
-             \"env\":[\"PATH=/usr/bin:/bin\"],\"args\":[\"/bin/sh\",\"-c\",{script:?}]}},\
-             \"linux\":{{\"namespaces\":[{namespaces}],{linux}}}}}"
-        );
-        std::fs::write(self.directory.path().join("config.json"), json).expect("configuration");
-    }
-
-    fn run(&self, options: &[&str], script: &str, linux: &str) -> Ended {
-        self.write(script, linux);
-        Spawn::new(&Engine::Redd(BINARY.into()))
-            .args(["-q", "-M", &self.machine(), "--oci-bundle"])
-            .arg(self.directory.path())
-            .args(options)
-            .limit(Duration::from_secs(60))
-            .run()
-    }
+fn run(bundle: &Bundle, options: &[&str], script: &str, linux: &str) -> Ended {
+    write(bundle, script, linux);
+    bundle.start(options)
 }
 
 /// The kernel's log, which no container may write to by itself.
@@ -87,7 +56,7 @@ fn devices_are_there_for_their_owners_and_can_be_opened() {
         (&["--volatile=yes"], true),
         (&["--volatile=yes", users], false),
     ] {
-        let ended = bundle.run(options, LOOK, LOG);
+        let ended = run(&bundle, options, LOOK, LOG);
         // Without capabilities over the host no device can be made inside.
         let made = if make { "made\nnone\n" } else { "none\n" };
         assert_eq!(ended.output, format!("{SEEN}{made}"), "{options:?} {ended}");
@@ -107,16 +76,16 @@ fn in_the_tree_itself_devices_stay_and_are_found_again() {
         assert!(status.file_type().is_char_device());
         (status.mode() & 0o7777, status.uid(), status.gid(), status.ino())
     };
-    let ended = bundle.run(&[], script, &device(""));
+    let ended = run(&bundle, &[], script, &device(""));
     assert_eq!(ended.output, "1:b 644 0:0\nopen\n", "{ended}");
     let first = node();
     assert_eq!((first.0, first.1, first.2), (0o644, 0, 0));
-    assert_eq!(bundle.run(&[], script, &device("")).output, "1:b 644 0:0\nopen\n");
+    assert_eq!(run(&bundle, &[], script, &device("")).output, "1:b 644 0:0\nopen\n");
     assert_eq!(node(), first, "it was left alone");
-    let ended = bundle.run(&[], script, &device(r#","fileMode":416,"uid":7,"gid":8"#));
+    let ended = run(&bundle, &[], script, &device(r#","fileMode":416,"uid":7,"gid":8"#));
     assert_eq!(ended.output, "1:b 640 7:8\nopen\n", "{ended}");
     let users = ["--private-users=pick", "--private-users-ownership=map"];
-    let ended = bundle.run(&users, script, &device(r#","fileMode":432,"uid":9"#));
+    let ended = run(&bundle, &users, script, &device(r#","fileMode":432,"uid":9"#));
     assert_eq!(ended.output, "1:b 660 9:0\nopen\n", "{ended}");
     assert_eq!((node().0, node().1, node().2), (0o660, 9, 0), "as the tree has them");
 }
@@ -135,7 +104,7 @@ fn a_hostile_tree_gets_no_further_than_its_root() {
     let host = HostState::capture(outside.path(), &[]);
     let try_at = |path: &str| {
         let device = format!(r#""devices":[{{"path":"{path}","type":"c","major":1,"minor":11,"uid":5}}]"#);
-        bundle.run(&[], &format!("stat -c %t:%T {path}"), &device)
+        run(&bundle, &[], &format!("stat -c %t:%T {path}"), &device)
     };
     for name in ["absolute/node", "up/node"] {
         let ended = try_at(&format!("/{name}"));
@@ -185,7 +154,7 @@ fn what_may_be_done_with_devices_is_said_in_order() {
         (r#"{"allow":false,"type":"c","major":1,"minor":11}"#.into(), log, "made c 1 11\nnull\nfull\n"),
     ] {
         let linux = format!(r#"{devices}"resources":{{"devices":[{rules}]}}"#);
-        let ended = bundle.run(&["-x"], script, &linux);
+        let ended = run(&bundle, &["-x"], script, &linux);
         assert_eq!(ended.output, expected, "{linux} {ended}");
     }
     before.assert_same();
@@ -204,9 +173,20 @@ fn limits_are_written_to_control_groups() {
     let _isolated = Isolated::enter();
     let bundle = Bundle::new();
     let before = HostState::capture(&bundle.tree(), &[]);
-    let cases: &[(&str, Files<'_>)] = &[
+    let none = &[][..];
+    let cases: &[(&str, &[&str], Files<'_>)] = &[
+        (
+            r#""memory":{"limit":104857600,"swap":209715200},"pids":{"limit":33}"#,
+            &["--property=CPUWeight=50", "--property=TasksMax=44"],
+            &[
+                (&["memory.max", "memory.limit_in_bytes"], &["104857600"]),
+                (&["cpu.weight", "cpu.shares"], &["50", "512"]),
+                (&["pids.max"], &["44"]),
+            ],
+        ),
         (
             r#""memory":{"limit":104857600,"swap":209715200}"#,
+            none,
             &[
                 (&["memory.max", "memory.limit_in_bytes"], &["104857600"]),
                 (&["memory.swap.max"], &["104857600"]),
@@ -215,28 +195,32 @@ fn limits_are_written_to_control_groups() {
         ),
         (
             r#""memory":{"limit":104857600,"swap":-1}"#,
+            none,
             &[(&["memory.max", "memory.limit_in_bytes"], &["104857600"]), (&["memory.swap.max"], &["max"])],
         ),
         (
             r#""cpu":{"shares":512,"quota":30000,"period":60000}"#,
+            none,
             &[
                 (&["cpu.weight", "cpu.shares"], &["50", "512"]),
                 (&["cpu.max", "cpu.cfs_quota_us"], &["30000 60000", "30000"]),
                 (&["cpu.cfs_period_us"], &["60000"]),
             ],
         ),
-        (r#""cpu":{"quota":70000}"#, &[(&["cpu.max", "cpu.cfs_quota_us"], &["70000 100000", "70000"])]),
-        (r#""cpu":{"idle":1}"#, &[(&["cpu.idle"], &["1", "0"]), (&["cpu.shares"], &["2"])]),
+        (r#""cpu":{"quota":70000}"#, none, &[(&["cpu.max", "cpu.cfs_quota_us"], &["70000 100000", "70000"])]),
+        (r#""cpu":{"idle":1}"#, none, &[(&["cpu.idle"], &["1", "0"]), (&["cpu.shares"], &["2"])]),
         (
             r#""cpu":{"cpus":"0","mems":"0"},"pids":{"limit":33}"#,
+            none,
             &[(&["cpuset.cpus"], &["0"]), (&["cpuset.mems"], &["0"]), (&["pids.max"], &["33"])],
         ),
     ];
-    for (resources, files) in cases {
-        bundle.write("echo ready; read line", &format!("\"resources\":{{{resources}}}"));
+    for (resources, options, files) in cases {
+        write(&bundle, "echo ready; read line", &format!("\"resources\":{{{resources}}}"));
         let mut child = Command::new(BINARY)
             .args(["-q", "-x", "-M", &bundle.machine(), "--oci-bundle"])
-            .arg(bundle.directory.path())
+            .arg(bundle.path())
+            .args(*options)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -269,10 +253,10 @@ fn limits_are_felt_and_what_nobody_has_is_refused_by_name() {
     let before = HostState::capture(&bundle.tree(), &[]);
     for users in [&["-x"][..], &["-x", "--private-users=pick"]] {
         let limit = r#""resources":{"memory":{"limit":25165824,"swap":25165824}}"#;
-        let ended = bundle.run(users, "dd if=/dev/zero of=/dev/null bs=200M count=1; echo ended=$?", limit);
+        let ended = run(&bundle, users, "dd if=/dev/zero of=/dev/null bs=200M count=1; echo ended=$?", limit);
         assert_eq!(ended.value("ended"), "137", "{ended}");
         let script = "(for i in 1 2 3 4 5 6 7 8; do sleep 0.2 & done; wait; echo all) 2>/dev/null || echo some";
-        assert_eq!(bundle.run(users, script, r#""resources":{"pids":{"limit":4}}"#).output, "some\n");
+        assert_eq!(run(&bundle, users, script, r#""resources":{"pids":{"limit":4}}"#).output, "some\n");
     }
     for (linux, word) in [
         (r#""cgroupsPath":"machine.slice""#, "linux.cgroupsPath names a slice"),
@@ -284,7 +268,7 @@ fn limits_are_felt_and_what_nobody_has_is_refused_by_name() {
         (r#""resources":{"cpu":{"cpus":"4000"}}"#, "AllowedCPUs="),
         (r#""devices":[{"path":"/proc/x","type":"c","major":1,"minor":3}]"#, "linux.devices[0].path"),
     ] {
-        let ended = bundle.run(&["-x"], "echo started", linux);
+        let ended = run(&bundle, &["-x"], "echo started", linux);
         assert!(ended.code() == 1 && ended.output.is_empty() && ended.errors.contains(word), "{linux} {ended}");
     }
     before.assert_same();

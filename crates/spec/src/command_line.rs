@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use crate::options::{self, Argument, Caller, Effect, Given, OptionRow, Problem};
-use crate::{ContainerSpec, SettingsMode, Shell, SpecPatch, settings};
+use crate::{ContainerSpec, SettingsMode, Shell, SpecPatch, oci, settings};
 
 /// What the words on a command line do not say right.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
@@ -138,27 +138,7 @@ fn with_settings(
 /// # Errors
 /// A [`UsageError`] for what does not go together.
 pub fn with_bundle(patch: SpecPatch, bundle: SpecPatch, current: &Path) -> Result<ContainerSpec, UsageError> {
-    let mut bundle = bundle;
-    if let (true, Some(extra)) = (patch.user.is_some(), &mut bundle.bundle) {
-        extra.user = None;
-    }
-    // They are about the bundle's mounts.
-    if let (true, Some(extra)) = (patch.mounts.is_some(), &mut bundle.bundle) {
-        extra.changes.clear();
-    }
-    if let (true, Some(extra)) = (patch.private_network.is_some(), &mut bundle.bundle) {
-        extra.network = None;
-    }
-    if let (true, Some(extra)) = (patch.system_call_filter.is_some(), &mut bundle.bundle) {
-        extra.system_calls = None;
-    }
-    // A set that was asked for outside is not cut down by what the bundle knows of it.
-    if let (true, Some(extra)) =
-        (patch.ambient_capabilities.is_some() || patch.capabilities.is_some(), &mut bundle.bundle)
-    {
-        extra.inheritable = None;
-    }
-    patch.over(bundle).validate(current)
+    oci::combine(patch, bundle).validate(current)
 }
 
 fn completions(word: &Word) -> Result<Request, UsageError> {

@@ -293,6 +293,8 @@ pub struct NetworkSpec {
 /// What the payload may do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SecuritySpec {
+    /// The bounding set of a bundle, to which the next two are applied in place of the default ones.
+    pub bounding: Option<CapabilitySet>,
     /// Kept in addition to the default ones.
     pub capabilities: CapabilitySet,
     /// Not kept.
@@ -343,9 +345,13 @@ impl SecuritySpec {
 
     /// The bounding set: the default one, CAP_NET_ADMIN with a private network, what was added, without what was
     /// dropped (systemd-nspawn(1), `--capability=`). With users of its own in the host's network CAP_NET_BIND_SERVICE
-    /// would mean nothing, and who looks at it is told so.
+    /// would mean nothing, and who looks at it is told so. The set of a bundle is what it says, and what was added and
+    /// dropped.
     #[must_use]
     pub fn effective_capabilities(&self, private_users: bool, private_network: bool) -> CapabilitySet {
+        if let Some(bounding) = self.bounding {
+            return bounding.union(self.capabilities).without(self.drop_capabilities);
+        }
         let one = |name, wanted| CapabilitySet::named(name).filter(|_| wanted).unwrap_or_default();
         CapabilitySet::container_default()
             .union(one("CAP_NET_ADMIN", private_network))

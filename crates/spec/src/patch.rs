@@ -192,6 +192,7 @@ impl SpecPatch {
             (None, None, None) => Source::Directory(current.to_owned()),
         };
         let security = SecuritySpec {
+            bounding: self.bundle.as_ref().and_then(|bundle| bundle.bounding),
             capabilities: self.capabilities.unwrap_or_default(),
             drop_capabilities: self.drop_capabilities.unwrap_or_default(),
             ambient_capabilities: self.ambient_capabilities.unwrap_or_default(),

@@ -1,6 +1,7 @@
 //! What every container sees beside its tree: `/dev`, `/proc`, `/sys`, `/run`, `/tmp`.
 
-use spec::{AbsPath, ApiVfs};
+use spec::ApiVfs;
+use spec::oci::{PTMX_MODE, TERMINAL_MODE, TTY_GROUP};
 
 use super::{Context, Error, directory, path};
 use crate::{FileStep, FileSystem, MountFlags, SourceNumber, SpecialKind};
@@ -26,9 +27,6 @@ const LINKS: [(&str, &str); 5] = [
     ("/dev/ptmx", "pts/ptmx"),
 ];
 
-/// The device group that owns terminals.
-const TTY_GROUP: u32 = 5;
-
 /// Options of a tmpfs whose root belongs to the container's root.
 pub(super) fn tmpfs_options(context: &Context<'_>, mode: &str, limits: &str) -> Vec<String> {
     let mut options = vec![format!("mode={mode}")];
@@ -48,14 +46,8 @@ pub(super) fn owner_options(context: &Context<'_>) -> Vec<String> {
 /// What is made with the host's privileges.
 pub(super) fn outer(context: &Context<'_>, steps: &mut Vec<FileStep>) -> Result<(), Error> {
     let shared = MountFlags { strict_atime: true, ..MountFlags::NO_SUID_DEV };
-    let tmpfs = |target: AbsPath, mode, limits, attributes| FileStep::Mount {
-        file_system: FileSystem::Tmpfs,
-        target,
-        options: tmpfs_options(context, mode, limits),
-        attributes,
-    };
     if context.spec.image().tmpfs_tmp {
-        steps.push(tmpfs(path("/tmp")?, "1777", "size=10%,nr_inodes=400k", shared));
+        steps.push(memory(context, "/tmp", ("1777", "10%", "400k"), shared)?);
     }
     if !context.private_network() {
         steps.push(FileStep::Mount {
@@ -66,11 +58,29 @@ pub(super) fn outer(context: &Context<'_>, steps: &mut Vec<FileStep>) -> Result<
         });
     }
     let no_suid = MountFlags { no_suid: true, strict_atime: true, ..MountFlags::NONE };
-    steps.push(tmpfs(path("/dev")?, "0755", "size=4m,nr_inodes=64k", no_suid));
+    steps.push(memory(context, "/dev", ("0755", "4m", "64k"), no_suid)?);
     devices(steps)?;
-    steps.push(tmpfs(path("/dev/shm")?, "1777", "size=10%,nr_inodes=400k", shared));
-    steps.push(tmpfs(path("/run")?, "0755", "size=20%,nr_inodes=800k", shared));
+    steps.push(memory(context, "/dev/shm", ("1777", "10%", "400k"), shared)?);
+    steps.push(memory(context, "/run", ("0755", "20%", "800k"), shared)?);
     run_host(context, steps)
+}
+
+/// A tmpfs that every container has: its permissions, size and number of files, where a bundle says nothing else.
+fn memory(
+    context: &Context<'_>,
+    place: &str,
+    (mode, size, files): (&str, &str, &str),
+    attributes: MountFlags,
+) -> Result<FileStep, Error> {
+    let said = context.spec.bundle().said_of(place);
+    let mode = said.and_then(|own| own.mode).map_or_else(|| mode.to_owned(), |mode| format!("{mode:04o}"));
+    let size = said.and_then(|own| own.size.as_deref()).unwrap_or(size);
+    Ok(FileStep::Mount {
+        file_system: FileSystem::Tmpfs,
+        target: path(place)?,
+        options: tmpfs_options(context, &mode, &format!("size={size},nr_inodes={files}")),
+        attributes: said.map_or(attributes, |own| super::bundle::with(attributes, own)),
+    })
 }
 
 fn devices(steps: &mut Vec<FileStep>) -> Result<(), Error> {
@@ -173,10 +183,16 @@ pub(super) fn proc() -> Result<(spec::AbsPath, MountFlags), Error> {
 
 /// What needs the container's own users and message queues.
 pub(super) fn inner(context: &Context<'_>, steps: &mut Vec<FileStep>) -> Result<(), Error> {
+    let mode = context.spec.bundle().said_of("/dev/pts").and_then(|own| own.mode).unwrap_or(TERMINAL_MODE);
     steps.push(FileStep::Mount {
         file_system: FileSystem::Devpts,
         target: path("/dev/pts")?,
-        options: vec!["newinstance".into(), "ptmxmode=0666".into(), "mode=0600".into(), format!("gid={TTY_GROUP}")],
+        options: vec![
+            "newinstance".into(),
+            format!("ptmxmode={PTMX_MODE:04o}"),
+            format!("mode={mode:04o}"),
+            format!("gid={TTY_GROUP}"),
+        ],
         attributes: MountFlags { no_suid: true, no_exec: true, ..MountFlags::NONE },
     });
     if !super::custom_mounts::covers(context, "/dev/mqueue") {

@@ -1,6 +1,6 @@
 //! What only an OCI bundle can ask for.
 
-use spec::oci::{AccessTimes, BundleDevice, BundleDeviceKind, BundleDeviceRule, MountAttributes};
+use spec::oci::{AccessTimes, BundleDevice, BundleDeviceKind, BundleDeviceRule, MountAttributes, OwnFileSystem};
 use spec::{AbsPath, Property, PropertyValue};
 
 use super::{Context, Error};
@@ -137,6 +137,20 @@ pub(super) fn changes<'a>(
 pub(super) fn attributes(context: &Context<'_>, number: usize) -> MountFlags {
     let mine = context.spec.bundle().changes.iter().find(|change| change.mount == number);
     mine.map_or(MountFlags::NONE, |change| flags(change.set, change.access_times))
+}
+
+/// The attributes of a file system that every container has, with what the bundle says of it.
+pub(super) fn with(usual: MountFlags, own: &OwnFileSystem) -> MountFlags {
+    let said = flags(own.set, own.access_times);
+    let times = own.access_times.map_or(usual, |_| said);
+    MountFlags {
+        no_exec: usual.no_exec || said.no_exec,
+        no_symfollow: usual.no_symfollow || said.no_symfollow,
+        no_diratime: usual.no_diratime || said.no_diratime,
+        strict_atime: times.strict_atime,
+        no_atime: times.no_atime,
+        ..usual
+    }
 }
 
 fn flags(attributes: MountAttributes, times: Option<AccessTimes>) -> MountFlags {

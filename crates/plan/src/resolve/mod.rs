@@ -616,7 +616,7 @@ fn limits(context: &Context<'_>, device_access: crate::DeviceAccess) -> Limits {
         last_capability: context.facts.host.last_capability,
         no_new_privileges: security.no_new_privileges,
         ambient_capabilities: security.ambient_capabilities,
-        inheritable: spec.bundle().inheritable,
+        program_sets: spec.bundle().program_sets,
         system_call_filter: security.system_call_filter.clone(),
         call_profile: spec.bundle().system_calls.clone(),
         address_families: security.address_families,

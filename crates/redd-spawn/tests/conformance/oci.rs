@@ -46,6 +46,7 @@ pub(crate) const fn with(name: &'static str, options: &'static [&'static str], b
 
 const IGNORED: &str = "the original ignores it";
 const BIND: &str = "the original refuses the options of bind mounts that the specification has";
+const SETS: &str = "the original drops the bundle's sets and starts from its usual ones, which gives the container more";
 const NEWER: &str = "the original takes version 1.0.0 alone; the later ones mean the same by what they share";
 
 pub(crate) const CASES: &[Case] = &[
@@ -113,6 +114,10 @@ pub(crate) const CASES: &[Case] = &[
     with("the command line's directory", &["--oci-bundle={host}/b", "--chdir=/etc"], bundle!("pwd", ",\"cwd\":\"/tmp\"", "", "")).prints("/etc\n"),
     with("the command line's variables", &["--oci-bundle={host}/b", "-EC=3"], bundle!("echo $A $C", ",\"env\":[\"A=1\"]", "", "")).prints("3\n"),
     with("the command line's mounts", &["--oci-bundle={host}/b", "--tmpfs=/srv"], bundle!("grep -c ' /mnt ' /proc/self/mountinfo; grep -c ' /srv ' /proc/self/mountinfo", "", "", ",\"mounts\":[{\"destination\":\"/mnt\",\"type\":\"tmpfs\",\"source\":\"tmpfs\"}]")).prints("0\n1\n"),
+    with("the command line's limits", &["--oci-bundle={host}/b", "--rlimit=RLIMIT_NPROC=77", "--rlimit=RLIMIT_CORE=0"], bundle!("grep -E 'open|processes|core' /proc/self/limits | tr -s ' '", ",\"rlimits\":[{\"type\":\"RLIMIT_NOFILE\",\"soft\":100,\"hard\":200},{\"type\":\"RLIMIT_CORE\",\"soft\":5,\"hard\":5}]", "", "")).prints("Max core file size 0 0 bytes \nMax processes 77 77 processes \nMax open files 100 200 files \n"),
+    with("a capability less", &["--oci-bundle={host}/b", "--drop-capability=CAP_KILL"], bundle!("grep CapBnd /proc/self/status", ",\"capabilities\":{\"bounding\":[\"CAP_KILL\",\"CAP_CHOWN\"]}", "", "")).prints("CapBnd:\t0000000000000001\n").differs(SETS),
+    with("a capability more", &["--oci-bundle={host}/b", "--capability=CAP_CHOWN"], bundle!("grep CapBnd /proc/self/status", ",\"capabilities\":{\"bounding\":[\"CAP_KILL\"]}", "", "")).prints("CapBnd:\t0000000000000021\n").differs(SETS),
+    refused("no namespaces", bundle!("true", "", "", "", "", "\"path\":\"{tree}\"")).differs("the specification has the host's namespaces then, and a container always has its own"),
     with("a copy", &["--oci-bundle={host}/b", "-x"], bundle!("touch /x", "", "", "")).after("ls {tree}/x 2>/dev/null || echo gone").prints(""),
     with("a later version", &["--oci-bundle={host}/b"], "mkdir {host}/b; echo '{\"ociVersion\":\"1.2.0\",\"root\":{\"path\":\"{tree}\"},\"process\":{\"args\":[\"/bin/echo\",\"it runs\"],\"cwd\":\"/\"},\"linux\":{\"namespaces\":[{\"type\":\"mount\"},{\"type\":\"pid\"},{\"type\":\"ipc\"},{\"type\":\"uts\"},{\"type\":\"cgroup\"}]}}' >{host}/b/config.json").prints("it runs\n").differs(NEWER),
 ];

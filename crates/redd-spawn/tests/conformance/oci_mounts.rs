@@ -23,6 +23,7 @@ macro_rules! shared {
     };
 }
 
+const IGNORED: &str = "the original ignores what is said of the file systems that every container has";
 const BIND: &str = "the original refuses the options of bind mounts that the specification has";
 const OWNER: &str = "the original mounts what shows the host's kernel";
 const SOURCE: &str = "the original takes no source for an empty directory, which goes away";
@@ -70,7 +71,16 @@ pub(crate) const CASES: &[Case] = &[
     refused("no kind", bundle!("true", "", "", ",\"mounts\":[{\"destination\":\"/mnt\",\"type\":\"foofs\",\"source\":\"x\"}]")),
     refused("what is below copied up", bundle!("true", "", "", ",\"mounts\":[{\"destination\":\"/mnt\",\"type\":\"tmpfs\",\"source\":\"tmpfs\",\"options\":[\"tmpcopyup\"]}]")),
     refused("the host's kernel", bundle!("true", "", "", ",\"mounts\":[{\"destination\":\"/mnt\",\"type\":\"sysfs\",\"source\":\"sysfs\"}]")).differs(OWNER),
-    runs("what every container has", bundle!("echo it runs", "", "", ",\"mounts\":[{\"destination\":\"/run\",\"type\":\"tmpfs\",\"source\":\"tmpfs\",\"options\":[\"nosuid\",\"strictatime\",\"mode=755\",\"size=65536k\"]}]")).prints("it runs\n"),
+    runs("what every container has", bundle!("grep ' /run ' /proc/self/mounts | cut -d' ' -f4", "", "", ",\"mounts\":[{\"destination\":\"/run\",\"type\":\"tmpfs\",\"source\":\"tmpfs\",\"options\":[\"nosuid\",\"strictatime\",\"mode=755\",\"size=65536k\"]}]")).prints("rw,nosuid,nodev,size=65536k,nr_inodes=819200,mode=755\n").differs(IGNORED),
+    runs("the container's own memory", bundle!("grep ' /dev/shm ' /proc/self/mounts | cut -d' ' -f4; stat -c %a /dev/shm; dd if=/dev/zero of=/dev/shm/x bs=128k count=1 2>/dev/null || echo full", "", "", ",\"mounts\":[{\"destination\":\"/dev/shm\",\"type\":\"tmpfs\",\"source\":\"tmpfs\",\"options\":[\"nosuid\",\"noexec\",\"nodev\",\"nosymfollow\",\"mode=0700\",\"size=64k\"]}]")).prints("rw,nosuid,nodev,noexec,nosymfollow,size=64k,nr_inodes=409600,mode=700\n700\nfull\n").differs(IGNORED),
+    runs("its own memory with other access times", bundle!("grep ' /dev/shm ' /proc/self/mounts | cut -d' ' -f4", "", "", ",\"mounts\":[{\"destination\":\"/dev/shm\",\"type\":\"tmpfs\",\"source\":\"tmpfs\",\"options\":[\"relatime\",\"size=64k\"]}]")).prints("rw,nosuid,nodev,relatime,size=64k,nr_inodes=409600\n").differs(IGNORED),
+    runs("no programs and little in /run", bundle!("grep ' /run ' /proc/self/mounts | cut -d' ' -f4; echo '#!/bin/sh' >/run/x; chmod 755 /run/x; /run/x 2>/dev/null || echo no", "", "", ",\"mounts\":[{\"destination\":\"/run\",\"type\":\"tmpfs\",\"source\":\"tmpfs\",\"options\":[\"nosuid\",\"noexec\",\"size=64k\"]}]")).prints("rw,nosuid,nodev,noexec,size=64k,nr_inodes=819200,mode=755\nno\n").differs(IGNORED),
+    runs("no programs in /dev", bundle!("grep ' /dev ' /proc/self/mounts | cut -d' ' -f4", "", "", ",\"mounts\":[{\"destination\":\"/dev\",\"type\":\"tmpfs\",\"source\":\"tmpfs\",\"options\":[\"nosuid\",\"noexec\",\"size=1m\"]}]")).prints("rw,nosuid,noexec,size=1024k,nr_inodes=65536,mode=755\n").differs(IGNORED),
+    runs("its own terminals", bundle!("grep ' /dev/pts ' /proc/self/mounts | cut -d' ' -f4", "", "", ",\"mounts\":[{\"destination\":\"/dev/pts\",\"type\":\"devpts\",\"source\":\"devpts\",\"options\":[\"nosuid\",\"noexec\",\"newinstance\",\"ptmxmode=0666\",\"mode=0640\",\"gid=5\"]}]")).prints("rw,nosuid,noexec,relatime,gid=5,mode=640,ptmxmode=666\n").differs(IGNORED),
+    runs("the kernel's own, as they are", bundle!("grep ' /sys ' /proc/self/mounts | cut -d' ' -f4", "", "", ",\"mounts\":[{\"destination\":\"/sys\",\"type\":\"sysfs\",\"source\":\"sysfs\",\"options\":[\"nosuid\",\"noexec\",\"nodev\",\"ro\"]}]")).prints("ro,nosuid,nodev,noexec,relatime\n"),
+    refused("sysfs that can be written", bundle!("true", "", "", ",\"mounts\":[{\"destination\":\"/sys\",\"type\":\"sysfs\",\"source\":\"sysfs\",\"options\":[\"nosuid\",\"noexec\",\"nodev\",\"rw\"]}]")).differs(IGNORED),
+    refused("no devices in /dev", bundle!("true", "", "", ",\"mounts\":[{\"destination\":\"/dev\",\"type\":\"tmpfs\",\"source\":\"tmpfs\",\"options\":[\"nosuid\",\"nodev\"]}]")).differs(IGNORED),
+    refused("a size of sysfs", bundle!("true", "", "", ",\"mounts\":[{\"destination\":\"/sys\",\"type\":\"sysfs\",\"source\":\"sysfs\",\"options\":[\"size=1m\"]}]")).differs(IGNORED),
     with("the command line's mounts", &["--oci-bundle={host}/b", "--tmpfs=/srv"], bundle!("findmnt -rn -o FSTYPE /srv; findmnt /mnt || echo none", "", "", ",\"mounts\":[{\"destination\":\"/mnt\",\"type\":\"tmpfs\",\"source\":\"tmpfs\",\"options\":[\"nosuid\"]}]")).prints("tmpfs\nnone\n"),
     runs("a network that exists", networked!("cat /proc/sys/net/ipv4/ip_local_port_range | tr -s '\\t' ' '; ls /sys/class/net", "")).prints("40000 50000\nlo\n").after("umount {host}/net"),
     runs("its capabilities", networked!("grep CapBnd /proc/self/status", "")).after("umount {host}/net"),

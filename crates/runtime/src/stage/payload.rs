@@ -12,7 +12,8 @@ use plan::{Limits, Plan, WorkingDirectory};
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Gid, Rlimit, Uid};
-use rustix::thread::CapabilitySet;
+use rustix::thread::{CapabilitySet, CapabilitySets};
+use spec::oci::ProgramSets;
 use sys::process::Persona;
 
 use super::files::{About, Failure, write_all};
@@ -91,12 +92,14 @@ fn try_start(
         stub_init::split(&plan.limits)?;
     }
     let ambient = CapabilitySet::from_bits_retain(plan.limits.ambient_capabilities.bits());
-    program::become_user(&user, &groups, ambient)?;
+    let sets = plan.limits.program_sets.as_ref().map(capability_sets).transpose()?;
+    let kept = sets.map_or(ambient, |sets| sets.permitted | sets.inheritable);
+    program::become_user(&user, &groups, kept)?;
     if user.uid == 0 {
         program::limit_capabilities(plan.limits.capabilities.bits())?;
-        if let Some(inheritable) = plan.limits.inheritable {
-            limit_inheritable(inheritable)?;
-        }
+    }
+    if let Some(sets) = sets {
+        rustix::thread::set_capabilities(None, sets).about("the capabilities")?;
     }
     // As the user, who may not be allowed to.
     enter_directory(&payload.directory, &user)?;
@@ -248,11 +251,15 @@ pub(super) fn load(filter: Option<&Filter>) -> Result<(), Failure> {
     sys::seccomp::load(&filter.program, filter.flags).about("the system call filter")
 }
 
-/// Hands no more on to what is executed than this.
-fn limit_inheritable(inheritable: spec::CapabilitySet) -> Result<(), Failure> {
-    let mut sets = rustix::thread::capabilities(None)?;
-    sets.inheritable &= CapabilitySet::from_bits_retain(inheritable.bits());
-    rustix::thread::set_capabilities(None, sets).about("the inheritable capabilities")
+/// What there is of the sets: nobody can give what the host does not have.
+fn capability_sets(sets: &ProgramSets) -> Result<CapabilitySets, Failure> {
+    let held = rustix::thread::capabilities(None)?.permitted;
+    let set = |set: spec::CapabilitySet| CapabilitySet::from_bits_retain(set.bits()) & held;
+    Ok(CapabilitySets {
+        effective: set(sets.effective),
+        permitted: set(sets.permitted),
+        inheritable: set(sets.inheritable),
+    })
 }
 
 /// What the program keeps although it is not root's, see capabilities(7).

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::node::{Node, Object};
-use super::{BundleError, inside};
+use super::{BundleError, inside, own};
 use crate::{AbsPath, SpecPatch};
 
 /// The highest numbers that the kernel has for a driver and for a device of it (makedev(3) and `dev_t` of the kernel).
@@ -88,7 +88,7 @@ pub(super) fn read(list: Node, patch: &mut SpecPatch) -> Result<(), BundleError>
     for entry in list.array()? {
         let mut entry = entry.object()?;
         let place = entry.need("path")?;
-        let Some(device) = device(&place, entry)? else { continue };
+        let Some(device) = device(&place, entry, patch)? else { continue };
         if made.iter().any(|known| known.path == device.path) {
             return Err(place.error("there is another device at the same place"));
         }
@@ -99,7 +99,7 @@ pub(super) fn read(list: Node, patch: &mut SpecPatch) -> Result<(), BundleError>
 }
 
 /// `None` for a terminal that the container has of its own.
-fn device(place: &Node, mut entry: Object) -> Result<Option<BundleDevice>, BundleError> {
+fn device(place: &Node, mut entry: Object, patch: &SpecPatch) -> Result<Option<BundleDevice>, BundleError> {
     let path = inside(place)?;
     let kind = entry.need("type")?;
     let numbers = (entry.take("major"), entry.take("minor"));
@@ -123,7 +123,13 @@ fn device(place: &Node, mut entry: Object) -> Result<Option<BundleDevice>, Bundl
         }
         _ => return Err(kind.error("it is none of b, c, u and p")),
     };
-    let mode = match entry.take("fileMode") {
+    let (mode, uid, gid) = (entry.take("fileMode"), entry.take("uid"), entry.take("gid"));
+    entry.finish()?;
+    if let Some(own) = own_terminal(&path, kind, patch) {
+        own.is_as_said(mode, uid, gid)?;
+        return Ok(None);
+    }
+    let mode = match mode {
         None => USUAL_MODE,
         Some(node) => match node.unsigned()? {
             mode @ 0..=0o777 => mode as u32,
@@ -131,25 +137,42 @@ fn device(place: &Node, mut entry: Object) -> Result<Option<BundleDevice>, Bundl
             _ => return Err(node.error("these are no permissions")),
         },
     };
-    let uid = entry.take("uid").map(|node| node.id()).transpose()?;
-    let gid = entry.take("gid").map(|node| node.id()).transpose()?;
-    entry.finish()?;
-    let device = BundleDevice { path, kind, mode, uid, gid };
-    if is_own_terminal(&device) {
-        return Ok(None);
-    }
+    let id = |node: Option<Node>| node.map(|node| node.id()).transpose();
+    let device = BundleDevice { path, kind, mode, uid: id(uid)?, gid: id(gid)? };
     useful(place, &device)?;
     Ok(Some(device))
 }
 
-/// The container has these in any case, with permissions that its terminals need.
-fn is_own_terminal(device: &BundleDevice) -> bool {
-    let numbers = match device.path.as_path().to_str() {
-        Some("/dev/console") => (5, 1),
-        Some("/dev/ptmx" | "/dev/pts/ptmx") => (5, 2),
-        _ => return false,
+/// A terminal that the container has in any case, with permissions that its terminals need.
+struct OwnTerminal {
+    mode: u32,
+    group: u32,
+}
+
+impl OwnTerminal {
+    /// Of what is said of it nothing may be otherwise.
+    fn is_as_said(&self, mode: Option<Node>, uid: Option<Node>, gid: Option<Node>) -> Result<(), BundleError> {
+        for (said, there) in [(mode, self.mode), (uid, 0), (gid, self.group)] {
+            if let Some(said) = said
+                && said.unsigned()? != u64::from(there)
+            {
+                return Err(said.refused("the container's own terminal is there, which is not so; leave it out"));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn own_terminal(path: &AbsPath, kind: BundleDeviceKind, patch: &SpecPatch) -> Option<OwnTerminal> {
+    let (minor, own) = match path.as_path().to_str() {
+        Some("/dev/console") => {
+            let said = patch.bundle.as_ref().and_then(|bundle| bundle.said_of("/dev/pts")?.mode);
+            (1, OwnTerminal { mode: said.unwrap_or(own::TERMINAL_MODE), group: own::TTY_GROUP })
+        }
+        Some("/dev/ptmx" | "/dev/pts/ptmx") => (2, OwnTerminal { mode: own::PTMX_MODE, group: 0 }),
+        _ => return None,
     };
-    device.kind == BundleDeviceKind::Device { block: false, major: numbers.0, minor: numbers.1 }
+    (kind == BundleDeviceKind::Device { block: false, major: 5, minor }).then_some(own)
 }
 
 fn useful(place: &Node, device: &BundleDevice) -> Result<(), BundleError> {

@@ -6,14 +6,9 @@ use super::node::{Node, Object};
 use super::{BundleError, devices, inside, resources};
 use crate::{AbsPath, Ownership, Personality, PrivateUsers, SpecPatch, UidRange};
 
-pub(super) fn read(node: Node, patch: &mut SpecPatch) -> Result<(), BundleError> {
-    let mut linux = node.object()?;
+pub(super) fn read(mut linux: Object, patch: &mut SpecPatch) -> Result<(), BundleError> {
     let users = users(&mut linux)?;
-    if let Some(list) = linux.take("namespaces") {
-        namespaces(list, users, patch)?;
-    } else if let Some((_, path)) = users {
-        return Err(BundleError::Value { path, reason: "there is no user namespace to map".to_owned() });
-    }
+    namespaces(&mut linux, users, patch)?;
     if let Some(list) = linux.take("sysctl") {
         for (name, value) in list.object()?.entries() {
             sysctl(&name, &value, patch)?;
@@ -95,10 +90,11 @@ fn users(linux: &mut Object) -> Result<Option<(UidRange, String)>, BundleError> 
     }
 }
 
-fn namespaces(list: Node, users: Option<(UidRange, String)>, patch: &mut SpecPatch) -> Result<(), BundleError> {
-    let path = list.path.clone();
+/// Those that are not there are the host's, also where there is no list of them.
+fn namespaces(linux: &mut Object, users: Option<(UidRange, String)>, patch: &mut SpecPatch) -> Result<(), BundleError> {
+    let path = linux.below("namespaces");
     let mut seen: Vec<String> = Vec::new();
-    for entry in list.array()? {
+    for entry in linux.take("namespaces").map(Node::array).transpose()?.unwrap_or_default() {
         let mut entry = entry.object()?;
         let kind = entry.need("type")?;
         let name = kind.text()?.to_owned();
@@ -121,7 +117,8 @@ fn namespaces(list: Node, users: Option<(UidRange, String)>, patch: &mut SpecPat
     }
     let has = |name: &str| seen.iter().any(|seen| seen == name);
     if let Some(name) = ["mount", "pid", "ipc", "uts"].into_iter().find(|name| !has(name)) {
-        return Err(BundleError::Value { path, reason: format!("a container always has its own {name} namespace") });
+        let reason = format!("a container always has its own {name} namespace, which has to be in this list");
+        return Err(BundleError::Value { path, reason });
     }
     patch.private_network = Some(has("network"));
     patch.cgroup_namespace = Some(has("cgroup"));

@@ -3,8 +3,10 @@
 
 mod devices;
 mod linux;
+mod merge;
 mod mounts;
 mod node;
+mod own;
 mod process;
 mod resources;
 mod seccomp;
@@ -21,7 +23,9 @@ use crate::{AbsPath, CapabilitySet, SliceName, SpecPatch};
 pub use devices::{BundleDevice, BundleDeviceKind, BundleDeviceRule};
 use node::{Node, Object};
 
+pub(crate) use merge::combine;
 pub use mounts::{AccessTimes, MountAttributes, MountChange};
+pub use own::{OwnFileSystem, PTMX_MODE, TERMINAL_MODE, TTY_GROUP};
 pub use seccomp::{CallAction, CallComparison, CallCondition, CallInterface, CallProfile, CallRule};
 
 /// The largest `config.json` that is read, in bytes.
@@ -64,8 +68,10 @@ pub struct BundleSpec {
     pub user: Option<BundleUser>,
     /// The mask of the modes of new files.
     pub umask: Option<u32>,
-    /// The inheritable set, where it is not the usual one.
-    pub inheritable: Option<CapabilitySet>,
+    /// The bounding set, before the command line adds to it and takes from it.
+    pub bounding: Option<CapabilitySet>,
+    /// The sets that the program is executed with, where they are not the usual ones.
+    pub program_sets: Option<ProgramSets>,
     /// Kernel parameters of the container's own namespaces, as below `/proc/sys`.
     pub sysctls: Vec<(AbsPath, String)>,
     /// What is covered, if it exists.
@@ -80,12 +86,25 @@ pub struct BundleSpec {
     pub console_size: Option<WindowSize>,
     /// What becomes of mounts.
     pub changes: Vec<MountChange>,
+    /// What is said of the file systems that every container has; each is there once.
+    pub own_file_systems: Vec<OwnFileSystem>,
     /// Nodes that are made.
     pub devices: Vec<BundleDevice>,
     /// What may be done with devices beyond what every container may; later ones win.
     pub device_rules: Vec<BundleDeviceRule>,
     /// The slice that the unit is to be in, unless the command line has another one.
     pub slice: Option<SliceName>,
+}
+
+/// The sets of capabilities that the kernel makes those of a program from when it is executed, see capabilities(7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct ProgramSets {
+    /// What is in force.
+    pub effective: CapabilitySet,
+    /// What can be in force.
+    pub permitted: CapabilitySet,
+    /// What is handed on; all ambient ones are in it.
+    pub inheritable: CapabilitySet,
 }
 
 /// Of a terminal, in characters; neither is zero.
@@ -126,9 +145,7 @@ pub fn read(json: &[u8], directory: &Path) -> Result<SpecPatch, BundleError> {
     for mount in document.take("mounts").map(Node::array).transpose()?.unwrap_or_default() {
         mounts::read(mount, directory, &mut patch)?;
     }
-    if let Some(linux) = document.take("linux") {
-        linux::read(linux, &mut patch)?;
-    }
+    linux::read(document.take_object("linux")?, &mut patch)?;
     if let Some(annotations) = document.take("annotations") {
         // For those who look at bundles; the specification gives them no effect.
         for (name, value) in annotations.object()?.entries() {

@@ -5,24 +5,8 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::node::Node;
-use super::{BundleError, inside};
+use super::{BundleError, inside, own};
 use crate::{AbsPath, BindSource, CustomMount, IdMapping, SpecPatch};
-
-/// File systems that every container has at these places, and the types that a bundle may ask for there.
-const ALWAYS: [(&str, &[&str]); 8] = [
-    ("/proc", &["proc"]),
-    ("/dev", &["tmpfs", "devtmpfs"]),
-    ("/dev/pts", &["devpts"]),
-    ("/dev/mqueue", &["mqueue"]),
-    ("/dev/shm", &["tmpfs"]),
-    ("/run", &["tmpfs"]),
-    ("/sys", &["sysfs"]),
-    ("/sys/fs/cgroup", &["cgroup", "cgroup2"]),
-];
-
-/// What is said of those in the bundles that runtimes make, which holds anyway or makes no difference for the container.
-const USUAL: [&str; 10] =
-    ["nosuid", "noexec", "nodev", "relatime", "strictatime", "newinstance", "rw", "ptmxmode=0666", "gid=5", "rprivate"];
 
 /// Kinds that show the kernel that they are mounted in, which is the host's.
 const OF_THE_KERNEL: [&str; 18] = [
@@ -80,6 +64,9 @@ pub struct MountAttributes {
     pub no_diratime: bool,
 }
 
+/// One of them.
+pub(super) type Attribute = fn(&mut MountAttributes) -> &mut bool;
+
 /// When access times are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum AccessTimes {
@@ -91,30 +78,45 @@ pub enum AccessTimes {
     Never,
 }
 
-impl MountChange {
-    /// Takes an option about an attribute; false if it is none.
-    fn take(&mut self, word: &str) -> bool {
-        let field: fn(&mut MountAttributes) -> &mut bool = match word {
+impl MountAttributes {
+    /// The attribute that an option is about, and whether it sets it; `None` if it is about none.
+    pub(super) fn named(word: &str) -> Option<(Attribute, bool)> {
+        let field: Attribute = match word {
             "ro" | "rw" => |all| &mut all.read_only,
             "nosuid" | "suid" => |all| &mut all.no_suid,
             "nodev" | "dev" => |all| &mut all.no_dev,
             "noexec" | "exec" => |all| &mut all.no_exec,
             "nosymfollow" | "symfollow" => |all| &mut all.no_symfollow,
             "nodiratime" | "diratime" => |all| &mut all.no_diratime,
-            _ => {
-                self.access_times = Some(match word {
-                    "noatime" => AccessTimes::Never,
-                    "strictatime" | "norelatime" => AccessTimes::Strict,
-                    "relatime" | "nostrictatime" | "atime" => AccessTimes::Relative,
-                    _ => return false,
-                });
-                return true;
-            }
+            _ => return None,
         };
-        let on = word == "ro" || word.starts_with("no");
-        *field(&mut self.set) = on;
-        *field(&mut self.clear) = !on;
-        true
+        Some((field, word == "ro" || word.starts_with("no")))
+    }
+}
+
+impl AccessTimes {
+    /// What an option says of them; `None` if it is about something else.
+    pub(super) fn named(word: &str) -> Option<Self> {
+        Some(match word {
+            "noatime" => Self::Never,
+            "strictatime" | "norelatime" => Self::Strict,
+            "relatime" | "nostrictatime" | "atime" => Self::Relative,
+            _ => return None,
+        })
+    }
+}
+
+impl MountChange {
+    /// Takes an option about an attribute; false if it is none.
+    fn take(&mut self, word: &str) -> bool {
+        if let Some((field, on)) = MountAttributes::named(word) {
+            *field(&mut self.set) = on;
+            *field(&mut self.clear) = !on;
+            return true;
+        }
+        let times = AccessTimes::named(word);
+        self.access_times = times.or(self.access_times);
+        times.is_some()
     }
 
     fn is_nothing(&self) -> bool {
@@ -133,12 +135,14 @@ pub(super) fn read(node: Node, directory: &Path, patch: &mut SpecPatch) -> Resul
     let why = "the ids of a single mount are not listed; use the option idmap, or --bind= with map=";
     mount.refuse(&[("uidMappings", why), ("gidMappings", why)])?;
     mount.finish()?;
-    let known = ALWAYS.iter().find(|(place, _)| destination.as_path() == Path::new(place));
+    let known = own::at(&destination);
     let has = |wanted: &[&str]| options.iter().any(|option| option.text().is_ok_and(|text| wanted.contains(&text)));
     match (known, name.as_deref()) {
         (_, None | Some("bind" | "none")) => {}
         (_, Some(_)) if has(&["bind", "rbind"]) => {}
-        (Some((_, kinds)), Some(name)) if kinds.contains(&name) => return always(destination, &options, patch),
+        (Some(known), Some(name)) if known.is(name) => {
+            return known.read(destination, &options, patch.bundle.get_or_insert_default());
+        }
         (Some(_), _) => return Err(place.refused("another file system is there in every container")),
         (None, Some(name)) if name.is_empty() || name.contains(',') => {
             return Err(kind.unwrap_or(place).error("it is no type of file system"));
@@ -156,23 +160,6 @@ pub(super) fn read(node: Node, directory: &Path, patch: &mut SpecPatch) -> Resul
     }
     let source = source.ok_or_else(|| BundleError::Missing(format!("the source of the mount {}", place.path)))?;
     bind(destination, &source, &options, directory, patch)
-}
-
-/// The container's own file system stays; what is said about it must hold.
-fn always(destination: AbsPath, options: &[Node], patch: &mut SpecPatch) -> Result<(), BundleError> {
-    let place = destination.as_path().to_owned();
-    for option in options {
-        match option.text()? {
-            text if USUAL.contains(&text) || text.starts_with("mode=") || text.starts_with("size=") => {}
-            "ro" if place == Path::new("/sys") => {}
-            "ro" if place == Path::new("/sys/fs/cgroup") => {
-                patch.bundle.get_or_insert_default().read_only.push(destination.clone());
-            }
-            "private" | "slave" | "rslave" | "nosymfollow" => {}
-            _ => return Err(option.refused("this file system is the container's own, with options of its own")),
-        }
-    }
-    Ok(())
 }
 
 /// Why an option that the specification has is not carried out, for mounts of both kinds.

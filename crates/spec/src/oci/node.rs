@@ -119,6 +119,14 @@ impl Object {
         self.take(name).ok_or(BundleError::Missing(path))
     }
 
+    /// A member that is an object: without any members where it is missing.
+    pub(super) fn take_object(&mut self, name: &str) -> Result<Object, BundleError> {
+        match self.take(name) {
+            Some(node) => node.object(),
+            None => Ok(Self { path: self.below(name), members: Map::new() }),
+        }
+    }
+
     /// All members, for objects whose names are data.
     pub(super) fn entries(self) -> Vec<(String, Node)> {
         let path = self.path;
@@ -148,7 +156,8 @@ impl Object {
         }
     }
 
-    fn below(&self, name: &str) -> String {
+    /// The path of a member.
+    pub(super) fn below(&self, name: &str) -> String {
         if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) }
     }
 }

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 use super::node::{Node, Object};
-use super::{BundleError, BundleSpec, BundleUser, WindowSize, inside};
+use super::{BundleError, BundleSpec, BundleUser, ProgramSets, WindowSize, inside};
 use crate::{CapabilitySet, ConsoleMode, Resource, Rlimit, SpecPatch};
 
 pub(super) fn read(node: Node, patch: &mut SpecPatch) -> Result<(), BundleError> {
@@ -108,20 +108,18 @@ fn user(node: Node, bundle: &mut BundleSpec) -> Result<(), BundleError> {
     user.finish()
 }
 
-/// The bounding set is the container's. A program of root's gets all of it when it is executed, and another one the
-/// ambient ones, so that the effective and permitted sets here say nothing more; they may not be larger than what is
-/// kept.
+/// The program is executed with these sets, and the kernel makes its own from them (capabilities(7)).
 fn capabilities(node: Node, patch: &mut SpecPatch) -> Result<(), BundleError> {
     let mut sets = node.object()?;
     let bounding = set(sets.take("bounding"), None)?;
     let inheritable = set(sets.take("inheritable"), Some(bounding))?;
     let permitted = set(sets.take("permitted"), Some(bounding))?;
-    set(sets.take("effective"), Some(permitted))?;
+    let effective = set(sets.take("effective"), Some(permitted))?;
     let ambient = set(sets.take("ambient"), Some(permitted))?;
-    patch.capabilities = Some(bounding);
-    patch.drop_capabilities = Some(CapabilitySet::ALL.without(bounding));
     patch.ambient_capabilities = Some(ambient);
-    patch.bundle.get_or_insert_default().inheritable = Some(inheritable.union(ambient));
+    let bundle = patch.bundle.get_or_insert_default();
+    bundle.bounding = Some(bounding);
+    bundle.program_sets = Some(ProgramSets { effective, permitted, inheritable: inheritable.union(ambient) });
     sets.finish()
 }
 

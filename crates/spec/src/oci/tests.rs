@@ -1,4 +1,6 @@
 mod limits;
+mod merge;
+mod own;
 
 use std::path::Path;
 
@@ -74,7 +76,10 @@ fn what_runc_makes_is_read() {
     let texts = |paths: Vec<crate::AbsPath>| paths.iter().map(ToString::to_string).collect::<Vec<_>>();
     assert_eq!(texts(extra.read_only), ["/sys/fs/cgroup", "/proc/bus"]);
     assert_eq!(texts(extra.masked), ["/proc/kcore"]);
-    assert_eq!(extra.inheritable, CapabilitySet::named("CAP_KILL"));
+    assert_eq!(extra.program_sets.unwrap().inheritable, CapabilitySet::named("CAP_KILL").unwrap());
+    let own: Vec<_> = extra.own_file_systems.iter().map(|own| (own.place.to_string(), &own.size, own.mode)).collect();
+    let size = Some("65536k".to_owned());
+    assert_eq!(own, [("/dev".to_owned(), &size, Some(0o755)), ("/dev/pts".to_owned(), &None, Some(0o620))]);
     let spec = with_bundle(SpecPatch::default(), parse(&model()).unwrap(), Path::new("/")).expect("options");
     let kept = CapabilitySet::named("CAP_AUDIT_WRITE").unwrap().union(CapabilitySet::named("CAP_KILL").unwrap());
     assert_eq!(spec.security().effective_capabilities(false, true), kept);
@@ -282,6 +287,9 @@ fn what_is_not_carried_out_is_refused_by_its_path() {
         ("/annotations", json!({"": "x"}), "annotations[\"\"]"),
         ("/mounts", json!([{"destination": "/x", "type": "bind"}]), "the source of the mount mounts[0].destination"),
         ("/linux/namespaces", json!([{"type": "pid"}]), "linux.namespaces"),
+        ("/linux/namespaces", json!([]), "linux.namespaces: a container always has its own mount namespace"),
+        ("/linux/namespaces", Value::Null, "linux.namespaces: a container always has its own mount namespace"),
+        ("/linux", Value::Null, "linux.namespaces: a container always has its own mount namespace"),
         ("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_NOTIFY"}), "linux.seccomp.defaultAction"),
         ("/linux/intelRdt", json!({"closID": "x"}), "linux.intelRdt"),
         ("/linux/rootfsPropagation", json!("shared"), "linux.rootfsPropagation"),

@@ -23,7 +23,7 @@ fn devices_are_made_as_they_are_said() {
         {"path": "/dev/u", "type": "u", "major": 1, "minor": 3},
         {"path": "/run/f", "type": "p", "major": 0},
         {"path": "/dev/console", "type": "c", "major": 5, "minor": 1},
-        {"path": "/dev/ptmx", "type": "c", "major": 5, "minor": 2}
+        {"path": "/dev/ptmx", "type": "c", "major": 5, "minor": 2, "fileMode": 0o666, "uid": 0, "gid": 0}
     ]);
     let shown: Vec<String> = bundle("/linux/devices", list)
         .devices
@@ -43,6 +43,31 @@ fn devices_are_made_as_they_are_said() {
         "/run/f fifo 644 None None",
     ];
     assert_eq!(shown, wanted, "the container's own terminals are left out");
+}
+
+#[test]
+fn the_containers_own_terminals_are_as_they_are() {
+    let parsed = |number: u32, path: &str, more: Value, options: Value| {
+        let mut device = json!({"path": path, "type": "c", "major": 5, "minor": number});
+        device.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let mut document = with("/linux/devices", json!([device]));
+        document["mounts"] = json!([{"destination": "/dev/pts", "type": "devpts", "options": options}]);
+        parse(&document).map(|patch| patch.bundle.unwrap().devices.len()).map_err(|error| error.to_string())
+    };
+    let console = |more, options| parsed(1, "/dev/console", more, options);
+    assert_eq!(console(json!({"fileMode": 0o600, "uid": 0, "gid": 5}), json!([])), Ok(0));
+    assert_eq!(console(json!({"fileMode": 0o620}), json!(["mode=620"])), Ok(0));
+    for (number, path, more, member) in [
+        (1, "/dev/console", json!({"fileMode": 0o620}), "fileMode"),
+        (1, "/dev/console", json!({"uid": 1}), "uid"),
+        (1, "/dev/console", json!({"gid": 0}), "gid"),
+        (2, "/dev/ptmx", json!({"fileMode": 0o620}), "fileMode"),
+        (2, "/dev/pts/ptmx", json!({"uid": 7}), "uid"),
+        (2, "/dev/ptmx", json!({"gid": 5}), "gid"),
+    ] {
+        let error = parsed(number, path, more, json!([])).unwrap_err();
+        assert!(error.starts_with(&format!("linux.devices[0].{member} is not carried out")), "{path}: {error}");
+    }
 }
 
 #[test]
