@@ -80,6 +80,9 @@ pub const UNNAMED: [Rule; 3] = [character(136, None), character(5, Some(2)), cha
 const TYPE_BLOCK: i32 = 1;
 const TYPE_CHARACTER: i32 = 2;
 
+/// The highest numbers that the kernel has for a driver and for a device of it.
+pub const HIGHEST: (u32, u32) = ((1 << 12) - 1, (1 << MINOR_BITS) - 1);
+
 /// How far a driver is shifted to stand before the device's number, which has 20 bits, in one register.
 const MINOR_BITS: i32 = 20;
 /// The access bit of making a node, in the high half of the context's first word; the others open one.
@@ -192,8 +195,9 @@ fn by_kind(rules: &[Rule]) -> Vec<u64> {
     all
 }
 
-/// A driver and a number in one word.
+/// A driver and a number in one word. Larger ones would be those of another device.
 fn number(major: u32, minor: u32) -> i32 {
+    debug_assert!(major <= HIGHEST.0 && minor <= HIGHEST.1, "{major}:{minor}");
     (major << MINOR_BITS | minor) as i32
 }
 

@@ -178,8 +178,8 @@ pub struct Limits {
     pub cpu_affinity: Option<Vec<u32>>,
     /// The machine that uname(2) names.
     pub personality: Option<Personality>,
-    /// Device nodes beyond the standard ones that it may open.
-    pub devices: Vec<NodeKind>,
+    /// Devices beyond the standard ones that it has nodes of, and what it may do with them.
+    pub devices: Vec<DeviceRule>,
     /// Devices that were allowed by number or by driver.
     pub device_access: DeviceAccess,
 }

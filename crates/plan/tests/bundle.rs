@@ -3,7 +3,7 @@
 mod fixture;
 
 use fixture::Host;
-use plan::{Error, FileStep, NodeKind, OuterStep, ParentStep, Plan, SpecialKind};
+use plan::{DeviceRule, Error, FileStep, NodeKind, OuterStep, ParentStep, Plan, SpecialKind};
 use spec::PropertyValue;
 
 fn resolve(linux: &str, words: &[&str], host: Host) -> Result<Plan, Error> {
@@ -36,17 +36,26 @@ fn devices_are_made_for_their_owners_inside_and_may_be_opened() {
             ("/run/f".to_owned(), 0o644, SpecialKind::Fifo, gid, gid),
         ];
         assert_eq!(made, wanted);
-        assert_eq!(plan.limits.devices, [NodeKind::BlockDevice { major: 7, minor: 3 }]);
+        assert_eq!(plan.limits.devices, [rule(7, 3, "rwm")]);
         assert!(plan.limits.device_access.changes.is_empty());
     }
     let error = resolve(DEVICE, &["--private-users=131072:5"], Host::new()).map(drop);
     assert_eq!(error, Err(Error::DeviceOwner { path: "/dev/x".into(), last: 4 }));
 }
 
+/// What may be done with a block device.
+fn rule(major: u32, minor: u32, rights: &str) -> DeviceRule {
+    let may = |right| rights.contains(right);
+    DeviceRule { block: true, major, minor: Some(minor), read: may('r'), write: may('w'), make: may('m') }
+}
+
 /// `DeviceAllow` and `DevicePolicy` of the scope.
 fn of_unit(linux: &str, words: &[&str]) -> Vec<String> {
     let host = Host::new().change(|facts| facts.host.service_manager = true);
-    let plan = resolve(linux, words, host).expect("a plan");
+    unit(&resolve(linux, words, host).expect("a plan"))
+}
+
+fn unit(plan: &Plan) -> Vec<String> {
     let scope = plan.parent.iter().find_map(|step| match step {
         ParentStep::StartScope(scope) => Some(scope),
         _ => None,
@@ -72,6 +81,11 @@ fn the_unit_is_told_what_is_allowed_and_our_own_program_the_rest() {
     assert_eq!(of_unit(rules, &[]), [&usual[..], &allowed].concat());
     let both = [&usual[..], &["/dev/block/7:3 rwm"], &allowed].concat();
     assert_eq!(of_unit(&format!("{rules},{DEVICE}"), &[]), both);
+    // A service manager keeps what it is told last of a device.
+    let again = r#""resources":{"devices":[{"allow":true,"type":"b","major":7,"minor":3,"access":"r"},
+        {"allow":true,"type":"c","major":9,"access":"r"},{"allow":true,"type":"c","major":9,"access":"w"}]}"#;
+    let merged = [&usual[..], &["/dev/block/7:3 rwm", "char-9 rw"]].concat();
+    assert_eq!(of_unit(&format!("{again},{DEVICE}"), &[]), merged);
     let plan = resolve(rules, &["--keep-unit"], Host::new()).expect("a plan");
     let changes = plan.limits.device_access.changes;
     assert_eq!(changes.iter().map(|rule| rule.allow).collect::<Vec<_>>(), [true, true, true, false]);
@@ -84,6 +98,53 @@ fn the_unit_is_told_what_is_allowed_and_our_own_program_the_rest() {
     ] {
         let rules = format!("\"resources\":{{\"devices\":[{rules}]}}");
         assert!(of_unit(&rules, &[]).is_empty() && of_unit(&format!("{rules},{DEVICE}"), &[]).is_empty(), "{rules}");
+    }
+}
+
+#[test]
+fn what_is_bound_may_be_used_as_the_mount_says() {
+    let disk = |minor| Some(NodeKind::BlockDevice { major: 7, minor });
+    for (words, wanted) in [
+        (&["--bind=/dev/a"][..], &["/dev/block/7:0 rw"][..]),
+        (&["--bind-ro=/dev/a"], &["/dev/block/7:0 r"]),
+        (&["--bind-ro=/dev/a:/x", "--bind=/dev/b:/y"], &["/dev/block/7:0 r", "/dev/block/7:1 rw"]),
+        // What one of two nodes is for, nothing keeps from the other one.
+        (&["--bind-ro=/dev/a:/x", "--bind=/dev/b:/y", "--bind=/dev/a:/z"], &["/dev/block/7:0 rw", "/dev/block/7:1 rw"]),
+        // What is said of a device by its name counts.
+        (&["--bind=/dev/a", "--bind=/dev/b", "--property=DeviceAllow=/dev/a r"], &["/dev/block/7:1 rw", "/dev/a r"]),
+        (
+            &["--bind=/dev/a", "--property=DeviceAllow=/dev/a r", "--property=DeviceAllow="],
+            &["/dev/block/7:0 rw", "/dev/a r"],
+        ),
+    ] {
+        let sources = |words: &[&str]| -> Vec<_> {
+            let binds = words.iter().filter(|word| word.starts_with("--bind"));
+            binds.map(|word| disk(u32::from(word.contains("/dev/b")))).collect()
+        };
+        let host = Host::new().sources(&sources(words)).change(|facts| facts.host.service_manager = true);
+        let words = [&["-D/srv/debian", "--property=DevicePolicy=closed"], words].concat();
+        let plan = fixture::plan(&words, host);
+        let unit = unit(&plan).into_iter().skip(4).filter(|text| text != "closed").collect::<Vec<_>>();
+        assert_eq!(unit, wanted, "{words:?}");
+        let number = |rule: &DeviceRule| rule.minor.map(|minor| (minor, rule.write, rule.make));
+        let own = wanted.iter().filter_map(|text| {
+            let (minor, rights) = text.strip_prefix("/dev/block/7:")?.split_once(' ')?;
+            Some((minor.parse().ok()?, rights.contains('w'), false))
+        });
+        assert_eq!(plan.limits.devices.iter().filter_map(number).collect::<Vec<_>>(), own.collect::<Vec<_>>());
+    }
+    // Without a unit that the property is for.
+    let words = ["-D/srv/debian", "--keep-unit", "--bind=/dev/a", "--property=DeviceAllow=/dev/a r"];
+    assert_eq!(fixture::plan(&words, Host::new().sources(&[disk(0)])).limits.devices, [rule(7, 0, "rw")]);
+    // Mounts of a bundle have options of their own.
+    for (options, rights) in [("", "rw"), (r#""ro""#, "r"), (r#""rro""#, "r"), (r#""rro","rw""#, "rw")] {
+        let json = format!(
+            r#"{{"ociVersion":"1.0.0","root":{{"path":"/x"}},"linux":{{"namespaces":[{{"type":"mount"}},{{"type":"pid"}},
+            {{"type":"ipc"}},{{"type":"uts"}}]}},"mounts":[{{"destination":"/d","type":"bind","source":"/dev/a",
+            "options":[{options}]}}]}}"#
+        );
+        let plan = fixture::try_bundle(&json, &[], Host::new().sources(&[disk(0)])).expect("a plan");
+        assert_eq!(plan.limits.devices, [rule(7, 0, rights)], "{options}");
     }
 }
 

@@ -357,12 +357,12 @@ fn devices_that_are_bound_can_be_opened_and_no_others() {
     requires!(root, cgroup2, loop);
     let _isolated = Isolated::enter();
     let tree = fixture::tree();
-    let script =
-        "mknod /own c 10 237 && (exec 3</own) 2>/dev/null && echo own; (exec 4</dst) 2>/dev/null && echo bound";
+    let script = "mknod /own c 10 237 && echo own; (exec 4</dst) 2>/dev/null && echo read; \
+        [ -c /dst ] && (exec 4>>/dst) 2>/dev/null && echo written";
     let run = |bind: &[&str]| Spawn::redd(BINARY, tree.path()).arg("-P").args(bind).script(script).run().output;
     assert_eq!(run(&[]), "");
-    // The device may be opened, by whatever node.
-    assert_eq!(run(&["--bind=/dev/loop-control:/dst"]), "own\nbound\n");
+    assert_eq!(run(&["--bind=/dev/loop-control:/dst"]), "read\nwritten\n");
+    assert_eq!(run(&["--bind-ro=/dev/loop-control:/dst"]), "read\n");
 }
 
 #[test]

@@ -271,5 +271,10 @@ fn limits_are_felt_and_what_nobody_has_is_refused_by_name() {
         let ended = run(&bundle, &["-x"], "echo started", linux);
         assert!(ended.code() == 1 && ended.output.is_empty() && ended.errors.contains(word), "{linux} {ended}");
     }
+    // The unit that the caller is in is not for redd to limit.
+    let limit = r#""resources":{"memory":{"limit":25165824}}"#;
+    let ended = run(&bundle, &["-x", "--keep-unit"], "echo started", limit);
+    let told = ended.errors.contains("linux.resources of the bundle, which asks for MemoryMax=");
+    assert!(ended.code() == 2 && ended.output.is_empty() && told, "{ended}");
     before.assert_same();
 }

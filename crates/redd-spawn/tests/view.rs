@@ -15,18 +15,20 @@ const REDD: &str = env!("CARGO_BIN_EXE_redd-spawn");
 const SCRIPT: &str = include_str!("view/capture.sh");
 const LIMIT: Duration = Duration::from_secs(60);
 
-const MODES: [&[&str]; 6] = [
+const MODES: [&[&str]; 8] = [
     &[],
     &["-U"],
     &["--private-network"],
     &["-U", "--private-network"],
     &["--volatile=yes"],
+    &["--volatile=state"],
+    &["--volatile=overlay"],
     &["--private-users=identity"],
 ];
 
 fn capture(engine: &Engine, tree: &Path, options: &[&str]) -> Ended {
     let mut spawn = Spawn::new(engine).args(["-q", "-P", "--register=no", "--keep-unit", "-M", "viewed"]);
-    if matches!(engine, Engine::Redd(_)) && !options.contains(&"--volatile=yes") {
+    if matches!(engine, Engine::Redd(_)) && !options.iter().any(|option| option.starts_with("--volatile")) {
         spawn = spawn.arg("-x");
     }
     spawn.arg("-D").arg(tree).args(options).args(["/bin/bash", "-c", SCRIPT]).env("TERM", "dumb").limit(LIMIT).run()

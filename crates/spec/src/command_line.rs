@@ -49,6 +49,12 @@ pub enum UsageError {
     /// Limits of a forwarded journal where none is forwarded.
     #[error("{0}: there is nothing to limit without --forward-journal=; add it or leave this out")]
     NothingToLimit(String),
+    /// Limits of a bundle for the unit that the caller is in.
+    #[error(
+        "--keep-unit excludes linux.resources of the bundle, which asks for {0}=: the unit is not redd's to limit; leave \
+         one of them out"
+    )]
+    LimitsOfBundle(&'static str),
     /// A settings file keeps the container from starting.
     #[error(transparent)]
     Settings(#[from] settings::Error),
@@ -138,6 +144,9 @@ fn with_settings(
 /// # Errors
 /// A [`UsageError`] for what does not go together.
 pub fn with_bundle(patch: SpecPatch, bundle: SpecPatch, current: &Path) -> Result<ContainerSpec, UsageError> {
+    if let (Some(true), Some(limit)) = (patch.keep_unit, bundle.properties.iter().flatten().next()) {
+        return Err(UsageError::LimitsOfBundle(limit.setting));
+    }
     oci::combine(patch, bundle).validate(current)
 }
 

@@ -44,6 +44,16 @@ pub enum Error {
         /// Why it was refused.
         source: rustix::io::Errno,
     },
+    /// It is less than the group itself takes.
+    #[error("{property}= is too low: the control group {group} itself takes more than the {value} bytes of it")]
+    TooLow {
+        /// The property.
+        property: String,
+        /// What was written.
+        value: String,
+        /// The group.
+        group: String,
+    },
     /// A group.
     #[error(transparent)]
     Group(#[from] crate::Error),

@@ -96,6 +96,19 @@ fn a_value_that_is_refused_leaves_nothing() {
 }
 
 #[test]
+fn memory_that_is_less_than_a_group_takes_is_told_as_that() {
+    testkit::requires!(root);
+    let Some(own) = hierarchy("memory") else { return };
+    let machine = name("low");
+    for value in ["1", "8192"] {
+        let files = [file("memory.limit_in_bytes", value)];
+        let error = v1::Group::create(&own, &machine, &files, &[]).expect_err("too low");
+        assert!(matches!(&error, Error::TooLow { property, .. } if property == "Property"), "{error}");
+        assert!(!v1::path(&own, &machine).exists());
+    }
+}
+
+#[test]
 fn limits_of_cgroup2_are_on_the_machines_group() {
     testkit::requires!(root, cgroup2);
     let layout = Layout::probe().expect("cgroup2");

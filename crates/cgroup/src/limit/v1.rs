@@ -19,6 +19,8 @@ pub(crate) const CGROUP1_MAGIC: rustix::fs::FsWord = 0x0027_e0eb;
 /// In front of a machine's name.
 const PREFIX: &str = "redd-";
 const PAYLOAD: &CStr = c"payload";
+/// Limits of memory, which groups themselves take a little of.
+const MEMORY: [&str; 2] = ["memory.limit_in_bytes", "memory.memsw.limit_in_bytes"];
 /// How long processes that were killed may take to be gone.
 const GONE_WITHIN: Duration = Duration::from_secs(10);
 /// Files that a new group has empty, without which nobody can enter it.
@@ -140,7 +142,11 @@ impl Group {
         let machine = open_directory(own, name).map_err(failed)?;
         inherit(own, &machine).map_err(failed)?;
         write(&machine, path, files)?;
-        mkdirat(&machine, PAYLOAD, Mode::from_raw_mode(0o755)).map_err(failed)?;
+        // What the kernel needs for it counts as the machine's.
+        mkdirat(&machine, PAYLOAD, Mode::from_raw_mode(0o755)).map_err(|errno| {
+            let limit = files.iter().find(|file| MEMORY.contains(&file.name)).filter(|_| errno == Errno::NOMEM);
+            limit.map_or_else(|| failed(errno), |file| too_low(file, path))
+        })?;
         let payload = open_directory(&machine, PAYLOAD).map_err(failed)?;
         inherit(&machine, &payload).map_err(failed)?;
         write(&payload, &path.join("payload"), below)?;
@@ -175,14 +181,27 @@ impl Group {
 
 fn write(group: &OwnedFd, path: &Path, files: &[File<'_>]) -> Result<(), Error> {
     for file in files {
-        subtree::write(group, file.name, file.value.as_bytes()).map_err(|source| Error::Value {
-            property: file.property.to_owned(),
-            value: file.value.to_owned(),
-            file: path.join(file.name).display().to_string(),
-            source,
-        })?;
+        subtree::write(group, file.name, file.value.as_bytes()).map_err(|source| refused(file, path, source))?;
     }
     Ok(())
+}
+
+fn refused(file: &File<'_>, path: &Path, source: Errno) -> Error {
+    // More is in use already.
+    if source == Errno::BUSY && MEMORY.contains(&file.name) {
+        return too_low(file, path);
+    }
+    Error::Value {
+        property: file.property.to_owned(),
+        value: file.value.to_owned(),
+        file: path.join(file.name).display().to_string(),
+        source,
+    }
+}
+
+fn too_low(file: &File<'_>, path: &Path) -> Error {
+    let (property, value) = (file.property.to_owned(), file.value.to_owned());
+    Error::TooLow { property, value, group: path.display().to_string() }
 }
 
 fn inherit(from: &OwnedFd, to: &OwnedFd) -> rustix::io::Result<()> {

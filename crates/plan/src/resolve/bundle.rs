@@ -1,10 +1,10 @@
 //! What only an OCI bundle can ask for.
 
-use spec::oci::{AccessTimes, BundleDevice, BundleDeviceKind, BundleDeviceRule, MountAttributes, OwnFileSystem};
+use spec::oci::{AccessTimes, BundleDevice, BundleDeviceKind, MountAttributes, OwnFileSystem};
 use spec::{AbsPath, Property, PropertyValue};
 
 use super::{Context, Error};
-use crate::{FileStep, InnerStep, MountFlags, NodeKind, OuterStep, SpecialKind};
+use crate::{DeviceRule, FileStep, InnerStep, MountFlags, OuterStep, SpecialKind};
 
 /// Kernel parameters, while `/proc/sys` can still be written.
 pub(super) fn parameters(context: &Context<'_>, steps: &mut Vec<InnerStep>) {
@@ -66,54 +66,71 @@ pub(super) fn devices(context: &Context<'_>, steps: &mut Vec<OuterStep>) -> Resu
 }
 
 /// The devices that nodes are made of; they may be opened.
-pub(super) fn nodes<'a>(context: &Context<'a>) -> impl Iterator<Item = NodeKind> + use<'a> {
+pub(super) fn nodes<'a>(context: &Context<'a>) -> impl Iterator<Item = DeviceRule> + use<'a> {
     context.spec.bundle().devices.iter().filter_map(|device: &BundleDevice| match device.kind {
-        BundleDeviceKind::Device { block: false, major, minor } => Some(NodeKind::CharacterDevice { major, minor }),
-        BundleDeviceKind::Device { block: true, major, minor } => Some(NodeKind::BlockDevice { major, minor }),
+        BundleDeviceKind::Device { block, major, minor } => {
+            Some(DeviceRule { block, major, minor: Some(minor), read: true, write: true, make: true })
+        }
         BundleDeviceKind::Fifo => None,
     })
 }
 
-/// What the rules allow beside that, as `DeviceAllow=` has it; what they refuse is refused by our own program. `None`
-/// where the unit is to refuse nothing.
-pub(super) fn unit_devices(context: &Context<'_>) -> Option<Property> {
+/// A device or a group of them, as `DeviceAllow=` names it, and whether it may be read, written to, and made.
+pub(super) struct Allowed {
+    name: String,
+    rights: [bool; 3],
+}
+
+/// What the rules allow beside that; what they refuse is refused by our own program. `None` where the unit is to refuse
+/// nothing.
+pub(super) fn unit_devices(context: &Context<'_>) -> Option<Vec<Allowed>> {
     let rules = &context.spec.bundle().device_rules;
     let mut allowed = rules.iter().filter(|rule| rule.allow).peekable();
     allowed.peek()?;
-    let mut pairs = Vec::new();
-    for rule in allowed {
-        pairs.push((unit_device(rule)?, rights(rule)));
+    allowed
+        .map(|rule| {
+            // There is no word for devices of both kinds.
+            let name = name(rule.block?, rule.major, rule.minor);
+            Some(Allowed { name, rights: [rule.read, rule.write, rule.make] })
+        })
+        .collect()
+}
+
+/// A device that a container has a node of because it was asked for it.
+pub(super) fn own_device(rule: &DeviceRule) -> Allowed {
+    Allowed { name: name(rule.block, Some(rule.major), rule.minor), rights: [rule.read, rule.write, rule.make] }
+}
+
+/// All of them as one property. What a service manager is told of a name takes the place of what it was told of it before,
+/// so each is there once, with all that may be done with it.
+pub(super) fn device_allow(all: impl Iterator<Item = Allowed>) -> Property {
+    let mut once: Vec<Allowed> = Vec::new();
+    for one in all {
+        match once.iter_mut().find(|known| known.name == one.name) {
+            Some(known) => known.rights.iter_mut().zip(one.rights).for_each(|(known, right)| *known |= right),
+            None => once.push(one),
+        }
     }
-    Some(device_allow(pairs))
-}
-
-/// Devices that a container has nodes of because it was asked for them.
-pub(super) fn own_devices(nodes: impl Iterator<Item = NodeKind>) -> Property {
-    let pairs = nodes.filter_map(|node| match node {
-        NodeKind::CharacterDevice { major, minor } => Some(format!("/dev/char/{major}:{minor}")),
-        NodeKind::BlockDevice { major, minor } => Some(format!("/dev/block/{major}:{minor}")),
-        NodeKind::Directory | NodeKind::File => None,
-    });
-    device_allow(pairs.map(|path| (path, "rwm".to_owned())).collect())
-}
-
-fn device_allow(pairs: Vec<(String, String)>) -> Property {
+    let letters = |rights: [bool; 3]| -> String {
+        rights.into_iter().zip(['r', 'w', 'm']).filter_map(|(may, letter)| may.then_some(letter)).collect()
+    };
+    let pairs = once.into_iter().map(|one| (one.name, letters(one.rights))).collect();
     Property { setting: "DeviceAllow", name: "DeviceAllow".into(), value: PropertyValue::Pairs(pairs) }
 }
 
-/// `None` for devices of both kinds, which there is no word for.
-fn unit_device(rule: &BundleDeviceRule) -> Option<String> {
-    let kind = if rule.block? { "block" } else { "char" };
-    Some(match (rule.major, rule.minor) {
+fn name(block: bool, major: Option<u32>, minor: Option<u32>) -> String {
+    let kind = if block { "block" } else { "char" };
+    match (major, minor) {
         (Some(major), Some(minor)) => format!("/dev/{kind}/{major}:{minor}"),
         (Some(major), None) => format!("{kind}-{major}"),
         (None, _) => format!("{kind}-*"),
-    })
+    }
 }
 
-fn rights(rule: &BundleDeviceRule) -> String {
-    let letters = [(rule.read, 'r'), (rule.write, 'w'), (rule.make, 'm')];
-    letters.into_iter().filter_map(|(may, letter)| may.then_some(letter)).collect()
+/// The bundle has the mount with this number read-only.
+pub(super) fn is_read_only(context: &Context<'_>, number: usize) -> bool {
+    let mine = context.spec.bundle().changes.iter().filter(|change| change.mount == number);
+    mine.fold(false, |before, change| (before || change.set.read_only) && !change.clear.read_only)
 }
 
 /// What the bundle says of the mount with this number.

@@ -24,8 +24,8 @@ use uuid::Uuid;
 pub use bind_user::{BOUND_IDS, Error as BindUserError};
 
 use crate::{
-    EphemeralFacts, EphemeralKind, FileStep, FileSystem, HostFacts, InnerStep, LaunchStep, Lifecycle, Limits,
-    Namespaces, NodeKind, OuterStep, ParentStep, Plan, Registration, ResourceLimit, Supervision, Tint, TreeFacts,
+    DeviceRule, EphemeralFacts, EphemeralKind, FileStep, FileSystem, HostFacts, InnerStep, LaunchStep, Lifecycle,
+    Limits, Namespaces, OuterStep, ParentStep, Plan, Registration, ResourceLimit, Supervision, Tint, TreeFacts,
     UserNamespace,
 };
 
@@ -626,17 +626,27 @@ fn limits(context: &Context<'_>, device_access: crate::DeviceAccess) -> Limits {
         oom_score_adjust: resources.oom_score_adjust,
         cpu_affinity: resources.cpu_affinity.as_ref().map(|set| set.cpus().to_vec()),
         personality: resources.personality,
-        devices: given_devices(context).collect(),
+        devices: given_devices(context),
         device_access,
     }
 }
 
-/// Devices that the container has nodes of beyond the standard ones, from mounts and by a bundle.
-fn given_devices<'a>(context: &Context<'a>) -> impl Iterator<Item = NodeKind> + use<'a> {
-    let bound = context.facts.sources.iter().flatten().map(|source| source.kind);
-    bound
-        .filter(|kind| matches!(kind, NodeKind::CharacterDevice { .. } | NodeKind::BlockDevice { .. }))
-        .chain(bundle::nodes(context))
+/// Devices that the container has nodes of beyond the standard ones, from mounts and by a bundle, each once. Whoever has
+/// nodes of one at several places may do with it what any of them is for.
+fn given_devices(context: &Context<'_>) -> Vec<DeviceRule> {
+    let number = |rule: &DeviceRule| (rule.block, rule.major, rule.minor);
+    let mut all: Vec<DeviceRule> = Vec::new();
+    for device in custom_mounts::devices(context).into_iter().chain(bundle::nodes(context)) {
+        match all.iter_mut().find(|known| number(known) == number(&device)) {
+            Some(known) => {
+                known.read |= device.read;
+                known.write |= device.write;
+                known.make |= device.make;
+            }
+            None => all.push(device),
+        }
+    }
+    all
 }
 
 /// A path of our own.

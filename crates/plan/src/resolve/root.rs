@@ -34,7 +34,7 @@ pub(super) fn steps(context: &Context<'_>, steps: &mut Vec<OuterStep>) -> Result
             file_system: FileSystem::Tmpfs,
             target: super::path("/var")?,
             options: super::api_mounts::tmpfs_options(context, "0755", "size=25%,nr_inodes=1m"),
-            attributes: MountFlags::NO_SUID_DEV,
+            attributes: MountFlags { strict_atime: true, ..MountFlags::NONE },
         }));
     }
     Ok(())

@@ -74,11 +74,12 @@ fn devices(context: &Context<'_>) -> Vec<Property> {
         Property { setting: "DevicePolicy", name: "DevicePolicy".into(), value: text("closed") },
         Property { setting: "DeviceAllow", name: "DeviceAllow".into(), value: PropertyValue::Pairs(pairs) },
     ];
-    let mut given = super::given_devices(context).peekable();
-    if given.peek().is_some() {
-        all.push(bundle::own_devices(given));
+    let given = super::given_devices(context);
+    let mut own = given.iter().map(bundle::own_device).chain(allowed.into_iter().flatten()).peekable();
+    // An empty list would take back what is said before it.
+    if own.peek().is_some() {
+        all.push(bundle::device_allow(own));
     }
-    all.extend(allowed);
     all
 }
 

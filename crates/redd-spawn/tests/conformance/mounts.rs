@@ -25,6 +25,9 @@ pub(crate) const SUPPRESSED: &str = "fsync=0\nfdatasync=0\nsyncfs=0\nsync_file_r
      fsync -1=9\nfdatasync -1=9\nsyncfs -1=9\nsync_file_range -1=9\nopen=0\nopen O_APPEND=0\nopen O_SYNC=22\n\
      open O_DSYNC=22\nopen O_SYNC O_APPEND=22\n";
 
+/// What may be done with the device at /dst, which makes loop devices.
+const DEVICE: &str = "(exec 3</dst) 2>/dev/null && echo read; (exec 3>>/dst) 2>/dev/null && echo written; mknod /n c 10 237 || echo no other";
+
 pub(crate) const CASES: &[Case] = &[
     Case::inside("synchronous writing", &[], "/probe sync | grep -v openat2"),
     Case::inside("synchronous writing suppressed", &["--suppress-sync=yes"], "/probe sync | grep -v openat2").prints(SUPPRESSED),
@@ -219,6 +222,8 @@ pub(crate) const CASES: &[Case] = &[
     Case::inside("bind-ro of a device", &["--bind-ro=/dev/null:/dst"], "echo x > /dst && echo written; \
         grep -o ' /dst r.' /proc/self/mountinfo")
         .own_tree(),
+    Case::inside("a device that no container has", &["--bind=/dev/loop-control:/dst"], DEVICE).own_tree().on_systemd(),
+    Case::inside("a device that no container has, read-only", &["--bind-ro=/dev/loop-control:/dst"], DEVICE).own_tree().on_systemd(),
     Case::inside("overlay-ro, all of the tree", &["--overlay-ro=+/a:+/b:/ov"], "ls /ov")
         .before("mkdir {tree}/a {tree}/b; echo > {tree}/a/one; echo > {tree}/b/two"),
     Case::refused("bind over /proc", &["--bind={host}/d:/proc"]).before("mkdir d"),

@@ -74,6 +74,12 @@ pub(crate) const CASES: &[Case] = &[
         .own_tree()
         .prints("made\nclosed\n")
         .elsewhere().differs(NOWHERE),
+    Case::inside("a device that is named again", &["--property=DeviceAllow=/dev/char/1:11 rwm", "--property=DeviceAllow=/dev/char/1:11 r"], "mknod /k c 1 11 2>/dev/null && echo made || echo none")
+        .own_tree()
+        .prints("none\n")
+        .elsewhere().differs(DEVICES),
+    Case::refused("memory of nothing", &["--property=MemoryMax=0"]).elsewhere().differs(STRICT),
+    Case::refused("a device whose number is none", &["--property=DeviceAllow=/dev/char/4097:1 rwm"]).elsewhere().differs(NOWHERE),
     Case::inside("devices that are taken back", &["--property=DeviceAllow=/dev/char/1:1", "--property=DeviceAllow="], "mknod /m c 1 1 2>/dev/null || echo none").own_tree().prints("none\n").elsewhere().differs(DEVICES),
     Case::inside("no devices but those that are named", &["--property=DevicePolicy=strict"], "exec 2>&-; (: </dev/null) || echo closed; (: </dev/zero) || echo closed")
         .prints("closed\nclosed\n").elsewhere().differs(NOWHERE),
@@ -98,8 +104,14 @@ pub(crate) const CASES: &[Case] = &[
     Case::refused("no such value", &["--property=MemoryMax=much"]).on_systemd(),
     Case::refused("no value", &["--property=MemoryMax"]).on_systemd(),
     Case::refused("no tasks", &["--property=TasksMax=0"]).on_systemd(),
+    Case::refused("no share of tasks", &["--property=TasksMax=0%"]).on_systemd(),
+    Case::refused("no memory", &["--property=MemoryMax=0"]).on_systemd(),
+    Case::refused("no share of memory", &["--property=MemoryHigh=0%"]).on_systemd(),
     Case::refused("no weight", &["--property=CPUWeight=0"]).on_systemd(),
     Case::inside("properties", PROPERTIES, "echo fine").prints("fine\n").on_systemd(),
+    Case::inside("a device of the unit that is named again", &["--property=DeviceAllow=/dev/char/1:11 rwm", "--property=DeviceAllow=/dev/char/1:11 r"], "mknod /k c 1 11 2>/dev/null && echo made || echo none")
+        .own_tree()
+        .on_systemd(),
     Case::inside("devices of the unit", &["--property=DeviceAllow=char-mem rm"], "mknod /k c 1 11 && echo made; head -c0 /k && echo read; (: >/k) || echo closed")
         .own_tree()
         .on_systemd(),

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use cgroup::device::HIGHEST;
 use plan::{DeviceNumber, Hierarchy, LimitFacts};
 use rustix::fs::{FileType, major, minor};
 use spec::{ContainerSpec, Property, PropertyValue};
@@ -48,23 +49,35 @@ fn devices(asked: &[&Property]) -> Vec<(String, Vec<DeviceNumber>)> {
         });
     let names: BTreeSet<&String> = pairs.flatten().map(|(name, _)| name).collect();
     let drivers = if names.iter().any(|name| !name.starts_with('/')) { drivers() } else { Vec::new() };
-    let find = |name: &str| {
-        let (block, pattern) = match (name.strip_prefix("block-"), name.strip_prefix("char-")) {
-            (Some(pattern), _) => (true, pattern),
-            (_, Some(pattern)) => (false, pattern),
-            _ => return node(name).into_iter().collect(),
-        };
-        let fitting = drivers.iter().filter(|(kind, _, driver)| *kind == block && matches(pattern, driver));
-        fitting.map(|(_, major, _)| DeviceNumber { block, major: *major, minor: None }).collect()
+    names.into_iter().map(|name| (name.clone(), find(name, &drivers))).collect()
+}
+
+/// What a name stands for; a group of devices also has its driver's number for a name.
+fn find(name: &str, drivers: &[(bool, u32, String)]) -> Vec<DeviceNumber> {
+    let (block, pattern) = match (name.strip_prefix("block-"), name.strip_prefix("char-")) {
+        (Some(pattern), _) => (true, pattern),
+        (_, Some(pattern)) => (false, pattern),
+        _ => return node(name).into_iter().collect(),
     };
-    names.into_iter().map(|name| (name.clone(), find(name))).collect()
+    let all_of = |major| DeviceNumber { block, major, minor: None };
+    if let Some(major) = number(pattern, HIGHEST.0) {
+        return vec![all_of(major)];
+    }
+    let fitting = drivers.iter().filter(|(kind, _, driver)| *kind == block && matches(pattern, driver));
+    fitting.map(|(_, major, _)| all_of(*major)).collect()
+}
+
+/// A number that the kernel has.
+fn number(text: &str, highest: u32) -> Option<u32> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|number| digits && *number <= highest)
 }
 
 /// A node, or one by its number below `/dev/char` or `/dev/block`, which need not be there.
 fn node(path: &str) -> Option<DeviceNumber> {
     let numbered = [("/dev/block/", true), ("/dev/char/", false)].into_iter().find_map(|(directory, block)| {
         let (major, minor) = path.strip_prefix(directory)?.split_once(':')?;
-        Some(DeviceNumber { block, major: major.parse().ok()?, minor: Some(minor.parse().ok()?) })
+        Some(DeviceNumber { block, major: number(major, HIGHEST.0)?, minor: Some(number(minor, HIGHEST.1)?) })
     });
     numbered.or_else(|| {
         let status = rustix::fs::stat(path).ok()?;
@@ -178,7 +191,16 @@ mod tests {
         assert_eq!(node("/dev/char/1:3"), Some(null));
         assert_eq!(node("/dev/block/7:1"), Some(DeviceNumber { block: true, major: 7, minor: Some(1) }));
         assert_eq!((node("/dev/none"), node("/dev")), (None, None));
+        let last = DeviceNumber { block: false, major: 4095, minor: Some(1_048_575) };
+        assert_eq!(node("/dev/char/4095:1048575"), Some(last));
+        // These would be other devices in the kernel's own words for them.
+        for name in ["4097:1", "1:1048577", "0:1048577", "4096:0", "0:1048576", "4294967297:1", "-1:1", "+1:1", "1:"] {
+            assert_eq!(node(&format!("/dev/char/{name}")), None, "{name}");
+        }
         let mem = drivers().into_iter().find(|(block, _, name)| !block && name == "mem");
         assert_eq!(mem, Some((false, 1, "mem".into())));
+        let all = |block, major| vec![DeviceNumber { block, major, minor: None }];
+        assert_eq!((find("char-mem", &drivers()), find("char-1", &[])), (all(false, 1), all(false, 1)));
+        assert_eq!((find("block-7", &[]), find("block-4096", &[]), find("char-", &[])), (all(true, 7), vec![], vec![]));
     }
 }

@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use plan::{DeviceAccess, GroupPlace, LaunchStep, NodeKind, Plan, SourceNumber};
+use plan::{DeviceAccess, GroupPlace, LaunchStep, Plan, SourceNumber};
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use sys::mount::{Change, Propagation, set_attributes};
@@ -235,21 +235,13 @@ fn restrict_devices(plan: &Plan, group: &cgroup::Group) -> Result<(), Error> {
     if *strict {
         rules.extend(UNNAMED);
     }
-    rules.extend(plan.limits.devices.iter().filter_map(|device| {
-        let (kind, major, minor) = match *device {
-            NodeKind::CharacterDevice { major, minor } => (Kind::Character, major, minor),
-            NodeKind::BlockDevice { major, minor } => (Kind::Block, major, minor),
-            NodeKind::Directory | NodeKind::File => return None,
-        };
-        Some(Rule { kind, major, minor: Some(minor), access: Access::ALL })
-    }));
-    rules.extend(named.iter().map(|one| Rule {
-        kind: if one.block { Kind::Block } else { Kind::Character },
+    let kind = |block| if block { Kind::Block } else { Kind::Character };
+    rules.extend(plan.limits.devices.iter().chain(named).map(|one| Rule {
+        kind: kind(one.block),
         major: one.major,
         minor: one.minor,
         access: Access::new(one.read, one.write, one.make),
     }));
-    let kind = |block| if block { Kind::Block } else { Kind::Character };
     let change = |one: &spec::oci::BundleDeviceRule| Change {
         allow: one.allow,
         kind: one.block.map(kind),

@@ -159,6 +159,23 @@ fn what_is_not_carried_out_is_refused_by_name() {
 }
 
 #[test]
+fn a_unit_that_is_kept_gets_no_limits_from_a_bundle() {
+    let limited = || crate::SpecPatch {
+        properties: Some(vec![crate::Property::parse("TasksMax=5").expect("a property")]),
+        bundle: Some(crate::oci::BundleSpec::default()),
+        ..crate::SpecPatch::default()
+    };
+    let kept = |kept, properties| {
+        let patch = crate::SpecPatch { keep_unit: Some(kept), properties, ..crate::SpecPatch::default() };
+        with_bundle(patch, limited(), Path::new("/")).map(drop)
+    };
+    assert_eq!(kept(true, None), Err(UsageError::LimitsOfBundle("TasksMax")));
+    let own = vec![crate::Property::parse("TasksMax=6").expect("a property")];
+    assert_eq!(kept(true, Some(own)), Err(UsageError::LimitsOfBundle("TasksMax")), "they do not replace the bundle's");
+    assert_eq!(kept(false, None), Ok(()));
+}
+
+#[test]
 fn options_that_do_not_go_together() {
     for text in [
         &["-ab"][..],

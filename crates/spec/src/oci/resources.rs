@@ -97,7 +97,9 @@ fn memory(node: Node, properties: &mut Properties) -> Result<(), BundleError> {
         properties.set(node, &format!("MemoryMax={}", amount(node)?))?;
     }
     if let Some(node) = memory.take("reservation") {
-        properties.set(&node, &format!("MemoryLow={}", amount(&node)?))?;
+        // A soft limit that there is none of keeps nothing for the container.
+        let low = if node.signed()? < 0 { String::new() } else { amount(&node)? };
+        properties.set(&node, &format!("MemoryLow={low}"))?;
     }
     if let Some(node) = memory.take("swap") {
         // It is the sum of both.

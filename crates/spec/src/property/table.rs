@@ -36,8 +36,12 @@ pub(super) enum Grammar {
     Between(u64, u64),
     /// The same, or `idle`, which is zero.
     CpuWeight,
-    /// A size or a share of the host's.
+    /// A size or a share of the host's, above zero.
     Memory,
+    /// The same, also zero.
+    Swap,
+    /// A size or a share of the host's that is kept from being taken away; zero where nothing is said.
+    Protection,
     /// A size.
     Size,
     /// A number or a share of the host's.
@@ -80,7 +84,7 @@ pub(super) enum Grammar {
 
 use Grammar::{
     Between, Boolean, BooleanOr, CpuWeight, Memory, Networks, OptionalTime, PathNumber, PathRate, PathTime, Program,
-    Quota, Scale, Set, Size, Sockets, Tasks, Text, Time, Word, Words,
+    Protection, Quota, Scale, Set, Size, Sockets, Swap, Tasks, Text, Time, Word, Words,
 };
 
 const fn row(setting: &'static str, grammar: Grammar) -> Row {
@@ -140,18 +144,18 @@ pub(super) const ROWS: &[Row] = &[
     row("AllowedCPUs", Set),
     row("StartupAllowedCPUs", Set),
     row("MemoryAccounting", Boolean),
-    row("MemoryMin", Memory),
-    row("MemoryLow", Memory),
-    row("DefaultMemoryMin", Memory),
-    row("DefaultMemoryLow", Memory),
-    row("DefaultStartupMemoryLow", Memory),
-    row("StartupMemoryLow", Memory),
+    row("MemoryMin", Protection),
+    row("MemoryLow", Protection),
+    row("DefaultMemoryMin", Protection),
+    row("DefaultMemoryLow", Protection),
+    row("DefaultStartupMemoryLow", Protection),
+    row("StartupMemoryLow", Protection),
     row("MemoryHigh", Memory),
     row("StartupMemoryHigh", Memory),
     row("MemoryMax", Memory),
     row("StartupMemoryMax", Memory),
-    row("MemorySwapMax", Memory),
-    row("StartupMemorySwapMax", Memory),
+    row("MemorySwapMax", Swap),
+    row("StartupMemorySwapMax", Swap),
     row("MemoryZSwapMax", Size),
     row("StartupMemoryZSwapMax", Size),
     row("MemoryZSwapWriteback", Boolean),
@@ -285,7 +289,7 @@ impl Row {
             Between(low, high) => PropertyValue::U64(value::between(text, low, high)?),
             CpuWeight if text == "idle" => PropertyValue::U64(0),
             CpuWeight => PropertyValue::U64(value::between(text, 1, 10_000)?),
-            Memory | Tasks | Size => return self.read_amount(text),
+            Memory | Swap | Protection | Tasks | Size => return self.read_amount(text),
             Quota => return self.read_quota(text),
             OptionalTime if text.is_empty() => PropertyValue::U64(UNLIMITED),
             Time | OptionalTime => PropertyValue::U64(value::time_span(text)?),
@@ -313,22 +317,33 @@ impl Row {
 
     /// An absolute amount, or a share, which has a name of its own.
     fn read_amount(&self, text: &str) -> Result<(String, PropertyValue), Reason> {
-        if text.is_empty() || text == "infinity" {
-            return Ok((self.name.to_owned(), PropertyValue::U64(UNLIMITED)));
+        const NOTHING: Reason = "with nothing at all no program can run";
+        let amount = |amount| Ok((self.name.to_owned(), PropertyValue::U64(amount)));
+        // Without memory or processes nothing runs, while there may be no swap, and nothing that is protected.
+        let possible = |amount: u64| amount > 0 || !matches!(self.grammar, Memory | Tasks);
+        match (self.grammar, text) {
+            (_, "infinity") => return amount(UNLIMITED),
+            (Protection, "") => return amount(0),
+            (_, "") => return amount(UNLIMITED),
+            _ => {}
         }
-        if let (Memory | Tasks, Some(share)) = (self.grammar, value::permyriad(text)) {
-            if share > 10_000 {
-                return Err("it is more than all");
-            }
-            return Ok((format!("{}Scale", self.name), PropertyValue::U32(value::scale(share))));
+        let share = value::permyriad(text).filter(|_| !matches!(self.grammar, Size));
+        match share {
+            Some(10_001..) => return Err("it is more than all"),
+            Some(share) if !possible(share) => return Err(NOTHING),
+            Some(share) => return Ok((format!("{}Scale", self.name), PropertyValue::U32(value::scale(share)))),
+            None => {}
         }
-        let amount = match self.grammar {
-            Tasks => value::whole(text).ok().filter(|amount| *amount > 0).ok_or("it is no number above zero"),
-            _ => value::size(text, 1024),
+        let number = match self.grammar {
+            Tasks => value::whole(text)?,
+            _ => value::size(text, 1024)?,
         };
-        // What stands for no limit is not to be come by by chance.
-        let amount = amount.and_then(|amount| if amount < UNLIMITED { Ok(amount) } else { Err("it is too large") });
-        Ok((self.name.to_owned(), PropertyValue::U64(amount?)))
+        match number {
+            // What stands for no limit is not to be come by by chance.
+            UNLIMITED => Err("it is too large"),
+            number if !possible(number) => Err(NOTHING),
+            number => amount(number),
+        }
     }
 
     /// A share of one processor, in microseconds a second.

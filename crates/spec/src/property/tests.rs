@@ -24,9 +24,13 @@ const ACCEPTED: &[(&str, &str, &str)] = &[
     ("StartupAllowedCPUs=0", "StartupAllowedCPUs", "Bits([1])"),
     ("MemoryAccounting=0", "MemoryAccounting", "Boolean(false)"),
     ("MemoryMin=4096", "MemoryMin", "U64(4096)"),
+    ("MemoryMin=", "MemoryMin", "U64(0)"),
+    ("MemoryMin=infinity", "MemoryMin", "U64(18446744073709551615)"),
     ("MemoryLow=1.5K", "MemoryLow", "U64(1536)"),
+    ("MemoryLow=0%", "MemoryLowScale", "U32(0)"),
     ("DefaultMemoryMin=1", "DefaultMemoryMin", "U64(1)"),
     ("DefaultMemoryLow=1", "DefaultMemoryLow", "U64(1)"),
+    ("DefaultMemoryLow=", "DefaultMemoryLow", "U64(0)"),
     ("DefaultStartupMemoryLow=1", "DefaultStartupMemoryLow", "U64(1)"),
     ("StartupMemoryLow=1G 512M", "StartupMemoryLow", "U64(1610612736)"),
     ("MemoryHigh=infinity", "MemoryHigh", "U64(18446744073709551615)"),
@@ -38,8 +42,11 @@ const ACCEPTED: &[(&str, &str, &str)] = &[
     ("MemoryMax=", "MemoryMax", "U64(18446744073709551615)"),
     ("StartupMemoryMax=1M", "StartupMemoryMax", "U64(1048576)"),
     ("MemorySwapMax=0", "MemorySwapMax", "U64(0)"),
+    ("MemorySwapMax=0%", "MemorySwapMaxScale", "U32(0)"),
+    ("MemorySwapMax=", "MemorySwapMax", "U64(18446744073709551615)"),
     ("StartupMemorySwapMax=0", "StartupMemorySwapMax", "U64(0)"),
     ("MemoryZSwapMax=1K", "MemoryZSwapMax", "U64(1024)"),
+    ("MemoryZSwapMax=0", "MemoryZSwapMax", "U64(0)"),
     ("StartupMemoryZSwapMax=infinity", "StartupMemoryZSwapMax", "U64(18446744073709551615)"),
     ("MemoryZSwapWriteback=no", "MemoryZSwapWriteback", "Boolean(false)"),
     ("AllowedMemoryNodes=0", "AllowedMemoryNodes", "Bits([1])"),
@@ -205,6 +212,13 @@ fn what_has_no_meaning_is_refused() {
         "MemoryMax=1.234%",
         "MemoryMax=99999999999T",
         "MemoryMax=16E",
+        "MemoryMax=0",
+        "MemoryMax=0.4",
+        "MemoryMax=0%",
+        "StartupMemoryMax=0K",
+        "MemoryHigh=0",
+        "MemoryHigh=0.00%",
+        "MemoryLimit=0",
         "MemoryZSwapMax=10%",
         "CPUWeight=0",
         "CPUWeight=10001",
@@ -214,6 +228,8 @@ fn what_has_no_meaning_is_refused() {
         "CPUQuota=0%",
         "CPUQuota=infinity",
         "TasksMax=0",
+        "TasksMax=0%",
+        "TasksMax=0‱",
         "TasksMax=1K",
         "TasksMax=-5",
         "AllowedCPUs=3-1",
@@ -293,7 +309,7 @@ fn shorthands() {
     for text in ["", "0", "-1", "x", "1.", ".5", "1.234", "50%", "99999999999999999999"] {
         assert!(Property::cpus(text).is_err(), "{text}");
     }
-    for text in ["", "x", "0x10", "-1"] {
+    for text in ["", "x", "0x10", "-1", "0", "0%"] {
         assert!(Property::memory(text).is_err() && Property::pids(text).is_err(), "{text}");
     }
 }

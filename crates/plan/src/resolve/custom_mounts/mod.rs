@@ -6,10 +6,10 @@ use std::path::Path;
 
 use spec::{BindSource, CustomMount, IdMapping};
 
-use super::{Context, Error};
+use super::{Context, Error, limits, unit};
 use crate::{
-    FileStep, FileSystem, IdLine, LaunchStep, MountFlags, MountIds, NodeKind, OuterStep, ParentStep, RootIds,
-    SourceNumber,
+    DeviceRule, FileStep, FileSystem, IdLine, LaunchStep, MountFlags, MountIds, NodeKind, OuterStep, ParentStep,
+    RootIds, SourceFacts, SourceNumber,
 };
 
 /// The directories that are made for the container alone.
@@ -84,6 +84,26 @@ fn time(context: &Context<'_>, mount: &CustomMount) -> Result<Time, Error> {
 /// Something is mounted at this place.
 pub(super) fn covers(context: &Context<'_>, place: &str) -> bool {
     context.spec.mounts().iter().any(|mount| destination(mount).as_path() == Path::new(place))
+}
+
+/// The devices that are bound, and what may be done with them. A read-only mount alone would keep nobody from writing to
+/// them, and their nodes are there and need not be made. For those that `DeviceAllow=` names, too, that counts.
+pub(super) fn devices(context: &Context<'_>) -> Vec<DeviceRule> {
+    let spec = context.spec;
+    let named = if spec.property().keep_unit { Vec::new() } else { limits::named(unit::asked(context)) };
+    let bound = spec.mounts().iter().zip(&context.facts.sources).enumerate();
+    let device = |(number, (mount, facts)): (usize, (&CustomMount, &Option<SourceFacts>))| {
+        let CustomMount::Bind { source: BindSource::Host(path), read_only, .. } = mount else { return None };
+        let (block, major, minor) = match facts.as_ref()?.kind {
+            NodeKind::CharacterDevice { major, minor } => (false, major, minor),
+            NodeKind::BlockDevice { major, minor } => (true, major, minor),
+            NodeKind::Directory | NodeKind::File => return None,
+        };
+        let write = !read_only && !super::bundle::is_read_only(context, number);
+        let rule = DeviceRule { block, major, minor: Some(minor), read: true, write, make: false };
+        (!named.iter().any(|(name, _)| Path::new(name) == path)).then_some(rule)
+    };
+    bound.filter_map(device).collect()
 }
 
 /// What is mounted at `/`.

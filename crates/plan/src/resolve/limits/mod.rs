@@ -14,6 +14,7 @@ use std::collections::BTreeSet;
 use super::{Context, Error, unit};
 use crate::{DeviceAccess, GroupFile, HierarchyGroup, LaunchStep, LimitFacts};
 
+pub(super) use devices::named;
 use wanted::Wanted;
 
 /// What becomes of the properties.

@@ -1,7 +1,7 @@
 use spec::Property;
 
 use super::*;
-use crate::{DeviceNumber, Hierarchy};
+use crate::{DeviceNumber, DeviceRule, Hierarchy};
 
 fn facts(unified: &[&str], hierarchies: &[&str]) -> LimitFacts {
     let hierarchy = |name: &&str| Hierarchy { controllers: vec![(*name).into()], own: format!("/cg/{name}").into() };
@@ -16,6 +16,7 @@ fn facts(unified: &[&str], hierarchies: &[&str]) -> LimitFacts {
             ("char-x".into(), vec![DeviceNumber { block: false, major: 9, minor: None }]),
             ("char-none".into(), vec![]),
             ("/dev/none".into(), vec![]),
+            ("/dev//a".into(), vec![DeviceNumber { block: true, major: 7, minor: Some(3) }]),
         ],
         disks: vec![("/dev/sda".into(), Some((8, 0))), ("/tmp".into(), None)],
     }
@@ -76,6 +77,9 @@ fn each_limit_has_its_file_in_both_versions() {
         (&["AllowedCPUs=0", "CPUSetPartition=isolated"], "cpuset.cpus=0; cpuset.cpus.partition=isolated", None),
         (&["MemoryMin=1K"], "memory.min=1024", None),
         (&["MemoryLow=1K"], "memory.low=1024", None),
+        (&["MemoryMin=infinity"], "memory.min=max", None),
+        (&["MemoryLow=infinity"], "memory.low=max", None),
+        (&["MemoryMin=1K", "MemoryMin=0%", "MemoryLow=1K", "MemoryLow="], "", Some("")),
         (&["MemoryHigh=1K"], "memory.high=1024", None),
         (&["MemoryMax=1K"], "memory.max=1024", Some("memory.limit_in_bytes=1024")),
         (&["MemoryLimit=1K"], "memory.max=1024", Some("memory.limit_in_bytes=1024")),
@@ -183,5 +187,13 @@ fn devices() {
     assert!(!second.block && (second.major, second.minor) == (9, None) && second.read && second.write && second.make);
     let access = resolve(&["DeviceAllow=/dev/a", "DeviceAllow=", "DevicePolicy=strict"]).expect("devices");
     assert!(access.strict && access.rules.is_empty());
+    // What is said last of a name counts alone, as with a service manager.
+    let rights = |assignments: &[&str]| {
+        let show = |rule: &DeviceRule| (rule.major, rule.read, rule.write, rule.make);
+        resolve(assignments).expect("devices").rules.iter().map(show).collect::<Vec<_>>()
+    };
+    let repeated = ["DeviceAllow=/dev/a rwm", "DeviceAllow=char-x r", "DeviceAllow=/dev//a r", "DeviceAllow=char-x w"];
+    assert_eq!(rights(&repeated), [(7, true, false, false), (9, false, true, false)]);
+    assert_eq!(rights(&["DeviceAllow=/dev/a r", "DeviceAllow=", "DeviceAllow=/dev/a w"]), [(7, false, true, false)]);
     assert_eq!(resolve(&["DeviceAllow=/dev/none"]), Err(Error::NoDevice("/dev/none".into())));
 }

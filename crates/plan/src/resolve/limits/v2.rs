@@ -1,6 +1,6 @@
 //! Which limits there are, and the files that they are written to.
 
-use super::wanted::Wanted;
+use super::wanted::{UNLIMITED, Wanted};
 use super::{Limit, v1};
 
 const SECOND: u64 = 1_000_000;
@@ -89,7 +89,8 @@ fn memory(wanted: &Wanted, all: &mut Vec<Limit>) {
     const NEW: Legacy = Err("its memory controller has a hard limit alone, which is MemoryMax=");
     for (property, file) in [("MemoryMin", "memory.min"), ("MemoryLow", "memory.low"), ("MemoryHigh", "memory.high")] {
         if let Some(limit) = wanted.number(property) {
-            all.push(one(property, "memory", file, limit, NEW));
+            let value = if limit == UNLIMITED { "max".to_owned() } else { limit.to_string() };
+            all.push(one(property, "memory", file, value, NEW));
         }
     }
     let max = wanted.number("MemoryMax");

@@ -7,8 +7,8 @@ use spec::{Property, PropertyValue};
 use super::super::Error;
 use crate::LimitFacts;
 
-/// No limit, or the default.
-const UNLIMITED: u64 = u64::MAX;
+/// No limit, or the default; of memory that is protected all.
+pub(super) const UNLIMITED: u64 = u64::MAX;
 
 /// A block device and a number for it.
 type DiskLimit = ((u32, u32), u64);
@@ -80,8 +80,9 @@ impl Wanted {
             PropertyValue::Boolean(false) if matches!(setting, "Delegate") => return Err(refused()),
             PropertyValue::Boolean(true) if setting == "IPAccounting" => return Err(refused()),
             PropertyValue::Boolean(yes) => drop(self.switches.insert(setting, *yes)),
-            PropertyValue::U64(UNLIMITED) => drop(self.numbers.remove(setting)),
+            PropertyValue::U64(number) if *number == usual(setting) => drop(self.numbers.remove(setting)),
             PropertyValue::U64(number) => drop(self.numbers.insert(setting, convert(*number))),
+            PropertyValue::U32(0) if usual(setting) == 0 => drop(self.numbers.remove(setting)),
             PropertyValue::U32(scale) => drop(self.numbers.insert(setting, share(setting, *scale, facts))),
             PropertyValue::Bits(bits) if bits.is_empty() => drop(self.sets.remove(setting)),
             PropertyValue::Bits(bits) => drop(self.sets.insert(setting, list(bits))),
@@ -125,6 +126,11 @@ impl Wanted {
     pub(super) fn switch(&self, setting: &str) -> Option<bool> {
         self.switches.get(setting).copied()
     }
+}
+
+/// What holds where nothing is said.
+fn usual(setting: &str) -> u64 {
+    if matches!(setting, "MemoryMin" | "MemoryLow") { 0 } else { UNLIMITED }
 }
 
 /// The present name of a setting, and its values from the old ones'.

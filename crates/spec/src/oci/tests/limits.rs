@@ -113,6 +113,7 @@ fn resources_are_properties() {
         (json!({"memory": {"limit": 1000, "swap": 1000}}), &["MemoryMax=1000", "MemorySwapMax=0"]),
         (json!({"memory": {"limit": 1000, "swap": -1}}), &["MemoryMax=1000", "MemorySwapMax=infinity"]),
         (json!({"memory": {"swap": -1, "reservation": 5}}), &["MemoryLow=5", "MemorySwapMax=infinity"]),
+        (json!({"memory": {"reservation": -1}}), &["MemoryLow=0"]),
         (json!({"memory": {"disableOOMKiller": false, "useHierarchy": true, "checkBeforeUpdate": true}}), &[]),
         (json!({"cpu": {"shares": 1024}}), &["CPUWeight=100"]),
         (json!({"cpu": {"shares": 2}}), &["CPUWeight=1"]),
