@@ -19,7 +19,7 @@ pub(crate) fn settings(data: &[u8]) {
     for trusted in [false, true] {
         let file = File { path: "/srv/box.nspawn".into(), text: data.to_vec(), trusted, machine: "box".into() };
         let Ok(read) = spec::settings::read(&file, trusted, &NoFiles, caller) else { continue };
-        let _ = spec::settings::report(&read, &[], spec::SettingsMode::Yes);
+        let _ = spec::settings::report(&read, &[], caller);
         let _ = read.patch.validate(Path::new("/srv"));
     }
 }

@@ -5,10 +5,11 @@
 
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, openat};
 use spec::MachineName;
 
 use crate::pool::image;
+use crate::pool::versions::newest;
 use crate::tree::{self, Tree};
 
 /// The directories that are searched for machines, first hit wins.
@@ -39,16 +40,29 @@ pub enum Error {
     #[error("{path} is a disk image and not a directory; use it with --image=", path = .0.display())]
     DiskImage(PathBuf),
     /// A directory of versions, which cannot be picked from yet.
-    #[error("{path} is a directory of versions; these are not carried out yet, name one of them with -D", path = .0.display())]
-    Versions(PathBuf),
+    #[error("{path} is a directory of versions (systemd.v(7)), from which none is picked yet; name one of them{}", example(.newest.as_deref()), path = .path.display())]
+    Versions {
+        /// The directory, or what in it is to be picked.
+        path: PathBuf,
+        /// The one that would be.
+        newest: Option<PathBuf>,
+    },
+}
+
+fn example(newest: Option<&Path>) -> String {
+    let Some(newest) = newest else { return String::new() };
+    let switch = if kind(newest) == Some(FileType::Directory) { "-D" } else { "-i" };
+    format!(", such as {switch} {}", newest.display())
 }
 
 /// The tree at a path given with `-D`.
 ///
 /// # Errors
-/// [`Error::Tree`] when it is missing or half there, [`Error::DiskImage`] when it is a file or block device.
+/// [`Error::Tree`] when it is missing or half there, [`Error::DiskImage`] when it is a file or block device,
+/// [`Error::Versions`] when it is a directory of versions and no tree itself.
 pub fn directory(path: &Path) -> Result<Tree, Error> {
     match Tree::open(path) {
+        Err(error @ (tree::Error::Half(_) | tree::Error::Missing(_))) => Err(versions(path).unwrap_or(error.into())),
         Err(tree::Error::NotADirectory(path)) if kind(&path).is_some_and(is_image) && has_raw_suffix(&path) => {
             Err(Error::DiskImage(path))
         }
@@ -62,6 +76,33 @@ pub fn directory(path: &Path) -> Result<Tree, Error> {
 /// [`Error::Tree`] when it is missing or no directory.
 pub fn any_directory(path: &Path) -> Result<Tree, Error> {
     Ok(Tree::open_any(path)?)
+}
+
+/// Looks at a path given with `-i`, which is opened elsewhere.
+///
+/// # Errors
+/// [`Error::Versions`]
+pub fn image(path: &Path) -> Result<(), Error> {
+    versions(path).map_or(Ok(()), Err)
+}
+
+/// What there is to say of `NAME.SUFFIX.v/` and `DIRECTORY.v/NAME___.SUFFIX`, see systemd.v(7); nothing of other paths.
+fn versions(path: &Path) -> Option<Error> {
+    let name = path.file_name()?.to_str()?;
+    let (place, name, suffix) = match (name.strip_suffix(".v"), name.split_once("___")) {
+        (Some(name), _) => match name.strip_suffix(".raw") {
+            Some(name) => (path, name, ".raw"),
+            None => (path, name, ""),
+        },
+        (None, Some((name, suffix))) => {
+            (path.parent().filter(|place| place.extension().is_some_and(|end| end == "v"))?, name, suffix)
+        }
+        (None, None) => return None,
+    };
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let opened = openat(CWD, place, flags, Mode::empty()).ok()?;
+    let newest = newest(&opened, name, suffix).map(|file| place.join(file));
+    Some(Error::Versions { path: path.to_owned(), newest })
 }
 
 /// What a machine is kept in.
@@ -115,8 +156,8 @@ fn machine_in(name: &str, places: &[PathBuf]) -> Result<Machine, Error> {
             return disk(name, raw);
         }
         for versions in [format!("{name}.v"), format!("{name}.raw.v")].map(|file| place.join(file)) {
-            if kind(&versions) == Some(FileType::Directory) {
-                return Err(Error::Versions(versions));
+            if let Some(error) = self::versions(&versions) {
+                return Err(error);
             }
         }
     }
@@ -159,5 +200,32 @@ mod tests {
         assert!(directory(&place.join("empty")).is_err());
         assert!(directory(&place.join("none")).is_err());
         std::fs::remove_dir_all(&place).expect("remove");
+    }
+
+    #[test]
+    fn a_directory_of_versions_is_refused_by_name_with_one_of_them() {
+        let place = tempfile::tempdir().expect("directory");
+        let at = |name: &str| place.path().join(name);
+        for tree in ["t.v/t_1/usr", "t.v/t_10/usr", "d.raw.v", "own.v/usr", "empty.v"] {
+            std::fs::create_dir_all(at(tree)).expect("make");
+        }
+        std::fs::write(at("d.raw.v/d_3.raw"), "").expect("write");
+        let refused = |error: Result<(), Error>| match error {
+            Err(Error::Versions { path, newest }) => (path, newest),
+            other => panic!("{other:?}"),
+        };
+        let directory = |name: &str| super::directory(&at(name)).map(|_| ());
+        assert_eq!(refused(directory("t.v")), (at("t.v"), Some(at("t.v/t_10"))));
+        assert_eq!(refused(directory("t.v/")).1, Some(at("t.v/t_10")));
+        assert_eq!(refused(directory("t.v/t___")).1, Some(at("t.v/t_10")));
+        assert_eq!(refused(image(&at("d.raw.v"))).1, Some(at("d.raw.v/d_3.raw")));
+        assert_eq!(refused(image(&at("d.raw.v/d___.raw"))).1, Some(at("d.raw.v/d_3.raw")));
+        let text = image(&at("d.raw.v")).expect_err("versions").to_string();
+        assert!(text.ends_with(&format!("such as -i {}", at("d.raw.v/d_3.raw").display())), "{text}");
+        // What is a tree whatever its name is, and what is to become one.
+        assert!(directory("own.v").is_ok());
+        assert!(matches!(directory("empty.v"), Err(Error::Tree(tree::Error::Empty(_)))));
+        assert!(matches!(directory("none.v"), Err(Error::Tree(tree::Error::Missing(_)))));
+        assert!(image(&at("d.raw.v/d_3.raw")).is_ok() && image(&at("t.v/t_1")).is_ok());
     }
 }

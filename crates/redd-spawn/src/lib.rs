@@ -13,7 +13,7 @@ use runtime::engine::{Done, run};
 pub use runtime::settings::Search;
 pub use runtime::undo::{Left, left_behind};
 use spec::HelpStyle;
-use spec::command_line::{Request, read_with, with_bundle};
+use spec::command_line::{Request, UsageError, read_with, with_bundle};
 use spec::options::Caller;
 
 /// What wrong words on the command line end with.
@@ -56,6 +56,11 @@ pub fn main(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Ok(Request::Version) => return print(&version(&name)),
         Ok(Request::Values(text)) => return print(&text),
         Ok(Request::Completions(shell)) => return print(&spec::completions(shell, &name)),
+        // The words are right, and no help on them helps.
+        Err(UsageError::Settings(error)) => {
+            complain(&error.to_string());
+            return ExitCode::FAILURE;
+        }
         Err(error) => {
             complain(&format!("{error} (see \"{name} --help\")"));
             return ExitCode::from(USAGE);

@@ -36,6 +36,33 @@ fn a_tree_that_is_not_there_or_no_directory() {
 }
 
 #[test]
+fn versions_of_a_tree_are_not_picked_from() {
+    requires!(root, cgroup2);
+    let tree = fixture::tree();
+    for made in ["t.v/t_1/usr", "t.v/t_2/usr", "d.raw.v"] {
+        std::fs::create_dir_all(tree.join(made)).expect("directory");
+    }
+    tree.write("d.raw.v/d_7.raw", "", 0o644);
+    let at = |name: &str| tree.join(name).to_string_lossy().into_owned();
+    let versions = "is a directory of versions";
+    fails(&tree, &["-D", &at("t.v"), "true"], 1, &["t.v ", versions, "-D", "t.v/t_2"]);
+    fails(&tree, &["-D", &at("t.v/t___"), "true"], 1, &["t.v/t___ ", versions, "t.v/t_2"]);
+    fails(&tree, &["--directory=", "-i", &at("d.raw.v/"), "true"], 1, &["d.raw.v", versions, "-i", "d.raw.v/d_7.raw"]);
+}
+
+#[test]
+fn a_settings_file_that_is_none_is_no_fault_of_the_words() {
+    requires!(root, cgroup2);
+    let tree = fixture::tree();
+    let beside = tree.path().with_extension("nspawn");
+    std::fs::write(&beside, "[Exec\n").expect("file");
+    let ended = Spawn::redd(REDD, tree.path()).arg("true").run();
+    std::fs::remove_file(beside).expect("file");
+    assert_eq!(ended.code(), 1, "{ended}");
+    assert!(ended.errors.contains(".nspawn:1: this is no section") && !ended.errors.contains("--help"), "{ended}");
+}
+
+#[test]
 fn half_a_tree() {
     requires!(root, cgroup2);
     let empty = fixture::empty();

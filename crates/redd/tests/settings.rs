@@ -8,6 +8,8 @@ fn redd(directory: &Path, words: &[&str]) -> Output {
         .arg("settings")
         .args(words)
         .current_dir(directory)
+        .env("HOME", "/home-of-nobody")
+        .env("SYSTEMD_SUPPRESS_SYNC", "1")
         .output()
         .expect("redd runs")
 }
@@ -22,7 +24,7 @@ fn every_setting_has_its_source() {
     let file = place.path().join("box.nspawn");
     std::fs::create_dir_all(place.path().join("box/usr")).expect("tree");
     std::fs::write(&file, "[Exec]\nUser=me\nHostname=%i-inside\n[Files]\nBind=/srv\n").expect("write");
-    let output = redd(place.path(), &["./box", "--chdir=/usr", "-E", "A=b c"]);
+    let output = redd(place.path(), &["./box", "--chdir=/usr", "-E", "A=b c", "-E", "HOME", "--rlimit=LimitCORE=5"]);
     let (shown, told) = (text(&output.stdout), text(&output.stderr));
     assert!(output.status.success(), "{told}");
     let line = |key: &str| {
@@ -35,6 +37,9 @@ fn every_setting_has_its_source() {
     assert_eq!(line("Hostname"), format!("Hostname=box-inside {}", place_of(3)));
     assert_eq!(line("WorkingDirectory"), "WorkingDirectory=/usr command line");
     assert_eq!(line("Environment"), "Environment=\"A=b c\" command line");
+    assert!(shown.contains("\nEnvironment=HOME=/home-of-nobody "), "{shown}");
+    assert_eq!(line("LimitCORE"), "LimitCORE=5 command line");
+    assert_eq!(line("SuppressSync"), "SuppressSync=yes environment");
     assert_eq!(line("Boot"), "Boot=no default");
     assert_eq!(line("Bind"), "Bind=- default");
     assert!(told.contains(&format!("{}: Bind= is ignored", place_of(5))), "{told}");
@@ -68,18 +73,27 @@ fn programs_get_json() {
 fn what_is_wrong_is_told() {
     let place = tempfile::tempdir().expect("directory");
     std::fs::write(place.path().join("box.nspawn"), "[Exec\nUser=a\n").expect("write");
-    for (words, told) in [
-        (&["./box"][..], "box.nspawn:1: this is no section: [Exec"),
-        (&["./box", "--nonsense"], "there is no option --nonsense"),
-        (&["./box", "--completions=bash"], "only options"),
-        (&[], "NAME|PATH"),
+    std::fs::create_dir(place.path().join("odd.nspawn")).expect("directory");
+    for (words, code, told) in [
+        (&["./box"][..], 1, "box.nspawn:1: this is no section: [Exec"),
+        (&["./odd"], 1, "odd.nspawn: it is no regular file; repair it"),
+        (&["./box", "--nonsense"], 2, "there is no option --nonsense"),
+        (&["./box", "--completions=bash"], 2, "only options"),
+        (&[], 2, "NAME|PATH"),
+        (&["no-such-machine"], 1, "neither a machine named no-such-machine in /etc/machines, "),
+        (&["./no-such-tree"], 1, "./no-such-tree: No such file or directory"),
+        (&["./no-such.raw"], 1, "no settings file beside it either"),
+        (&["./no-such-tree", "--settings=no"], 1, "./no-such-tree: No such"),
     ] {
         let output = redd(place.path(), words);
-        assert_eq!(output.status.code(), Some(2), "{words:?}");
-        assert!(text(&output.stderr).contains(told), "{words:?}: {}", text(&output.stderr));
+        assert_eq!(output.status.code(), Some(code), "{words:?}");
+        let errors = text(&output.stderr);
+        assert!(errors.contains(told) && !errors.contains("--help\""), "{words:?}: {errors}");
+        assert!(output.stdout.is_empty(), "{words:?}");
     }
     let output = redd(place.path(), &["./box", "--settings=no"]);
     assert!(output.status.success() && text(&output.stdout).starts_with("No settings file is looked for"));
-    let output = redd(place.path(), &["no-such-machine"]);
+    std::fs::create_dir(place.path().join("tree")).expect("directory");
+    let output = redd(place.path(), &["./tree"]);
     assert!(output.status.success() && text(&output.stdout).starts_with("There is no settings file."));
 }

@@ -127,6 +127,7 @@ fn specifier(letter: char) -> Option<String> {
         'v' => rustix::system::uname().release().to_string_lossy().into_owned(),
         'a' => architecture(&rustix::system::uname().machine().to_string_lossy()).to_owned(),
         'u' => account()?.name,
+        'g' => group()?,
         'U' => rustix::process::getuid().as_raw().to_string(),
         'G' => rustix::process::getgid().as_raw().to_string(),
         'h' => account()?.home,
@@ -157,6 +158,16 @@ fn architecture(machine: &str) -> &str {
 struct Account {
     name: String,
     home: String,
+}
+
+/// The name of the caller's group in the host's /etc/group.
+fn group() -> Option<String> {
+    let id = rustix::process::getgid().as_raw().to_string();
+    let text = std::fs::read_to_string("/etc/group").ok()?;
+    text.lines().find_map(|line| {
+        let fields: Vec<_> = line.split(':').collect();
+        (fields.get(2) == Some(&id.as_str())).then(|| fields[0].to_owned())
+    })
 }
 
 /// The caller's line of the host's /etc/passwd.
@@ -229,6 +240,10 @@ mod tests {
         assert_eq!(specifier('H'), Some(host_name()));
         assert_eq!(specifier('b').map(|id| id.len()), Some(32));
         assert_eq!(specifier('q'), None);
+        // All that an untrusted file must not ask for has a value elsewhere.
+        for letter in ['m', 'b', 'H', 'l', 'u', 'U', 'g', 'G', 'h'] {
+            assert!(specifier(letter).is_some() || letter == 'm', "%{letter}");
+        }
         assert_eq!(architecture("x86_64"), "x86-64");
     }
 }

@@ -78,6 +78,12 @@ impl FamilySet {
         Self(self.0 | other.0)
     }
 
+    /// What is in both.
+    #[must_use]
+    pub const fn both(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
     /// The names of its families.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
         (0..64)
@@ -106,6 +112,22 @@ impl AddressFamilies {
     #[must_use]
     pub fn is_open(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// What either of them refuses is refused, and at most one of them has a list of what is allowed.
+    pub(crate) fn beside(self, other: Self) -> Self {
+        Self { allow: self.allow.or(other.allow), deny: self.deny.union(other.deny) }
+    }
+
+    /// The values of the option that say the same.
+    pub(crate) fn values(self) -> Vec<String> {
+        let names = |set: FamilySet| set.names().collect::<Vec<_>>().join(" ");
+        let allowed = self.allow.map(|set| match set == FamilySet::default() {
+            true => "none".to_owned(),
+            false => names(set),
+        });
+        let denied = Some(self.deny).filter(|set| *set != FamilySet::default());
+        allowed.into_iter().chain(denied.map(|set| format!("~{}", names(set)))).collect()
     }
 
     /// Takes one more value of the option: names with spaces between them, `~` in front of names that are denied, `none`

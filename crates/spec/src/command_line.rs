@@ -6,6 +6,7 @@ mod similar;
 mod tests;
 
 use std::ffi::{OsStr, OsString};
+use std::ops::ControlFlow::{self, Break, Continue};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -95,48 +96,62 @@ pub fn read_with(
     caller: Caller<'_>,
     files: &dyn settings::Files,
 ) -> Result<Request, UsageError> {
+    let mut patch = match read_words(arguments, caller)? {
+        Continue(patch) => patch,
+        Break(request) => return Ok(request),
+    };
+    if let Some(directory) = patch.oci_bundle.take() {
+        // It takes the place of a settings file.
+        patch.read_environment(caller.variable)?;
+        return Ok(Request::Bundle(directory, Box::new(patch)));
+    }
+    let settings = find_settings(&patch, caller, files)?;
+    settings.warnings.iter().for_each(|warning| files.warn(warning));
+    let mut environment = SpecPatch::default();
+    environment.read_environment(caller.variable)?;
+    let layers = settings::Layers::settle(environment, patch, &settings);
+    layers.warnings().iter().for_each(|warning| files.warn(warning));
+    layers.together().validate(caller.directory).map(|spec| Request::Run(Box::new(spec)))
+}
+
+/// What the words alone ask for: what they say of a container, or something else.
+pub(crate) type Asked = ControlFlow<Request, SpecPatch>;
+
+/// Reads the words alone, without the rest that belongs to a start.
+pub(crate) fn read_words(arguments: &[OsString], caller: Caller<'_>) -> Result<Asked, UsageError> {
     let mut words = Words::new(arguments);
     let mut patch = SpecPatch::default();
     while let Some(word) = words.next_word()? {
         let given = Given { value: word.value.as_deref(), caller };
         if word.row.lists && given.value.is_some_and(|value| value == "help") {
-            return Ok(Request::Values(word.row.kind.words().join("\n") + "\n"));
+            return Ok(Break(Request::Values(word.row.kind.words().join("\n") + "\n")));
         }
         match word.row.effect {
-            Effect::Help => return Ok(Request::Help),
-            Effect::Version => return Ok(Request::Version),
-            Effect::Completions => return completions(&word),
+            Effect::Help => return Ok(Break(Request::Help)),
+            Effect::Version => return Ok(Break(Request::Version)),
+            Effect::Completions => return completions(&word).map(Break),
             Effect::Later(why) => return Err(UsageError::NotCarriedOut(word.shown, why)),
             Effect::Patch(parse) => parse(&mut patch, &given).map_err(|problem| word.problem(&problem))?,
         }
     }
     let rest = words.rest();
     patch.arguments = Some(rest.to_vec()).filter(|rest| !rest.is_empty());
-    if let Some(directory) = patch.oci_bundle.take() {
-        // It takes the place of a settings file.
-        patch.read_environment(caller.variable)?;
-        return Ok(Request::Bundle(directory, Box::new(patch)));
-    }
-    let mut patch = with_settings(patch, caller, files)?;
-    patch.read_environment(caller.variable)?;
-    patch.validate(caller.directory).map(|spec| Request::Run(Box::new(spec)))
+    Ok(Continue(patch))
 }
 
-/// Adds what the settings file says, if one is wanted and there.
-fn with_settings(
-    patch: SpecPatch,
+/// What the settings file says, if one is wanted and there.
+fn find_settings(
+    patch: &SpecPatch,
     caller: Caller<'_>,
     files: &dyn settings::Files,
-) -> Result<SpecPatch, settings::Error> {
+) -> Result<settings::Settings, settings::Error> {
     let mode = patch.settings.unwrap_or(SettingsMode::Yes);
     if mode == SettingsMode::No || patch.cleanup == Some(true) {
-        return Ok(patch);
+        return Ok(settings::Settings::default());
     }
-    let Some(file) = files.find(&patch)? else { return Ok(patch) };
+    let Some(file) = files.find(patch)? else { return Ok(settings::Settings::default()) };
     let trusted = file.trusted || mode == SettingsMode::Trusted;
-    let read = settings::read(&file, trusted, files, caller)?;
-    read.warnings.iter().for_each(|warning| files.warn(warning));
-    Ok(settings::combine(patch, read.patch, mode))
+    settings::read(&file, trusted, files, caller)
 }
 
 /// What the command line says over what the bundle says, checked.

@@ -1,7 +1,7 @@
 //! The manual page, in the macros of man(7).
 
 use crate::help::synopsis;
-use crate::options::{Effect, Group, OptionRow, ValueKind};
+use crate::options::{Effect, Group, OptionRow, Trust, ValueKind};
 
 /// The manual page of `redd-spawn`, for section 1.
 #[must_use]
@@ -29,7 +29,11 @@ fn describe(page: &mut String, row: &OptionRow) {
         page.push_str(".IP\nThe value \\fBhelp\\fR prints all values.\n");
     }
     if let Some(setting) = row.setting {
-        let who = if setting.untrusted { "" } else { " (trusted files only)" };
+        let who = match setting.trust {
+            Trust::Trusted => " (trusted files only)",
+            Trust::OnlyAway(_) => " (others than trusted files only to take access away)",
+            Trust::Anyone | Trust::Beside(_) => "",
+        };
         page.push_str(&format!(".IP\nIn settings files: [{}] {}={who}.\n", setting.section, escape(setting.key)));
     }
     if let Effect::Later(why) = row.effect {

@@ -31,6 +31,19 @@ macro_rules! patch {
             pub fn over(self, lower: Self) -> Self {
                 Self { $($name: self.$name.or(lower.$name),)* }
             }
+
+            /// Takes back what another source speaks of, too.
+            pub(crate) fn yield_to(&mut self, upper: &Self) {
+                $(if upper.$name.is_some() { self.$name = None; })*
+            }
+
+            /// What it speaks of, by the names of its fields.
+            pub(crate) fn said(&self) -> Vec<&'static str> {
+                [$((self.$name.is_some(), stringify!($name)),)*]
+                    .into_iter()
+                    .filter_map(|(said, name)| said.then_some(name))
+                    .collect()
+            }
         }
     };
 }

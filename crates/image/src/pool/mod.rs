@@ -28,7 +28,7 @@ mod remove;
 mod rename;
 #[cfg(test)]
 mod tests;
-mod versions;
+pub(crate) mod versions;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

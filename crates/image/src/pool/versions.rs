@@ -16,7 +16,7 @@ struct Version<'a> {
 }
 
 /// The name of the newest version of `name` in the directory, of those for this processor.
-pub(super) fn newest(directory: &OwnedFd, name: &str, suffix: &str) -> Option<String> {
+pub(crate) fn newest(directory: &OwnedFd, name: &str, suffix: &str) -> Option<String> {
     let entries = Dir::read_from(directory).ok()?;
     let names = entries.flatten().filter_map(|entry| Some(entry.file_name().to_str().ok()?.to_owned()));
     let fitting = names.filter(|file| take_apart(file, name, suffix).is_some());

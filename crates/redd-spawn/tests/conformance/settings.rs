@@ -6,6 +6,12 @@ use super::exec;
 use super::mounts::SUPPRESSED;
 use super::security::restricted;
 
+/// What a file beside the tree, which is not trusted, does in the original.
+const LOOSENS: &str = "a file that is not trusted takes back what the command line has taken";
+/// What a file that says but who owns the tree does in the original, and a command line that does.
+const HOSTS_USERS: &str = "who speaks of the owners alone gets the host's users";
+const OWN_USERS: &str = "read a b c </proc/self/uid_map; test $b -gt 0 && echo own || echo hosts";
+
 /// Where the manual says otherwise than version 252 does.
 const PARAMETERS: &str = "without Boot= or ProcessTwo= the original ignores Parameters=, which the manual does not say";
 
@@ -33,6 +39,26 @@ macro_rules! journal {
     };
 }
 const JOURNAL: &str = "grep -c ' /var/log/journal/0123456789abcdef0123456789abcdef ' /proc/self/mountinfo || true";
+
+/// A file that is not trusted, and wins over the command line.
+const fn wins(
+    name: &'static str,
+    options: &'static [&'static str],
+    before: &'static str,
+    script: &'static str,
+) -> Case {
+    Case::inside(name, options, script).before(before)
+}
+
+/// A file of the administrator's, which `before` writes, that wins over the command line.
+const fn administrators(
+    name: &'static str,
+    options: &'static [&'static str],
+    before: &'static str,
+    script: &'static str,
+) -> Case {
+    wins(name, options, before, script).after("rm /run/systemd/nspawn/{name}.nspawn")
+}
 
 pub(crate) const CASES: &[Case] = &[
     Case::refused("no such mode", &["--settings=maybe"]),
@@ -97,6 +123,53 @@ pub(crate) const CASES: &[Case] = &[
     beside("untrusted: no tmpfs", "printf '[Files]\nTemporaryFileSystem=/srv\n' >{tree}.nspawn", "grep -c ' /srv ' /proc/self/mounts").code(1),
     beside("untrusted: no users", "printf '[Exec]\nPrivateUsers=pick\n' >{tree}.nspawn", "cat /proc/self/uid_map"),
     beside("untrusted: capabilities can be dropped", "printf '[Exec]\nDropCapability=CAP_CHOWN\n' >{tree}.nspawn", "grep CapB /proc/self/status"),
+    beside("untrusted: a copy", "printf '[Exec]\nEphemeral=yes\n' >{tree}.nspawn", "touch /new && echo made")
+        .after("ls {tree}/new 2>&1 | grep -c No")
+        .differs("a copy takes access away")
+        .prints("made\n")
+        .leaves("1\n"),
+    beside("untrusted: a network of its own", "printf '[Network]\nPrivate=yes\n' >{tree}.nspawn", "ls /sys/class/net; grep CapB /proc/self/status")
+        .differs("a network of its own takes access away")
+        .prints("lo\nCapBnd:\t00000000fcecbfff\n"),
+    beside("untrusted: percent signs in dates", "printf '[Exec]\nEnvironment=A=%%Y-%%m-%%d.%%H\n' >{tree}.nspawn", "echo $A")
+        .prints("%Y-%m-%d.%H\n"),
+    wins("untrusted: no other network", &["--settings=override", "--private-network"], "printf '[Network]\nPrivate=no\n' >{tree}.nspawn", "ls /sys/class/net")
+        .prints("lo\n"),
+    wins("untrusted: still a copy", &["--settings=override", "-x"], "printf '[Exec]\nEphemeral=no\n' >{tree}.nspawn", "touch /new && echo made")
+        .after("ls {tree}/new 2>&1 | grep -c No")
+        .prints("made\n"),
+    wins("untrusted: no other users", &["--settings=override", "--private-users=7340032:65536"], "printf '[Exec]\nPrivateUsers=no\n' >{tree}.nspawn", "cat /proc/self/uid_map"),
+    wins("untrusted: drops add up", &["--settings=override", "--drop-capability=CAP_SYS_ADMIN"], "printf '[Exec]\nDropCapability=CAP_KILL\n' >{tree}.nspawn", "grep CapB /proc/self/status"),
+    wins("untrusted: what was added stays", &["--settings=override", "--capability=CAP_SYS_TIME"], "printf '[Exec]\nDropCapability=CAP_KILL\n' >{tree}.nspawn", "grep CapB /proc/self/status"),
+    wins("untrusted: no new privileges", &["--settings=override", "--no-new-privileges=yes"], "printf '[Exec]\nNoNewPrivileges=no\n' >{tree}.nspawn", "grep NoNew /proc/self/status")
+        .differs(LOOSENS)
+        .prints("NoNewPrivs:\t1\n"),
+    wins("untrusted: still read-only", &["--settings=override", "--read-only"], "printf '[Files]\nReadOnly=no\n' >{tree}.nspawn", "touch /new 2>/dev/null || echo refused")
+        .differs(LOOSENS)
+        .prints("refused\n"),
+    wins("untrusted: still in memory", &["--settings=override", "--volatile=overlay"], "printf '[Files]\nVolatile=no\n' >{tree}.nspawn", "touch /new && echo made")
+        .after("ls {tree}/new 2>&1 | grep -c No")
+        .differs(LOOSENS)
+        .prints("made\n")
+        .leaves("1\n"),
+    wins("untrusted: no other user", &["--settings=override", "--user=user"], "printf '[Exec]\nUser=root\n' >{tree}.nspawn", "id -u")
+        .differs(LOOSENS)
+        .prints("1000\n"),
+    // A file of the administrator's that wins.
+    administrators("drops of both add up", &["--settings=override", "--drop-capability=CAP_SYS_ADMIN"], "printf '[Exec]\nDropCapability=CAP_KILL\n' >/run/systemd/nspawn/{name}.nspawn", "grep CapB /proc/self/status"),
+    administrators("a file gives back what it names", &["--settings=override", "--drop-capability=CAP_SYS_ADMIN,CAP_KILL"], "printf '[Exec]\nCapability=CAP_SYS_ADMIN\n' >/run/systemd/nspawn/{name}.nspawn", "grep CapB /proc/self/status"),
+    administrators("what both add", &["--settings=override", "--capability=CAP_SYS_TIME"], "printf '[Exec]\nCapability=CAP_NET_ADMIN\n' >/run/systemd/nspawn/{name}.nspawn", "grep CapB /proc/self/status"),
+    administrators("the host's network", &["--settings=override", "--private-network"], "printf '[Network]\nPrivate=no\n' >/run/systemd/nspawn/{name}.nspawn", "grep CapB /proc/self/status"),
+    administrators("the owners alone", &["--settings=override", "-U"], "printf '[Files]\nPrivateUsersOwnership=map\n' >/run/systemd/nspawn/{name}.nspawn", OWN_USERS)
+        .differs(HOSTS_USERS)
+        .prints("own\n"),
+    administrators("users alone", &["--settings=override", "-U"], "printf '[Exec]\nPrivateUsers=7340032:65536\n' >/run/systemd/nspawn/{name}.nspawn", "cut -c1-40 /proc/self/uid_map; stat -c %u /etc/passwd")
+        .differs("-U says who owns the tree, and the file does not")
+        .prints("         0    7340032      65536\n0\n"),
+    Case::inside("the owners alone, on the command line", &["--settings=trusted", "--private-users-ownership=map"], OWN_USERS)
+        .before("printf '[Exec]\nPrivateUsers=pick\n' >{tree}.nspawn")
+        .differs(HOSTS_USERS)
+        .prints("own\n"),
     // Each key.
     trusted("ProcessTwo", "printf '[Exec]\nProcessTwo=yes\nParameters=sh -c \"echo $$\"\n' >{tree}.nspawn", "")
         .runs(&[])
@@ -143,6 +216,10 @@ pub(crate) const CASES: &[Case] = &[
     trusted("PrivateUsersDelegate", "printf '[Exec]\nPrivateUsers=7340032:65536\nPrivateUsersDelegate=0\n' >{tree}.nspawn", "cat /proc/self/uid_map"),
     Case::refused("PrivateUsersDelegate of a picked range", &["--settings=trusted"])
         .before("printf '[Exec]\nPrivateUsers=pick\nPrivateUsersDelegate=2\n' >{tree}.nspawn").since(NEVER),
+
+    trusted("PrivateUsers=0", "printf '[Exec]\nPrivateUsers=0\n' >{tree}.nspawn", "cat /proc/self/uid_map"),
+    trusted("PrivateUsers=1", "printf '[Exec]\nPrivateUsers=1\n' >{tree}.nspawn", "cat /proc/self/uid_map"),
+    trusted("PrivateUsers=1:65536", "printf '[Exec]\nPrivateUsers=1:65536\n' >{tree}.nspawn", "cat /proc/self/uid_map"),
     trusted("PrivateUsers=no", "printf '[Exec]\nPrivateUsers=no\n' >{tree}.nspawn", "cat /proc/self/uid_map"),
     trusted("NotifyReady", exec::hear!("printf '[Exec]\nNotifyReady=yes\n' >{tree}.nspawn"), exec::READY)
         .environment(exec::MANAGER).after(exec::HEARD).prints(exec::SAID).leaves("1\n"),
@@ -193,6 +270,7 @@ pub(crate) const CASES: &[Case] = &[
     // Syntax.
     trusted("comments", "printf '# a\n; b\n[Exec]\n  # c\nEnvironment=A=1 # d\n' >{tree}.nspawn", "echo $A").prints("1\n"),
     trusted("continuation", "printf '[Exec]\nEnvironment=A=1 \\\\\n  # inside\n  B=2\n' >{tree}.nspawn", "echo $A,$B").prints("1,2\n"),
+    trusted("continuation and white space", "printf '[Exec]\nEnvironment=\"A=x \\\\\n     y\" \\\\\n  # c\n\tB=2\n' >{tree}.nspawn", "echo \"$A,$B\"").prints("x       y,2\n"),
     trusted("continuation at the end", "printf '[Exec]\nEnvironment=A=1 \\\\' >{tree}.nspawn", "echo $A").prints("1\n"),
     trusted("white space", "printf ' [Exec] \n  Environment  =  A=1  \n' >{tree}.nspawn", "echo \"$A.\"").prints("1.\n"),
     trusted("line ends of others", "printf '[Exec]\r\nEnvironment=A=1\r\n' >{tree}.nspawn", "echo \"$A.\"").prints("1.\n"),

@@ -1,15 +1,15 @@
 //! `redd settings`: every setting of a machine, and who says so.
 
 use std::cell::RefCell;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{IsTerminal, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, anyhow};
 use serde_json::json;
 use spawn::Search;
-use spec::command_line::{Request, read_with};
+use spec::command_line::{Request, UsageError, read_with};
 use spec::options::Caller;
 use spec::settings::{self, Entry, Error, File, Files, Origin, Settings};
 use spec::{ContainerSpec, MachineName, SettingsMode, SpecPatch};
@@ -65,30 +65,27 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         let _ = writeln!(std::io::stderr(), "redd: {}", spec::printable_lines(text));
     };
     let found = Found { search: Search { directory: &current, say: &say }, file: RefCell::default() };
-    let named = arguments.machine.to_str().is_some_and(|name| MachineName::try_from(name).is_ok());
-    let is_image = std::fs::metadata(&arguments.machine).is_ok_and(|status| !status.is_dir());
-    let switch = match (named, is_image) {
-        (true, _) => "--machine",
-        (false, true) => "--image",
-        (false, false) => "--directory",
-    };
-    let mut words = vec![OsString::from(switch), arguments.machine.clone()];
+    let target = Target::new(&arguments.machine);
+    let mut words = vec![OsString::from(target.switch()), arguments.machine.clone()];
     words.extend_from_slice(&arguments.options);
-    let spec: ContainerSpec = match read_with(&words, caller, &found).map_err(Failure::usage)? {
+    let spec: ContainerSpec = match read_with(&words, caller, &found).map_err(wrong)? {
         Request::Run(spec) => *spec,
         _ => return Err(Failure::usage(anyhow!("only options that say something about a container can be shown"))),
     };
     let mode = spec.run().settings;
     let file = found.file.borrow();
+    if file.is_none() && found.search.find(&target.patch(&current)).map_err(unreadable)?.is_none() {
+        target.look()?;
+    }
     let read = match &*file {
         Some(file) => {
             let trusted = file.trusted || mode == SettingsMode::Trusted;
-            settings::read(file, trusted, &found, caller).map_err(Failure::usage)?
+            settings::read(file, trusted, &found, caller).map_err(unreadable)?
         }
         None => Settings::default(),
     };
     // The words that name the machine are none of its settings.
-    let entries = settings::report(&read, &words, mode).map_err(Failure::usage)?;
+    let entries = settings::report(&read, &words, caller).map_err(wrong)?;
     let text = if arguments.json {
         as_json(&entries, file.as_ref(), mode).context("cannot write JSON").map_err(failed)?
     } else {
@@ -96,6 +93,80 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     };
     std::io::stdout().write_all(text.as_bytes()).context("cannot write").map_err(failed)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The words are wrong, or the file is.
+fn wrong(error: UsageError) -> Failure {
+    match error {
+        UsageError::Settings(error) => unreadable(error),
+        error => Failure::usage(error),
+    }
+}
+
+fn unreadable(error: Error) -> Failure {
+    Failure::new(error, None)
+}
+
+/// What the first word names.
+enum Target {
+    /// A machine.
+    Machine(MachineName),
+    /// The path of a disk image.
+    Image(PathBuf),
+    /// The path of a tree.
+    Directory(PathBuf),
+}
+
+impl Target {
+    fn new(word: &OsStr) -> Self {
+        match word.to_str().and_then(|name| MachineName::try_from(name).ok()) {
+            Some(name) => Self::Machine(name),
+            None if std::fs::metadata(word).is_ok_and(|status| !status.is_dir()) => Self::Image(word.into()),
+            None => Self::Directory(word.into()),
+        }
+    }
+
+    /// The option that names it.
+    fn switch(&self) -> &'static str {
+        match self {
+            Self::Machine(_) => "--machine",
+            Self::Image(_) => "--image",
+            Self::Directory(_) => "--directory",
+        }
+    }
+
+    /// A command line that names it and says nothing else.
+    fn patch(&self, current: &Path) -> SpecPatch {
+        let patch = SpecPatch::default();
+        match self {
+            Self::Machine(name) => SpecPatch { machine: Some(name.clone()), ..patch },
+            Self::Image(path) => SpecPatch { image: Some(current.join(path)), ..patch },
+            Self::Directory(path) => SpecPatch { directory: Some(current.join(path)), ..patch },
+        }
+    }
+
+    /// Refuses what is not there. What is there and cannot be started has settings all the same.
+    fn look(&self) -> Result<(), Failure> {
+        match self {
+            Self::Machine(name) => match image::locate::machine(name) {
+                Err(image::locate::Error::NoMachine { name, searched }) => Err(Failure::new(
+                    anyhow!(
+                        "there is neither a machine named {name} in {} nor a settings file for it",
+                        searched.join(", ")
+                    ),
+                    Some("`redd list-images` shows those that are there"),
+                )),
+                _ => Ok(()),
+            },
+            Self::Image(path) | Self::Directory(path) => match std::fs::metadata(path) {
+                Err(error) => Err(Failure::new(
+                    anyhow!("{}: {error}; there is no settings file beside it either", path.display()),
+                    Some("take the path of a tree or disk image, or the name of a machine"),
+                )),
+                Ok(_) => Ok(()),
+            },
+        }
+    }
 }
 
 fn colours() -> bool {
@@ -139,6 +210,7 @@ fn as_table(entries: &[Entry], file: Option<&File>, mode: SettingsMode, colours:
                 (Origin::Line(line), Some(file)) => format!("{}:{line}", printable(&file.path)),
                 (Origin::Line(line), None) => format!("line {line}"),
                 (Origin::CommandLine, _) => "command line".to_owned(),
+                (Origin::Environment, _) => "environment".to_owned(),
             };
             let value = entry.value.as_deref().map_or_else(|| "-".to_owned(), spec::printable);
             [format!("{}={value}", entry.key), source, entry.section.to_owned()]
@@ -169,6 +241,7 @@ fn as_json(entries: &[Entry], file: Option<&File>, mode: SettingsMode) -> serde_
                 Origin::Default => json!({ "kind": "default" }),
                 Origin::Line(line) => json!({ "kind": "file", "file": path, "line": line }),
                 Origin::CommandLine => json!({ "kind": "command line" }),
+                Origin::Environment => json!({ "kind": "environment" }),
             };
             json!({ "section": entry.section, "key": entry.key, "value": entry.value, "source": source })
         })

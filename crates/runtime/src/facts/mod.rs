@@ -155,7 +155,10 @@ fn find(spec: &ContainerSpec, suffix: u64) -> Result<(Tree, Option<PathBuf>), Er
             locate::any_directory(path)
         }
         Source::Directory(path) => locate::directory(path),
-        Source::Image(path) => return Ok((self::image::open(spec, path, suffix, false)?, None)),
+        Source::Image(path) => {
+            locate::image(path)?;
+            return Ok((self::image::open(spec, path, suffix, false)?, None));
+        }
         Source::Machine(name) => match locate::machine(name) {
             Ok(locate::Machine::Image { path, read_only }) => {
                 return Ok((self::image::open(spec, &path, suffix, read_only)?, None));

@@ -1,7 +1,7 @@
 //! How a bundle and the command line go together: as a settings file does, and the bundle's own things.
 
 use super::ProgramSets;
-use crate::{SettingsMode, SpecPatch, settings};
+use crate::{SpecPatch, settings};
 
 /// What the command line says over what the bundle says. What is one thing is decided by the command line alone where
 /// it speaks of it: the program, the users, all mounts, all variables, the filter of system calls. Resource limits and
@@ -32,8 +32,12 @@ pub(crate) fn combine(mut patch: SpecPatch, mut bundle: SpecPatch) -> SpecPatch 
     if let Some(properties) = bundle.properties.take() {
         patch.properties = Some(properties.into_iter().chain(patch.properties.into_iter().flatten()).collect());
     }
+    // The bundle says what its files are for its own range.
+    if patch.private_users.is_some() {
+        bundle.ownership = None;
+    }
     patch.bundle = Some(extra);
-    settings::combine(patch, bundle, SettingsMode::Yes)
+    settings::below(patch, bundle)
 }
 
 /// What is added can be used, what is taken is in no set any more, and more ambient ones are beside the bundle's.

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
 use super::value::inside;
-use super::{Argument, Effect, Given, Merge, OptionRow, Problem, ValueKind, anyone};
+use super::{Argument, Effect, Given, Merge, OptionRow, Problem, ValueKind, anyone, beside};
 use crate::SpecPatch;
 
 const BASE: OptionRow = OptionRow::BASE;
@@ -69,7 +69,7 @@ pub(super) const ROWS: &[OptionRow] = &[
         long: "uid",
         short: Some('u'),
         argument: Argument::Required("USER"),
-        setting: anyone("Exec", "User"),
+        setting: beside("Exec", "User", user_of_command_line),
         help: "Run the program as this user of the container",
         details: "A name or number that the container's own user database knows. Its groups are taken from there too. \
                   --user=NAME is the old spelling.",
@@ -147,6 +147,11 @@ fn setenv(patch: &mut SpecPatch, given: &Given<'_>) -> Result<(), Problem> {
 fn uid(patch: &mut SpecPatch, given: &Given<'_>) -> Result<(), Problem> {
     patch.user = given.parse_or_reset()?;
     Ok(())
+}
+
+/// One user has other privileges than another.
+fn user_of_command_line(file: &mut SpecPatch, command_line: &mut SpecPatch) -> Option<&'static str> {
+    file.user.take_if(|_| command_line.user.is_some()).map(|_| "--uid= says which user it is")
 }
 
 fn kill_signal(patch: &mut SpecPatch, given: &Given<'_>) -> Result<(), Problem> {

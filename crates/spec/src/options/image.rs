@@ -1,7 +1,7 @@
 //! The tree that becomes the root.
 
 use super::value::inside;
-use super::{Argument, Effect, Given, OptionRow, Problem, ValueKind, anyone};
+use super::{Argument, Effect, Given, OptionRow, Problem, ValueKind, anyone, only_away};
 use crate::{PivotRoot, SpecPatch, Volatile};
 
 const BASE: OptionRow = OptionRow::BASE;
@@ -36,7 +36,7 @@ pub(super) const ROWS: &[OptionRow] = &[
     OptionRow {
         long: "ephemeral",
         short: Some('x'),
-        setting: anyone("Exec", "Ephemeral"),
+        setting: only_away("Exec", "Ephemeral", |said| said.ephemeral == Some(false)),
         help: "Run a copy that is removed at the end",
         details: "The tree itself stays as it is. The copy takes no time and no space: it is a btrfs snapshot or an \
                   overlay. Other mounts below the tree are not copied. Excludes --template=.",
@@ -88,7 +88,7 @@ pub(super) const ROWS: &[OptionRow] = &[
     },
     OptionRow {
         long: "read-only",
-        setting: anyone("Files", "ReadOnly"),
+        setting: only_away("Files", "ReadOnly", |said| said.read_only == Some(false)),
         help: "Nothing in the tree can be changed",
         details: "The root file system is mounted read-only. Mounts added by --bind= and the like are not.",
         effect: Effect::Patch(read_only),
@@ -97,7 +97,7 @@ pub(super) const ROWS: &[OptionRow] = &[
     OptionRow {
         long: "volatile",
         argument: Argument::Optional("MODE"),
-        setting: anyone("Files", "Volatile"),
+        setting: only_away("Files", "Volatile", |said| said.volatile == Some(Volatile::No)),
         kind: ValueKind::Words(&["no", "yes", "state", "overlay"]),
         lists: true,
         help: "Keep changes in memory only",

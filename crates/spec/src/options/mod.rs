@@ -49,15 +49,40 @@ impl Argument {
     }
 }
 
+/// Which settings files a key counts in. One that was found beside the image is not trusted: nobody vouches for it, and
+/// whatever it says, the container may have no more access than the command line alone would have given it.
+#[derive(Clone, Copy, Debug)]
+pub enum Trust {
+    /// Trusted ones alone: it raises privileges, or takes something of the host inside.
+    Trusted,
+    /// All: no value of it gives access.
+    Anyone,
+    /// All, but one that is not trusted can only take access away: a value that gives it back, which the function tells
+    /// of what was read, is ignored there.
+    OnlyAway(fn(&SpecPatch) -> bool),
+    /// All, but one that is not trusted takes access away beside what the command line does, also where files win: the
+    /// function is given the file's and the command line's and leaves in each what counts. What it says is why a line of
+    /// the file is ignored.
+    Beside(fn(&mut SpecPatch, &mut SpecPatch) -> Option<&'static str>),
+}
+
+impl Trust {
+    /// Whether it counts in files that are not trusted, for some values at least.
+    #[must_use]
+    pub const fn has_untrusted(self) -> bool {
+        !matches!(self, Self::Trusted)
+    }
+}
+
 /// The line of a settings file that says the same as a switch, see systemd.nspawn(5).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct Setting {
     /// The section, such as `Exec`.
     pub section: &'static str,
     /// The key; one that ends in `*` stands for all that begin like it.
     pub key: &'static str,
-    /// A file that was found beside the image, which nobody vouches for, may set it.
-    pub untrusted: bool,
+    /// Which files may set it.
+    pub trust: Trust,
 }
 
 /// What a second use of the same switch does. A settings file and the command line are merged by the setting: where
@@ -297,12 +322,26 @@ impl OptionRow {
 
 /// A key that any settings file may set.
 const fn anyone(section: &'static str, key: &'static str) -> Option<Setting> {
-    Some(Setting { section, key, untrusted: true })
+    Some(Setting { section, key, trust: Trust::Anyone })
 }
 
 /// A key that only a trusted settings file may set.
 const fn trusted(section: &'static str, key: &'static str) -> Option<Setting> {
-    Some(Setting { section, key, untrusted: false })
+    Some(Setting { section, key, trust: Trust::Trusted })
+}
+
+/// A key by which an untrusted settings file can take access away; for which values it would give it back.
+const fn only_away(section: &'static str, key: &'static str, back: fn(&SpecPatch) -> bool) -> Option<Setting> {
+    Some(Setting { section, key, trust: Trust::OnlyAway(back) })
+}
+
+/// A key that counts in an untrusted settings file beside what the command line says.
+const fn beside(
+    section: &'static str,
+    key: &'static str,
+    settle: fn(&mut SpecPatch, &mut SpecPatch) -> Option<&'static str>,
+) -> Option<Setting> {
+    Some(Setting { section, key, trust: Trust::Beside(settle) })
 }
 
 /// All rows, by group.

@@ -1,6 +1,6 @@
 //! The network.
 
-use super::{Argument, Effect, Given, Merge, OptionRow, Problem, ValueKind, anyone, trusted};
+use super::{Argument, Effect, Given, Merge, OptionRow, Problem, ValueKind, only_away, trusted};
 use crate::SpecPatch;
 
 const BASE: OptionRow = OptionRow::BASE;
@@ -13,7 +13,7 @@ const LINK: OptionRow =
 pub(super) const ROWS: &[OptionRow] = &[
     OptionRow {
         long: "private-network",
-        setting: anyone("Network", "Private"),
+        setting: only_away("Network", "Private", |said| said.private_network == Some(false)),
         help: "A network of its own, with nothing in it",
         details: "The container has the loopback link alone and keeps CAP_NET_ADMIN, which can do nothing to the host's \
                   network then. Without this option it uses the host's network.",

@@ -1,6 +1,6 @@
 //! What the payload may do.
 
-use super::{Argument, Effect, Given, Merge, OptionRow, Problem, ValueKind, anyone, trusted};
+use super::{Argument, Effect, Given, Merge, OptionRow, Problem, ValueKind, anyone, beside, only_away, trusted};
 use crate::{CapabilitySet, FilterItem, Refusal, SpecPatch, errno};
 
 const BASE: OptionRow = OptionRow::BASE;
@@ -48,7 +48,7 @@ pub(super) const ROWS: &[OptionRow] = &[
     OptionRow {
         long: "no-new-privileges",
         argument: Argument::Required("BOOL"),
-        setting: anyone("Exec", "NoNewPrivileges"),
+        setting: only_away("Exec", "NoNewPrivileges", |said| said.no_new_privileges == Some(false)),
         kind: ValueKind::Boolean,
         help: "Nothing that it executes gets more privileges",
         details: "The set-user-id bit and file capabilities have no effect, see PR_SET_NO_NEW_PRIVS(2const). Off where \
@@ -75,7 +75,7 @@ pub(super) const ROWS: &[OptionRow] = &[
     OptionRow {
         long: "restrict-address-families",
         argument: Argument::Required("[~]FAMILY..."),
-        setting: anyone("Exec", "RestrictAddressFamilies"),
+        setting: beside("Exec", "RestrictAddressFamilies", both_families),
         merge: Merge::List,
         help: "Allow families of sockets, or refuse them (~)",
         details: "Names such as AF_INET, with spaces between them: sockets of other families cannot be made, socket(2) \
@@ -170,6 +170,16 @@ fn restrict_address_families(patch: &mut SpecPatch, given: &Given<'_>) -> Result
         .map_err(|word| Problem::Invalid(format!("{word:?} is no family of sockets, such as AF_INET")))?;
     patch.address_families = Some(families);
     Ok(())
+}
+
+/// What either of them refuses is refused.
+fn both_families(file: &mut SpecPatch, command_line: &mut SpecPatch) -> Option<&'static str> {
+    if let (Some(file), Some(said)) = (&mut file.address_families, &mut command_line.address_families)
+        && let (Some(one), Some(other)) = (file.allow, said.allow)
+    {
+        (file.allow, said.allow) = (Some(one.both(other)), None);
+    }
+    None
 }
 
 fn label(given: &Given<'_>) -> Result<String, Problem> {

@@ -101,7 +101,7 @@ fn described(group: Group, row: &OptionRow) -> Vec<String> {
     let short = row.short.map_or("-".to_owned(), |short| format!("-{short}"));
     let value = if row.argument == Argument::None { "none" } else { "value" };
     let key = row.setting.map_or("-".to_owned(), |setting| format!("{}.{}", setting.section, setting.key));
-    let trust = row.setting.map_or("-", |setting| if setting.untrusted { "yes" } else { "no" });
+    let trust = row.setting.map_or("-", |setting| if setting.trust.has_untrusted() { "yes" } else { "no" });
     let group = format!("{group:?}").to_lowercase();
     vec![long, short, value.into(), key, trust.into(), group]
 }
@@ -120,7 +120,7 @@ fn the_table_is_that_of_the_manual() {
 #[test]
 fn the_arguments_have_a_line_in_settings_files_too() {
     let setting = ARGUMENTS.setting.expect("a line");
-    assert_eq!((setting.section, setting.key, setting.untrusted), ("Exec", "Parameters", true));
+    assert_eq!((setting.section, setting.key, setting.trust.has_untrusted()), ("Exec", "Parameters", true));
 }
 
 #[test]

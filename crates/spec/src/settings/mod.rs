@@ -4,8 +4,9 @@
 //! What a key means is in the row of the option table that names it; here is only what differs in a file: flags take yes
 //! or no, some keys take lists of words, and an empty value takes back what the same file has set before.
 //!
-//! A key whose row is not for untrusted files is ignored with a warning in a file that nobody vouches for. A key that
-//! counts but is not carried out by this version refuses the start. All else that is wrong in a file is warned of and
+//! What in a file that nobody vouches for would give the container more than it has without the file is ignored with a
+//! warning; the row of each key says what that is, see [`Trust`]. A key that counts but is not carried out by this
+//! version refuses the start. All else that is wrong in a file is warned of and
 //! ignored, as systemd-nspawn does, except what makes the file unreadable.
 
 mod merge;
@@ -20,15 +21,19 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use crate::options::{self, Argument, Caller, Effect, Given, OptionRow, Problem};
+use crate::options::{self, Argument, Caller, Effect, Given, OptionRow, Problem, Trust};
 use crate::{Resource, SpecPatch};
 
-pub use merge::combine;
+pub use merge::Layers;
+pub(crate) use merge::below;
 pub use report::{Entry, Origin, report};
 pub use syntax::{Assignment, Parsed, parse};
 
 /// The largest settings file that is read, in bytes.
 pub const LARGEST: usize = 1 << 16;
+
+/// What to do that all of a file counts.
+const TRUST: &str = "move the file to /etc/systemd/nspawn, or use --settings=trusted";
 
 /// Why a settings file keeps a container from starting.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -58,16 +63,6 @@ pub enum Error {
         key: String,
         /// The reason, as the end of a sentence.
         why: &'static str,
-    },
-    /// A percent sign and what follows it.
-    #[error("{place}: {key}=: {reason}; write %% for a percent sign")]
-    Specifier {
-        /// File and line.
-        place: String,
-        /// The key.
-        key: String,
-        /// What is wrong with it.
-        reason: String,
     },
 }
 
@@ -131,6 +126,10 @@ pub struct Assigned {
 /// What a settings file says.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
+    /// The file; empty where there is none.
+    pub path: PathBuf,
+    /// All of its keys could take effect.
+    pub trusted: bool,
     /// All of it.
     pub patch: SpecPatch,
     /// Line by line.
@@ -167,7 +166,7 @@ fn is_limit(name: &str) -> bool {
 pub fn read(file: &File, trusted: bool, files: &dyn Files, caller: Caller<'_>) -> Result<Settings, Error> {
     let place = |line: usize| format!("{}:{line}", file.path.display());
     let parsed = parse(&file.text).map_err(|error| Error::Section { place: place(error.line), text: error.text })?;
-    let mut settings = Settings::default();
+    let mut settings = Settings { path: file.path.clone(), trusted, ..Settings::default() };
     for (line, text) in &parsed.complaints {
         settings.warnings.push(format!("{}: {text}", place(*line)));
     }
@@ -177,12 +176,9 @@ pub fn read(file: &File, trusted: bool, files: &dyn Files, caller: Caller<'_>) -
             settings.warnings.push(format!("{}: there is no key {key}= in [{section}]; it is ignored", place(line)));
             continue;
         };
-        if !trusted && !setting.untrusted {
-            settings.warnings.push(format!(
-                "{}: {key}= is ignored: it is for trusted files only; move the file to /etc/systemd/nspawn, or use \
-                 --settings=trusted",
-                place(line)
-            ));
+        if !trusted && !setting.trust.has_untrusted() {
+            let place = place(line);
+            settings.warnings.push(format!("{place}: {key}= is ignored: it is for trusted files only; {TRUST}"));
             continue;
         }
         if value.is_empty() {
@@ -196,25 +192,27 @@ pub fn read(file: &File, trusted: bool, files: &dyn Files, caller: Caller<'_>) -
                 continue;
             }
         };
-        let value = |letter| match letter {
-            'i' | 'I' => Ok(Some(file.machine.clone())),
-            _ if !trusted && specifier::tells_of_the_host(letter) => Err("is for trusted files only"),
-            _ => Ok(files.specifier(letter)),
-        };
-        let mut meaningless = Vec::new();
-        let resolve = |word: &String| specifier::expand(word, value, |what| meaningless.push(what));
-        let words: Vec<String> = words
-            .iter()
-            .map(resolve)
-            .collect::<Result<_, _>>()
-            .map_err(|reason| Error::Specifier { place: place(line), key: key.clone(), reason })?;
-        settings.warnings.extend(meaningless.iter().map(|what| {
-            format!("{}: {key}=: {what} means nothing and stays as it is; write %% for a percent sign", place(line))
-        }));
+        let mut kept = Vec::new();
+        let value = |letter| resolve(letter, file, trusted, files);
+        let words = words.iter().map(|word| specifier::expand(word, value, |what| kept.push(what))).collect();
+        settings
+            .warnings
+            .extend(kept.iter().map(|what| {
+                format!("{}: {key}=: {what} and stays as it is; write %% for a percent sign", place(line))
+            }));
         settings.assigned.push(Assigned { row, section, key, words, line });
     }
     apply(&mut settings, &place, caller)?;
     Ok(settings)
+}
+
+/// What a letter after a percent sign stands for.
+fn resolve(letter: char, file: &File, trusted: bool, files: &dyn Files) -> Result<String, specifier::Kept> {
+    match letter {
+        'i' | 'I' => Ok(file.machine.clone()),
+        _ if !trusted && specifier::tells_of_the_host(letter) => Err(specifier::Kept::Untrusted),
+        _ => files.specifier(letter).ok_or(specifier::Kept::Meaningless),
+    }
 }
 
 /// Reads the values into the patch, in order; those that have no meaning are warned of and leave the list.
@@ -226,6 +224,13 @@ fn apply(settings: &mut Settings, place: &dyn Fn(usize) -> String, caller: Calle
         let (row, line, key) = (*row, *line, key.clone());
         let mut taken = Vec::new();
         for word in std::mem::take(&mut assigned.words) {
+            if !settings.trusted && gives_back(row, &key, &word, caller) {
+                settings.warnings.push(format!(
+                    "{}: {key}={word} is ignored: in a file that is not trusted it can only take access away; {TRUST}",
+                    place(line)
+                ));
+                continue;
+            }
             match set(&mut settings.patch, row, &key, &word, caller) {
                 Ok(()) => taken.push(word),
                 Err(Problem::Later(why)) => return Err(Error::NotCarriedOut { place: place(line), key, why }),
@@ -239,6 +244,13 @@ fn apply(settings: &mut Settings, place: &dyn Fn(usize) -> String, caller: Calle
         }
     }
     Ok(())
+}
+
+/// Whether a value is none for a file that is not trusted.
+fn gives_back(row: &'static OptionRow, key: &str, word: &str, caller: Caller<'_>) -> bool {
+    let Some(Trust::OnlyAway(back)) = row.setting.map(|setting| setting.trust) else { return false };
+    let mut alone = SpecPatch::default();
+    set(&mut alone, row, key, word, caller).is_ok() && back(&alone)
 }
 
 /// What of a value is read at once.
@@ -270,6 +282,12 @@ fn set(
     if key == "Environment" && !word.contains('=') {
         return Err(Problem::Invalid("it is not of the form NAME=VALUE".into()));
     }
+    // On a command line these two are ids; in a file they are no and yes, as in all other keys that take these words.
+    let word = match (key, word) {
+        ("PrivateUsers", "0") => "no",
+        ("PrivateUsers", "1") => "yes",
+        _ => word,
+    };
     let limit = key.strip_prefix("Limit").filter(|name| is_limit(name)).map(|name| format!("{name}={word}"));
     let word = limit.as_deref().unwrap_or(word);
     let flag = matches!(row.argument, Argument::None);

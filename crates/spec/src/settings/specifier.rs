@@ -1,12 +1,18 @@
 //! Percent signs in values, as units have them (systemd.unit(5), "Specifiers").
 
-/// Puts in what each letter behind a percent sign stands for; two percent signs are one. What means nothing stays as it
-/// is, because files that were written without a thought of specifiers have it: `meaningless` is given it.
-pub(super) fn expand(
-    text: &str,
-    value: impl Fn(char) -> Result<Option<String>, &'static str>,
-    mut meaningless: impl FnMut(String),
-) -> Result<String, String> {
+/// Why a percent sign and the letter behind it stay as they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kept {
+    /// The letter means nothing.
+    Meaningless,
+    /// It says something of the host, and the file is not trusted.
+    Untrusted,
+}
+
+/// Puts in what each letter behind a percent sign stands for; two percent signs are one. What stands for nothing stays as
+/// it is, because files that were written without a thought of specifiers have it, in dates for example: `kept` is told
+/// of it.
+pub(super) fn expand(text: &str, value: impl Fn(char) -> Result<String, Kept>, mut kept: impl FnMut(String)) -> String {
     let mut expanded = String::new();
     let mut letters = text.chars();
     while let Some(letter) = letters.next() {
@@ -16,20 +22,24 @@ pub(super) fn expand(
         }
         match letters.next() {
             Some('%') => expanded.push('%'),
-            Some(letter) => {
-                let value = value(letter).map_err(|reason| format!("%{} {reason}", letter.escape_debug()))?;
-                expanded.push_str(&value.unwrap_or_else(|| {
-                    meaningless(format!("%{}", letter.escape_debug()));
-                    format!("%{letter}")
-                }));
-            }
+            Some(letter) => match value(letter) {
+                Ok(value) => expanded.push_str(&value),
+                Err(why) => {
+                    let why = match why {
+                        Kept::Meaningless => "means nothing",
+                        Kept::Untrusted => "is for trusted files only",
+                    };
+                    kept(format!("%{} {why}", letter.escape_debug()));
+                    expanded.extend(['%', letter]);
+                }
+            },
             None => {
-                meaningless("% at the end".into());
+                kept("% at the end means nothing".into());
                 expanded.push('%');
             }
         }
     }
-    Ok(expanded)
+    expanded
 }
 
 /// Whether a letter says something about the host that a container need not know.

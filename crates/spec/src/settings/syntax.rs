@@ -16,7 +16,7 @@ pub struct Assignment {
     pub section: String,
     /// The key.
     pub key: String,
-    /// The value, continued lines joined by spaces, without white space around it.
+    /// The value, continued lines joined by spaces, as they are; without white space around it.
     pub value: String,
     /// The line on which it ends, counted from 1.
     pub line: usize,
@@ -53,8 +53,8 @@ pub fn parse(text: &[u8]) -> Result<Parsed, NoSection> {
     let mut last = 0;
     for (index, line) in text.split(|byte| *byte == b'\n').enumerate() {
         last = index + 1;
-        let line = line.trim_ascii_start();
-        if line.first().is_some_and(|first| matches!(first, b'#' | b';')) {
+        let first = line.trim_ascii_start().first();
+        if first.is_some_and(|first| matches!(first, b'#' | b';')) {
             continue;
         }
         let line = line.strip_suffix(b"\r").unwrap_or(line);
