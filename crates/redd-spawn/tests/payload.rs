@@ -30,11 +30,11 @@ fn engines() -> Vec<Engine> {
     [Engine::Redd(REDD.into())].into_iter().chain(there.then_some(Engine::Reference)).collect()
 }
 
-/// Runs the engine by a shell that ignores these signals.
+/// Runs the engine by a shell that ignores these signals; not every one can ignore SIGCHLD.
 fn ignoring(signals: &str, spawn: &Spawn) -> Ended {
     let engine = spawn.command();
-    let mut shell = Command::new("sh");
-    shell.args(["-c", &format!("trap '' {signals}; exec \"$@\""), "sh"]).arg(engine.get_program());
+    let mut shell = Command::new("bash");
+    shell.args(["-c", &format!("trap '' {signals}; exec \"$@\""), "bash"]).arg(engine.get_program());
     shell.args(engine.get_args());
     run_limited(shell, Vec::new(), Duration::from_secs(30))
 }
