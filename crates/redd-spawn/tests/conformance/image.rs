@@ -24,7 +24,7 @@ pub(crate) const CASES: &[Case] = &[
     Case::inside("volatile is yes", &["--volatile"], "stat -f -c %T /; ls /usr/bin/env >/dev/null && touch /etc/x /var/x && echo writable"),
     Case::inside("volatile yes", &["--volatile=yes"], "stat -f -c %T / /usr; touch /usr/x 2>/dev/null || echo usr no; ls /etc").own_tree().after(KEEP),
     Case::inside("volatile yes, links", &["--volatile=yes"], "readlink /bin; readlink /lib; stat -c %F /root /var; stat -c %a /root"),
-    Case::inside("volatile state", &["--volatile=state"], "stat -f -c %T /var; sed -n 's,.* / /var \\(.*\\) -.*,\\1,p' /proc/self/mountinfo; stat -c %a /var; touch /var/x && echo var; touch /x 2>/dev/null || echo root no; ls /etc/passwd").own_tree().after("ls {tree}/var/x 2>/dev/null || echo nothing"),
+    Case::inside("volatile state", &["--volatile=state"], "stat -f -c %T /var; sed -n 's,.* / /var \\([^ ]*\\) .*,\\1,p' /proc/self/mountinfo; stat -c %a /var; touch /var/x && echo var; touch /x 2>/dev/null || echo root no; ls /etc/passwd").own_tree().after("ls {tree}/var/x 2>/dev/null || echo nothing"),
     Case::inside("volatile overlay", &["--volatile=overlay"], "stat -f -c %T /; touch /x && echo written; cat /data").before("echo old > {tree}/data").after("ls {tree}/x 2>/dev/null || echo nothing").prints("overlayfs\nwritten\nold\n"),
     Case::inside("volatile no", &["--volatile=no"], "echo new > /kept").own_tree().after(KEEP),
     Case::inside("volatile overlay and read-only", &["--volatile=overlay", "--read-only"], "touch /x 2>/dev/null && echo yes || echo no"),
